@@ -1,0 +1,177 @@
+//! Observations `x = M z + ξ`.
+
+use crate::{DataError, Dictionary, Matrix, Part, SparseCodeDistribution, Stream, fill_standard_normal};
+
+/// The sparse coding model `x = M z + ξ` with `ξ ~ N(0, σ_ξ² I)`.
+///
+/// Wen & Li 2021, set-up: sparse features `Mz` are wanted, dense features `ξ` are not, although
+/// `‖ξ‖² ≫ ‖Mz‖²`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SparseCodingModel {
+    dictionary: Dictionary,
+    sparse_code: SparseCodeDistribution,
+    noise_std: f32,
+}
+
+/// A batch of observations and what they are made of.
+///
+/// # Shapes
+/// `n` rows each: `z` is `[n, d]`, `xi` and `x` are `[n, d1]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observations {
+    /// Sparse codes.
+    pub z: Matrix,
+    /// Dense features `ξ`.
+    pub xi: Matrix,
+    /// Observations `M z + ξ`.
+    pub x: Matrix,
+}
+
+impl SparseCodingModel {
+    /// Puts a data model together; `noise_std = σ_ξ` is a standard deviation, finite and ≥ 0.
+    ///
+    /// # Errors
+    /// [`DataError`] when the code distribution or the noise is out of range.
+    pub fn new(dictionary: Dictionary, sparse_code: SparseCodeDistribution, noise_std: f64) -> Result<Self, DataError> {
+        sparse_code.validate(dictionary.code_dim())?;
+        if !(noise_std.is_finite() && noise_std >= 0.0) {
+            return Err(DataError::OutOfRange { name: "noise_std", value: noise_std, range: "[0, ∞)" });
+        }
+        Ok(Self { dictionary, sparse_code, noise_std: noise_std as f32 })
+    }
+
+    /// The dictionary `M`.
+    pub fn dictionary(&self) -> &Dictionary {
+        &self.dictionary
+    }
+
+    /// `σ_ξ`.
+    pub fn noise_std(&self) -> f64 {
+        f64::from(self.noise_std)
+    }
+
+    /// `E z_j²`.
+    pub fn nonzero_probability(&self) -> f64 {
+        self.sparse_code.nonzero_probability(self.dictionary.code_dim())
+    }
+
+    /// Draws `count` observations with everything they are made of.
+    pub fn sample(&self, count: usize, stream: Stream, step: u64) -> Observations {
+        let z = self.sample_codes(count, stream, step);
+        let xi = self.sample_noise(count, stream, step);
+        let mut x = xi.clone();
+        self.add_sparse_features(&z, &mut x);
+        Observations { z, xi, x }
+    }
+
+    /// Draws `count` observations `x` alone, `[count, d1]`: the same values as [`sample`](Self::sample).
+    pub fn sample_inputs(&self, count: usize, stream: Stream, step: u64) -> Matrix {
+        let z = self.sample_codes(count, stream, step);
+        let mut x = self.sample_noise(count, stream, step);
+        self.add_sparse_features(&z, &mut x);
+        x
+    }
+
+    /// `M z` for each row of `z`, `[n, d]` to `[n, d1]`.
+    pub fn sparse_features(&self, z: &Matrix) -> Matrix {
+        let mut mz = Matrix::zeros(z.rows, self.dictionary.input_dim());
+        self.add_sparse_features(z, &mut mz);
+        mz
+    }
+
+    fn sample_codes(&self, count: usize, stream: Stream, step: u64) -> Matrix {
+        let mut z = Matrix::zeros(count, self.dictionary.code_dim());
+        let mut rng = stream.rng(Part::SparseCode, step);
+        for i in 0..count {
+            self.sparse_code.draw(&mut rng, z.row_mut(i));
+        }
+        z
+    }
+
+    fn sample_noise(&self, count: usize, stream: Stream, step: u64) -> Matrix {
+        let mut xi = Matrix::zeros(count, self.dictionary.input_dim());
+        fill_standard_normal(&mut stream.rng(Part::DenseNoise, step), &mut xi.values);
+        xi.values.iter_mut().for_each(|v| *v *= self.noise_std);
+        xi
+    }
+
+    fn add_sparse_features(&self, z: &Matrix, x: &mut Matrix) {
+        for i in 0..z.rows {
+            let row = x.row_mut(i);
+            for (j, &sign) in z.row(i).iter().enumerate().filter(|(_, sign)| **sign != 0.0) {
+                row.iter_mut().zip(self.dictionary.feature(j)).for_each(|(x, m)| *x += sign * m);
+            }
+        }
+    }
+}
+
+/// `σ_ξ² = max(√log d / d, 1.5 q)`, the default noise variance.
+///
+/// Wen & Li 2021 have `Θ(√log d / d)`. At laboratory size that can fall below `q`, where the noise
+/// no longer dominates the signal; the maximum keeps it above.
+pub fn default_noise_variance(code_dim: usize, nonzero_probability: f64) -> f64 {
+    let d = code_dim as f64;
+    (d.ln().max(0.0).sqrt() / d).max(1.5 * nonzero_probability)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Purpose;
+
+    fn model(noise_std: f64) -> SparseCodingModel {
+        let dictionary = Dictionary::random(8, 64, Stream::new(1, Purpose::Dictionary)).unwrap();
+        SparseCodingModel::new(dictionary, SparseCodeDistribution::Bernoulli { nonzero_probability: 0.2 }, noise_std)
+            .unwrap()
+    }
+
+    #[test]
+    fn observations_are_sparse_features_plus_dense_features() {
+        let model = model(0.3);
+        let stream = Stream::new(5, Purpose::Evaluation);
+        let o = model.sample(50, stream, 3);
+        let mz = model.sparse_features(&o.z);
+        for ((x, s), xi) in o.x.values.iter().zip(&mz.values).zip(&o.xi.values) {
+            // Two features at most overlap in most rows; one rounding of x each.
+            assert!((x - (s + xi)).abs() < 1e-6);
+        }
+        assert_eq!(o.x, model.sample_inputs(50, stream, 3));
+    }
+
+    #[test]
+    fn without_noise_the_code_is_read_back_by_the_dictionary() {
+        let model = model(0.0);
+        let o = model.sample(20, Stream::new(5, Purpose::Evaluation), 0);
+        for i in 0..20 {
+            for j in 0..8 {
+                let along: f32 = o.x.row(i).iter().zip(model.dictionary().feature(j)).map(|(a, b)| a * b).sum();
+                assert!((along - o.z.row(i)[j]).abs() < 1e-5);
+            }
+        }
+    }
+
+    /// 64,000 numbers: variance within 4.9 standard errors σ²√(2/n).
+    #[test]
+    fn noise_has_the_standard_deviation_asked_for() {
+        let o = model(0.3).sample(1000, Stream::new(5, Purpose::Evaluation), 0);
+        let n = o.xi.values.len() as f64;
+        let variance = o.xi.values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
+        assert!(((variance / 0.09 - 1.0) / (2.0 / n).sqrt()).abs() < 4.9);
+    }
+
+    #[test]
+    fn steps_and_purposes_give_fresh_observations() {
+        let model = model(0.3);
+        let at = |purpose, step| model.sample_inputs(4, Stream::new(5, purpose), step);
+        assert_eq!(at(Purpose::TrainingPairs, 1), at(Purpose::TrainingPairs, 1));
+        assert_ne!(at(Purpose::TrainingPairs, 1), at(Purpose::TrainingPairs, 2));
+        assert_ne!(at(Purpose::TrainingPairs, 1), at(Purpose::TrainingNegatives, 1));
+    }
+
+    #[test]
+    fn default_noise_dominates_the_signal() {
+        let q = crate::default_nonzero_probability(32);
+        assert!((default_noise_variance(32, q) - 0.0582).abs() < 1e-4);
+        assert!((default_noise_variance(64, crate::default_nonzero_probability(64)) - 0.0334).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,100 @@
+//! Stateless randomness: every draw is addressed, none depends on an earlier one.
+
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// What the numbers are for. Two purposes never share a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Purpose {
+    /// The dictionary `M`.
+    Dictionary = 1,
+    /// The initial weights `w_i⁽⁰⁾`.
+    InitialWeights = 2,
+    /// Observations and masks of the positive pairs that are trained on.
+    TrainingPairs = 3,
+    /// Negatives that are trained on.
+    TrainingNegatives = 4,
+    /// Held-out observations on which measures are taken.
+    Evaluation = 5,
+    /// Observations a probe is fitted on.
+    ProbeTraining = 6,
+    /// Observations a probe is scored on.
+    ProbeTest = 7,
+    /// Observations on which a hyper-parameter of a measure is chosen.
+    Tuning = 8,
+    /// Targets of downstream tasks, `w*`.
+    Targets = 9,
+    /// Monte-Carlo estimates of moments.
+    Moments = 10,
+    /// Positive pairs on which a held-out loss is taken.
+    HeldOutPairs = 11,
+    /// Negatives on which a held-out loss is taken.
+    HeldOutNegatives = 12,
+    /// The classes of the supervised baseline.
+    Classes = 13,
+}
+
+/// Which part of an observation or pair the numbers fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Part {
+    /// The whole thing: for purposes with one part only.
+    Whole = 0,
+    /// Sparse codes `z`.
+    SparseCode = 1,
+    /// Dense noise `ξ`.
+    DenseNoise = 2,
+    /// The mask of the first view, or the one mask both views share.
+    Mask = 3,
+    /// The mask of the second view where it has one of its own.
+    SecondMask = 4,
+}
+
+/// An address for random numbers: a seed and a purpose.
+///
+/// The generator is ChaCha with 8 rounds; its 256-bit key is made of `(seed, purpose, part)` and its
+/// 64-bit nonce is the step, so that each `(seed, purpose, part, step)` has 2⁷⁰ bytes of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    seed: u64,
+    purpose: Purpose,
+}
+
+impl Stream {
+    /// The stream of one purpose under one seed.
+    pub const fn new(seed: u64, purpose: Purpose) -> Self {
+        Self { seed, purpose }
+    }
+
+    /// The generator of one part at one step, at its beginning.
+    pub fn rng(&self, part: Part, step: u64) -> ChaCha8Rng {
+        let mut key = [0u8; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..12].copy_from_slice(&(self.purpose as u32).to_le_bytes());
+        key[12..16].copy_from_slice(&(part as u32).to_le_bytes());
+        let mut rng = ChaCha8Rng::from_seed(key);
+        rng.set_stream(step);
+        rng
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::Rng;
+
+    fn first(seed: u64, purpose: Purpose, part: Part, step: u64) -> u64 {
+        Stream::new(seed, purpose).rng(part, step).next_u64()
+    }
+
+    #[test]
+    fn every_coordinate_of_an_address_changes_the_numbers() {
+        let base = first(1, Purpose::TrainingPairs, Part::SparseCode, 0);
+        assert_eq!(base, first(1, Purpose::TrainingPairs, Part::SparseCode, 0));
+        assert_ne!(base, first(2, Purpose::TrainingPairs, Part::SparseCode, 0));
+        assert_ne!(base, first(1, Purpose::TrainingNegatives, Part::SparseCode, 0));
+        assert_ne!(base, first(1, Purpose::TrainingPairs, Part::DenseNoise, 0));
+        assert_ne!(base, first(1, Purpose::TrainingPairs, Part::SparseCode, 1));
+    }
+}
