@@ -1,0 +1,39 @@
+//! What learns, and how it is read: the symmetrised-ReLU encoder, InfoNCE, the bias rule, and the
+//! measures of learned features.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use cl_model::{EncoderConfig, InfoNce};
+//!
+//! let device = Device::flex().autodiff();
+//! let weights = Tensor::from_data([[3.0, 0.0], [0.0, 1.0]], &device);
+//! let encoder = EncoderConfig::new().init(weights);
+//! let x = Tensor::from_data([[1.0, -2.0]], &device);
+//! // Without a threshold the symmetrised ReLU is the identity: f(x) = W x.
+//! let f_x = encoder.forward(x);
+//! assert_eq!(f_x.to_data().try_to_vec::<f32>().unwrap(), [3.0, -2.0]);
+//! // A negative that looks like the positive costs τ log 2.
+//! let out = InfoNce::paper(1.0).forward(f_x.clone(), f_x.clone(), Some(f_x));
+//! assert!((out.loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
+//! ```
+
+mod bias;
+mod contrastive_loss;
+mod encoder;
+pub mod features;
+mod host;
+pub mod linear_stage;
+pub mod moments;
+pub mod probe;
+mod step_size;
+mod supervised;
+
+pub use bias::{Bias, BiasRule};
+pub use contrastive_loss::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity, nt_xent};
+pub use encoder::{EncoderConfig, Normalization, SymmetricReluEncoder};
+pub use step_size::StepSize;
+pub use supervised::cross_entropy;
+
+/// Version of the arithmetic of a training step and of the measures. Raised whenever the same
+/// specification and data give other numbers.
+pub const ALGORITHM_VERSION: u32 = 1;

@@ -1,0 +1,213 @@
+//! Linear heads on frozen features.
+//!
+//! Features are standardised with the mean and the standard deviation of the training rows; a column
+//! that does not vary is left at 0.
+
+use crate::host::{dot, rows_f64};
+use burn::tensor::Tensor;
+use faer::{Mat, Side, prelude::Solve};
+use linfa::prelude::{Fit, Predict};
+use ndarray::{Array1, Array2};
+
+/// Ridge penalties tried, per training row, on standardised features.
+pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
+
+/// Share of the training rows that chooses the ridge penalty.
+const VALIDATION_SHARE: f64 = 0.25;
+
+/// Inputs that a probe cannot be fitted on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// Features hold a NaN or an infinity.
+    #[error("the features hold a number that is not finite")]
+    NotFinite,
+    /// Fewer rows than a fit needs.
+    #[error("{rows} rows are too few to fit and validate a probe on; at least 8 are needed")]
+    TooFewRows {
+        /// Rows given.
+        rows: usize,
+    },
+    /// The optimiser gave up.
+    #[error("logistic regression did not converge: {0}")]
+    NoConvergence(String),
+}
+
+/// Standardised rows.
+struct Standardizer {
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+impl Standardizer {
+    fn fit(rows: &[Vec<f64>]) -> Self {
+        let (n, k) = (rows.len() as f64, rows[0].len());
+        let mean: Vec<f64> = (0..k).map(|c| rows.iter().map(|r| r[c]).sum::<f64>() / n).collect();
+        let scale = (0..k)
+            .map(|c| {
+                let std = (rows.iter().map(|r| (r[c] - mean[c]).powi(2)).sum::<f64>() / n).sqrt();
+                if std > 1e-12 * mean[c].abs() { 1.0 / std } else { 0.0 }
+            })
+            .collect();
+        Self { mean, scale }
+    }
+
+    fn apply(&self, rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let row = |r: &Vec<f64>| r.iter().zip(&self.mean).zip(&self.scale).map(|((v, m), s)| (v - m) * s).collect();
+        rows.iter().map(row).collect()
+    }
+}
+
+/// `R²` on test rows of ridge regression fitted on training rows.
+///
+/// The penalty is chosen from [`RIDGE_PENALTIES`] on the last quarter of the training rows. Can be negative.
+///
+/// # Shapes
+/// Features `[n, k]`, targets of length n.
+///
+/// # Errors
+/// [`ProbeError`] on features that are not finite or too few rows.
+pub fn ridge_r_squared(train: Tensor<2>, y_train: &[f64], test: Tensor<2>, y_test: &[f64]) -> Result<f64, ProbeError> {
+    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+    let fitted = train.len() - (train.len() as f64 * VALIDATION_SHARE) as usize;
+    let score = |fit_rows: usize, penalty: f64, rows: &[Vec<f64>], y: &[f64]| {
+        let (predict, offset) = fit_ridge(&train[..fit_rows], &y_train[..fit_rows], penalty);
+        r_squared(&rows.iter().map(|r| predict(r) + offset).collect::<Vec<_>>(), y)
+    };
+    let best = RIDGE_PENALTIES
+        .into_iter()
+        .map(|penalty| (penalty, score(fitted, penalty, &train[fitted..], &y_train[fitted..])))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(RIDGE_PENALTIES[0], |(penalty, _)| penalty);
+    Ok(score(train.len(), best, &test, y_test))
+}
+
+/// Minimises `Σ (y − ȳ − ⟨β, s(x)⟩)²/n + penalty ‖β‖²`; returns the predictor and `ȳ`.
+fn fit_ridge(rows: &[Vec<f64>], y: &[f64], penalty: f64) -> (impl Fn(&[f64]) -> f64 + use<>, f64) {
+    let (n, k) = (rows.len(), rows[0].len());
+    let standardizer = Standardizer::fit(rows);
+    let standardized = standardizer.apply(rows);
+    let x = Mat::from_fn(n, k, |r, c| standardized[r][c]);
+    let offset = y.iter().sum::<f64>() / n as f64;
+    let target = Mat::from_fn(n, 1, |r, _| y[r] - offset);
+    let mut gram = x.transpose() * &x;
+    for c in 0..k {
+        gram[(c, c)] += penalty * n as f64;
+    }
+    let right = x.transpose() * target;
+    let solution =
+        gram.llt(Side::Lower).expect("a Gram matrix plus a positive diagonal is positive definite").solve(right);
+    let beta: Vec<f64> = (0..k).map(|c| solution[(c, 0)] * standardizer.scale[c]).collect();
+    let shift = dot(&beta, &standardizer.mean);
+    (move |row: &[f64]| dot(&beta, row) - shift, offset)
+}
+
+/// `1 − Σ(y − ŷ)² / Σ(y − ȳ)²`.
+pub fn r_squared(predicted: &[f64], y: &[f64]) -> f64 {
+    let mean = y.iter().sum::<f64>() / y.len() as f64;
+    let rest: f64 = y.iter().zip(predicted).map(|(y, p)| (y - p).powi(2)).sum();
+    let total: f64 = y.iter().map(|y| (y - mean).powi(2)).sum();
+    1.0 - rest / total
+}
+
+/// Accuracy on test rows of logistic regression (L-BFGS, unit L2 penalty on the summed loss) fitted on training rows.
+///
+/// # Shapes
+/// Features `[n, k]`, labels of length n.
+///
+/// # Errors
+/// [`ProbeError`] on features that are not finite, too few rows or no convergence.
+pub fn logistic_accuracy(
+    train: Tensor<2>,
+    y_train: &[bool],
+    test: Tensor<2>,
+    y_test: &[bool],
+) -> Result<f64, ProbeError> {
+    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+    let standardizer = Standardizer::fit(&train);
+    let array = |rows: &[Vec<f64>]| {
+        let rows = standardizer.apply(rows);
+        Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c])
+    };
+    let correct_share = |predicted: &dyn Fn(usize) -> bool| {
+        y_test.iter().enumerate().filter(|(i, y)| predicted(*i) == **y).count() as f64 / y_test.len() as f64
+    };
+    // One class only: nothing to fit.
+    if y_train.iter().all(|y| *y == y_train[0]) {
+        return Ok(correct_share(&|_| y_train[0]));
+    }
+    let dataset = linfa::DatasetBase::new(array(&train), Array1::from_vec(y_train.to_vec()));
+    let model = linfa_logistic::LogisticRegression::default()
+        .max_iterations(200)
+        .fit(&dataset)
+        .map_err(|error| ProbeError::NoConvergence(error.to_string()))?;
+    let predicted = model.predict(&array(&test));
+    Ok(correct_share(&|i| predicted[i]))
+}
+
+fn checked_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
+    let rows = rows_f64(features);
+    if rows.len() < 8 {
+        return Err(ProbeError::TooFewRows { rows: rows.len() });
+    }
+    if rows.iter().flatten().any(|v| !v.is_finite()) {
+        return Err(ProbeError::NotFinite);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn value(i: usize) -> f64 {
+        // Weyl sequence: spread over [−1, 1), no generator needed.
+        2.0 * ((i as f64 * 0.754_877_666).fract()) - 1.0
+    }
+
+    fn features(n: usize, offset: usize) -> (Tensor<2>, Vec<Vec<f64>>) {
+        let rows: Vec<Vec<f64>> =
+            (0..n).map(|r| (0..3).map(|c| value(offset + 7 * r + 31 * c + r * c)).collect()).collect();
+        let flat: Vec<f32> = rows.iter().flatten().map(|v| *v as f32).collect();
+        (Tensor::from_data(TensorData::new(flat, [n, 3]), &Device::flex()), rows)
+    }
+
+    #[test]
+    fn ridge_recovers_a_linear_map_and_not_an_unrelated_target() {
+        let ((train, rows), (test, test_rows)) = (features(400, 0), features(200, 50_000));
+        let y = |rows: &[Vec<f64>]| rows.iter().map(|r| 2.0 * r[0] - r[2] + 5.0).collect::<Vec<_>>();
+        let r2 = ridge_r_squared(train.clone(), &y(&rows), test.clone(), &y(&test_rows)).unwrap();
+        assert!(r2 > 0.9999, "{r2}");
+        let unrelated = |n: usize, offset| (0..n).map(|i| value(offset + 977 * i * i)).collect::<Vec<_>>();
+        let r2 = ridge_r_squared(train, &unrelated(400, 3), test, &unrelated(200, 9)).unwrap();
+        assert!(r2 < 0.1, "{r2}");
+    }
+
+    #[test]
+    fn ridge_survives_constant_and_repeated_columns() {
+        let (train, rows) = features(100, 0);
+        let repeated = Tensor::cat(vec![train.clone(), train.clone(), train * 0.0 + 3.0], 1);
+        let y: Vec<f64> = rows.iter().map(|r| r[1]).collect();
+        assert!(ridge_r_squared(repeated.clone(), &y, repeated, &y).unwrap() > 0.999);
+    }
+
+    #[test]
+    fn logistic_regression_separates_by_a_plane() {
+        let ((train, rows), (test, test_rows)) = (features(400, 0), features(200, 50_000));
+        let y = |rows: &[Vec<f64>]| rows.iter().map(|r| r[0] + r[1] > 0.1).collect::<Vec<_>>();
+        assert!(logistic_accuracy(train, &y(&rows), test, &y(&test_rows)).unwrap() > 0.95);
+    }
+
+    #[test]
+    fn one_class_is_predicted_everywhere() {
+        let (x, _) = features(10, 0);
+        assert_eq!(logistic_accuracy(x.clone(), &[true; 10], x, &[true; 10]).unwrap(), 1.0);
+    }
+
+    #[test]
+    fn features_that_are_not_finite_are_refused() {
+        let x = Tensor::from_data([[f32::NAN]; 9], &Device::flex());
+        assert_eq!(ridge_r_squared(x.clone(), &[0.0; 9], x, &[0.0; 9]).unwrap_err(), ProbeError::NotFinite);
+    }
+}
