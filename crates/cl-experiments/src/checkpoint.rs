@@ -1,0 +1,139 @@
+//! Checkpoints: burn-train's three files per epoch, each written aside and renamed, so that a file that is
+//! there is whole, and an epoch is there when its three files are.
+
+use crate::error::UserError;
+use crate::learner::{EncoderLearner, StepSizeScheduler};
+use burn::module::Module;
+use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
+use std::path::{Path, PathBuf};
+
+const NAMES: [&str; 3] = ["model", "optim", "scheduler"];
+
+/// Epochs that are kept: while one is being written the one before is whole.
+pub const EPOCHS_KEPT: usize = 2;
+
+/// Writes `<name>-<epoch>.bpk` whole or not at all.
+#[derive(Debug, Clone)]
+pub struct AtomicCheckpointer {
+    directory: PathBuf,
+    name: &'static str,
+}
+
+impl AtomicCheckpointer {
+    /// Checkpointers for model, optimizer and scheduler, in this order.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when the folder cannot be made.
+    pub fn all(directory: &Path) -> Result<[Self; 3], UserError> {
+        std::fs::create_dir_all(directory)
+            .map_err(|e| UserError::file(directory, format!("the checkpoint folder cannot be made: {e}")))?;
+        Ok(NAMES.map(|name| Self { directory: directory.to_path_buf(), name }))
+    }
+
+    fn path(&self, epoch: usize) -> PathBuf {
+        self.directory.join(format!("{}-{epoch}.bpk", self.name))
+    }
+}
+
+impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
+    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        let staged = self.directory.join(format!("staged-{}-{epoch}.bpk", self.name));
+        record.save(staged.clone())?;
+        std::fs::File::open(&staged).and_then(|f| f.sync_all()).map_err(CheckpointerError::IOError)?;
+        std::fs::rename(staged, self.path(epoch)).map_err(CheckpointerError::IOError)
+    }
+
+    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
+        R::load(self.path(epoch))
+    }
+
+    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        match std::fs::remove_file(self.path(epoch)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(CheckpointerError::IOError(e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The epochs whose three files are there, latest first.
+pub fn epochs(directory: &Path) -> Vec<usize> {
+    let there = |name: &str, epoch: usize| directory.join(format!("{name}-{epoch}.bpk")).is_file();
+    let mut epochs: Vec<usize> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("model-")?.strip_suffix(".bpk")?.parse().ok()
+        })
+        .filter(|&epoch| NAMES.iter().all(|name| there(name, epoch)))
+        .collect();
+    epochs.sort_unstable_by(|a, b| b.cmp(a));
+    epochs
+}
+
+/// Saves an epoch and drops all but the latest [`EPOCHS_KEPT`].
+///
+/// # Errors
+/// [`UserError::File`] naming the folder.
+pub fn save(
+    directory: &Path,
+    epoch: usize,
+    learner: &EncoderLearner,
+    optimizer: &ModuleOptimizer,
+    scheduler: &StepSizeScheduler,
+) -> Result<(), UserError> {
+    let [model, optim, schedule] = AtomicCheckpointer::all(directory)?;
+    let failed = |e: CheckpointerError| {
+        UserError::file(directory, format!("the checkpoint of epoch {epoch} cannot be saved: {e}"))
+    };
+    Checkpointer::<OptimizerRecord>::save(&optim, epoch, optimizer.to_record()).map_err(failed)?;
+    Checkpointer::<LrSchedulerRecord>::save(&schedule, epoch, scheduler.to_record()).map_err(failed)?;
+    Checkpointer::<ModuleRecord>::save(&model, epoch, learner.clone().into_record()).map_err(failed)?;
+    for old in epochs(directory).into_iter().skip(EPOCHS_KEPT) {
+        Checkpointer::<ModuleRecord>::delete(&model, old).map_err(failed)?;
+        Checkpointer::<OptimizerRecord>::delete(&optim, old).map_err(failed)?;
+        Checkpointer::<LrSchedulerRecord>::delete(&schedule, old).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Puts the weights of the latest readable epoch into `learner`, whose step is then `epoch · steps_per_epoch`.
+///
+/// Returns the epoch, or `None` with the learner as it was when there is none. An epoch that cannot be read is
+/// reported through `warn`, and the one before is tried.
+pub fn restore_latest(
+    directory: &Path,
+    learner: EncoderLearner,
+    steps_per_epoch: u64,
+    warn: &mut dyn FnMut(String),
+) -> (EncoderLearner, Option<usize>) {
+    for epoch in epochs(directory) {
+        let path = directory.join(format!("model-{epoch}.bpk"));
+        match load(&path, &learner) {
+            Ok(mut restored) => {
+                restored.step = epoch as u64 * steps_per_epoch;
+                return (restored, Some(epoch));
+            }
+            Err(reason) => {
+                warn(format!("{}: this checkpoint cannot be read ({reason}); trying the one before", path.display()))
+            }
+        }
+    }
+    (learner, None)
+}
+
+fn load(path: &Path, learner: &EncoderLearner) -> Result<EncoderLearner, String> {
+    let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
+    let expected = learner.encoder.weights.shape();
+    // A record of other shapes panics inside Burn when it is applied.
+    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| learner.clone().load_record(record)));
+    let restored = applied.map_err(|_| "it does not fit this model".to_string())?;
+    if restored.encoder.weights.shape() != expected {
+        return Err(format!("its weights are {:?} instead of {expected:?}", restored.encoder.weights.shape()));
+    }
+    Ok(restored)
+}

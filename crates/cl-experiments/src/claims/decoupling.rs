@@ -1,0 +1,49 @@
+//! C1: cross-view moments against their closed forms, as one simultaneous test.
+
+use crate::judge::Metrics;
+use crate::moments::MomentsReport;
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::collections::BTreeMap;
+
+/// Largest deviation in standard errors, and how many directions were tested.
+pub fn metrics(report: &MomentsReport) -> BTreeMap<String, f64> {
+    let largest = report.directions().map(|d| d.deviation().abs()).fold(0.0, f64::max);
+    let mean = |of: &[crate::moments::DirectionMoment]| of.iter().map(|d| d.estimate).sum::<f64>() / of.len() as f64;
+    let mut values = BTreeMap::from([
+        ("largest_deviation".to_string(), largest),
+        ("tests".to_string(), report.directions().count() as f64),
+        ("mean_along_features".to_string(), mean(&report.features)),
+    ]);
+    if !report.complement.is_empty() {
+        values.insert("mean_in_complement".to_string(), mean(&report.complement));
+    }
+    values
+}
+
+/// Adds `largest_deviation_over_critical`: with K tests in all points and seeds together, the critical value is the
+/// two-sided normal quantile at `level / K` (Bonferroni). Estimates over 10⁵ pairs are normal far enough out.
+pub fn correct_for_all_tests(metrics: &mut Metrics, level: f64) {
+    let tests: f64 = metrics.values().flat_map(|seeds| seeds.values()).filter_map(|m| m.get("tests")).sum();
+    let critical = Normal::standard().inverse_cdf(1.0 - level / (2.0 * tests));
+    for values in metrics.values_mut().flat_map(|seeds| seeds.values_mut()) {
+        if let Some(largest) = values.get("largest_deviation").copied() {
+            values.insert("largest_deviation_over_critical".into(), largest / critical);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_critical_value_counts_every_test() {
+        let run =
+            |largest: f64| BTreeMap::from([("largest_deviation".to_string(), largest), ("tests".to_string(), 50.0)]);
+        let mut metrics: Metrics = [("a".to_string(), [(1, run(3.0)), (2, run(5.0))].into())].into();
+        correct_for_all_tests(&mut metrics, 0.01);
+        // Φ⁻¹(1 − 0.01/200) = 3.890592.
+        assert!((metrics["a"][&1]["largest_deviation_over_critical"] - 3.0 / 3.890_592).abs() < 1e-5);
+        assert!(metrics["a"][&2]["largest_deviation_over_critical"] > 1.0);
+    }
+}

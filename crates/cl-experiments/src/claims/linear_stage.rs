@@ -1,0 +1,89 @@
+//! C2: growth in the linear stage against the two predictions.
+
+use crate::learner::EncoderLearner;
+use crate::measure::Snapshot;
+use crate::spec::TrainingSpec;
+use burn::tensor::Device;
+use cl_data::{Matrix, SecondMoments};
+use cl_model::StepSize;
+use cl_model::linear_stage::{LinearStage, PredictedNorms};
+use std::collections::BTreeMap;
+
+/// Measured norms beside predicted ones, at the steps where a snapshot was taken.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// Steps.
+    pub steps: Vec<u64>,
+    /// Measured.
+    pub measured: Vec<PredictedNorms>,
+    /// Predicted for the mean weights.
+    pub mean: Vec<PredictedNorms>,
+    /// Predicted with gradient noise.
+    pub with_noise: Vec<PredictedNorms>,
+    /// How many of the first snapshots lie below the bound on `max |Sim|/τ`.
+    pub within_bound: usize,
+}
+
+impl Comparison {
+    /// Predicts a run from its specification and seed; nothing is fitted.
+    pub fn new(spec: &TrainingSpec, seed: u64, snapshots: &[Snapshot], similarity_bound: f64) -> Self {
+        let eta = match spec.training.step_size {
+            StepSize::Constant { eta } | StepSize::ExponentialDecay { eta, .. } => eta,
+        };
+        let data = spec.data.model(seed);
+        let moments = SecondMoments::new(&data, &spec.data.augmentation);
+        let negatives = spec.num_negatives() as f64;
+        let stage = LinearStage {
+            cross_view: &moments.cross_view,
+            plus: &moments.plus,
+            plus_plus: &moments.plus_plus,
+            kappa: negatives / (negatives + 1.0),
+            eta,
+            weight_decay: spec.training.weight_decay,
+            batch_size: spec.training.batch_size as f64,
+        };
+        let device = Device::flex();
+        let weights = EncoderLearner::new(spec, seed, &device).encoder.weights.val().into_data();
+        let weights: Vec<f64> = weights.iter::<f64>().collect();
+        let weights: Vec<Vec<f64>> = weights.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect();
+        let within = |s: &&Snapshot| s.largest_similarity.is_some_and(|v| v <= similarity_bound);
+        let within_bound = snapshots.iter().take_while(within).count();
+        // One snapshot beyond the bound is shown, no more: the prediction grows without limit.
+        let shown: Vec<&Snapshot> = snapshots.iter().take(within_bound + 1).collect();
+        let last = shown.last().map_or(0, |s| s.step);
+        let prediction = stage.predict(&weights, &rows(data.dictionary().features()), last as usize);
+        let at = |curve: &[PredictedNorms]| shown.iter().map(|s| curve[s.step as usize]).collect();
+        Self {
+            steps: shown.iter().map(|s| s.step).collect(),
+            measured: shown
+                .iter()
+                .map(|s| PredictedNorms { in_span: s.norm_in_span, complement: s.norm_complement })
+                .collect(),
+            mean: at(&prediction.mean),
+            with_noise: at(&prediction.with_noise),
+            within_bound,
+        }
+    }
+
+    /// Largest relative errors of both predictions, the last step within the bound and the growth up to it.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let largest = |predicted: &[PredictedNorms]| {
+            let error = |(m, p): (&PredictedNorms, &PredictedNorms)| {
+                (m.in_span / p.in_span - 1.0).abs().max((m.complement / p.complement - 1.0).abs())
+            };
+            self.measured.iter().zip(predicted).take(self.within_bound).map(error).fold(0.0, f64::max)
+        };
+        let last = self.within_bound.saturating_sub(1);
+        let growth = self.measured.get(last).map_or(1.0, |m| m.in_span / self.measured[0].in_span);
+        BTreeMap::from([
+            ("largest_error_with_noise".to_string(), largest(&self.with_noise)),
+            ("largest_error_of_mean".to_string(), largest(&self.mean)),
+            ("last_step_within_bound".to_string(), self.steps.get(last).map_or(0.0, |s| *s as f64)),
+            ("growth_in_span".to_string(), growth),
+        ])
+    }
+}
+
+fn rows(matrix: &Matrix) -> Vec<Vec<f64>> {
+    matrix.iter_rows().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect()
+}

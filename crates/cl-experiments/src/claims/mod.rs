@@ -1,0 +1,136 @@
+//! From run folders to judged claims.
+//!
+//! Most claims are read off the evaluations that every run has. Three have measures of their own: [`decoupling`]
+//! (C1), [`linear_stage`] (C2) and [`stages`] (C7).
+
+pub mod decoupling;
+pub mod linear_stage;
+pub mod stages;
+
+use crate::error::UserError;
+use crate::experiment::Experiment;
+use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
+use crate::measure::{Evaluation, Snapshot};
+use crate::record::RunFolder;
+use crate::spec::{RunSpec, TrainingSpec};
+use std::collections::BTreeMap;
+
+/// A claim after its runs.
+#[derive(Debug, Clone)]
+pub struct ClaimResult {
+    /// What was run.
+    pub experiment: Experiment,
+    /// What was expected.
+    pub expected: Expected,
+    /// The folder of each point and seed.
+    pub folders: BTreeMap<(String, u64), RunFolder>,
+    /// What came out, as numbers by name.
+    pub metrics: Metrics,
+    /// Expectations beside what came out.
+    pub judgements: Vec<Judgement>,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+impl ClaimResult {
+    /// Reads complete run folders and judges them.
+    ///
+    /// # Errors
+    /// [`UserError`] when a folder or `expected.toml` cannot be read.
+    pub fn judge(
+        experiment: Experiment,
+        folders: BTreeMap<(String, u64), RunFolder>,
+        full: bool,
+    ) -> Result<Self, UserError> {
+        let expected = Expected::load(&experiment.folder)?;
+        let mut metrics = Metrics::new();
+        for point in &experiment.points {
+            for &seed in &point.seeds {
+                let Some(folder) = folders.get(&(point.name.clone(), seed)).filter(|f| f.is_complete()) else {
+                    continue;
+                };
+                let values = match &point.spec {
+                    RunSpec::Training(spec) => {
+                        let snapshots = folder.snapshots()?;
+                        let mut values = training_metrics(spec, &folder.evaluation()?, &snapshots);
+                        if let Some(bound) = expected.parameters.get("similarity_bound") {
+                            values.extend(linear_stage::Comparison::new(spec, seed, &snapshots, *bound).metrics());
+                        }
+                        if expected.parameters.contains_key("stages") {
+                            values.extend(stages::Stages::new(&snapshots).metrics());
+                        }
+                        values
+                    }
+                    RunSpec::Moments(_) => decoupling::metrics(&folder.moments()?),
+                };
+                metrics.entry(point.name.clone()).or_default().insert(seed, values);
+            }
+        }
+        if let Some(level) = expected.parameters.get("family_level") {
+            decoupling::correct_for_all_tests(&mut metrics, *level);
+        }
+        let judgements = expected.judge(&metrics, full);
+        let verdict = overall(&judgements);
+        Ok(Self { experiment, expected, folders, metrics, judgements, verdict })
+    }
+}
+
+/// The metrics that every training run has, by the names that `expected.toml` uses.
+fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[Snapshot]) -> BTreeMap<String, f64> {
+    let f = &evaluation.features;
+    let e = &evaluation.embeddings;
+    let mut values: BTreeMap<String, f64> = [
+        ("energy_in_span", f.energy_in_span),
+        ("coverage_mean", f.coverage_mean),
+        ("coverage_min", f.coverage_min),
+        ("coverage_corrected", evaluation.coverage_corrected),
+        ("features_without_singleton", spec.data.code_dim as f64 - f.features_with_singleton as f64),
+        ("singleton_share", f.singleton_share),
+        ("most_neurons_per_feature_share", most_neurons(f) / spec.encoder.num_neurons as f64),
+        ("correlation_sparse", e.correlation_sparse),
+        ("correlation_dense", e.correlation_dense),
+        ("active_share", e.active_share),
+        ("probe_r_squared", evaluation.probe.r_squared),
+        ("probe_accuracy", evaluation.probe.accuracy),
+        ("relative_smallest_loss_before_threshold", relative_smallest_loss(spec, snapshots)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_string(), value))
+    .collect();
+    if let Some(b) = &evaluation.baselines {
+        values.extend([
+            ("oracle_r_squared".to_string(), b.oracle.r_squared),
+            ("oracle_accuracy".to_string(), b.oracle.accuracy),
+            ("probe_r_squared_over_oracle".to_string(), evaluation.probe.r_squared / b.oracle.r_squared),
+            ("probe_accuracy_minus_oracle".to_string(), evaluation.probe.accuracy - b.oracle.accuracy),
+            ("input_r_squared_over_oracle".to_string(), b.input.r_squared / b.oracle.r_squared),
+            ("untrained_r_squared_over_oracle".to_string(), b.untrained.r_squared / b.oracle.r_squared),
+        ]);
+    }
+    for snapshot in snapshots {
+        // Horizons within a run, for maps over time.
+        values.insert(format!("coverage_mean@{}", snapshot.step), snapshot.coverage_mean);
+    }
+    values
+}
+
+fn most_neurons(f: &cl_model::features::FeatureMeasures) -> f64 {
+    f.neurons_per_feature.iter().copied().max().unwrap_or(0) as f64
+}
+
+/// Smallest held-out loss up to T1 (up to the end without a bias rule), over `log(N + 1)` at temperature scale.
+fn relative_smallest_loss(spec: &TrainingSpec, snapshots: &[Snapshot]) -> f64 {
+    let until = spec.bias_start().unwrap_or(u64::MAX);
+    let smallest = snapshots.iter().filter(|s| s.step <= until).map(|s| s.loss).fold(f64::INFINITY, f64::min);
+    let scale = match spec.objective {
+        crate::spec::Objective::Contrastive(c) => {
+            let factor = match c.scale {
+                cl_model::LossScale::Temperature => c.temperature,
+                cl_model::LossScale::One => 1.0,
+            };
+            factor * (spec.num_negatives() as f64).ln_1p()
+        }
+        crate::spec::Objective::Supervised(s) => (s.num_classes as f64).ln(),
+    };
+    smallest / scale
+}

@@ -1,0 +1,184 @@
+//! The command line: paths, device and output, never a scientific value.
+
+use crate::error::UserError;
+use crate::experiment::{DEFAULT_EXPERIMENTS, Extent};
+use crate::record::DEFAULT_RUNS;
+use crate::reproduce::{self, Conclusion, Request};
+use crate::{device, export, schedule, train};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Feature learning in self-supervised contrastive learning, as a laboratory.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run what is missing for the claims, judge them, write the report
+    Reproduce(Reproduce),
+    /// Judge and report what is there, without running anything
+    Report(Reproduce),
+    /// Train one point of an experiment under Burn's dashboard
+    Train(Train),
+    /// Generated data
+    #[command(subcommand)]
+    Data(Data),
+    /// List the devices this binary can use
+    Devices,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Carry out one job given on standard input (used by `reproduce`)
+    #[command(hide = true)]
+    RunOne,
+}
+
+#[derive(Debug, clap::Args)]
+struct Reproduce {
+    /// Claims, such as c3 c5; all when none is given
+    claims: Vec<String>,
+    /// The full set: larger sizes, finer grids
+    #[arg(long)]
+    full: bool,
+    /// Folder of experiment files
+    #[arg(long, default_value = DEFAULT_EXPERIMENTS)]
+    experiments: PathBuf,
+    /// Folder of run folders
+    #[arg(long, default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Folder that report.html and figures/ are written to
+    #[arg(long, default_value = "report")]
+    output: PathBuf,
+    /// flex, ndarray, wgpu, cuda or cuda:n
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Runs side by side; one per core when not given
+    #[arg(long)]
+    jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `train`.
+#[derive(Debug, clap::Args)]
+pub struct Train {
+    /// Folder of an experiment, such as experiments/c3-contrastive-features
+    pub experiment: PathBuf,
+    /// The point; the first one when not given
+    #[arg(long)]
+    pub point: Option<String>,
+    /// The seed; the first one of the point when not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder of run folders
+    #[arg(long, default_value = DEFAULT_RUNS)]
+    pub runs: PathBuf,
+    /// flex, ndarray, wgpu, cuda or cuda:n
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// One line per epoch instead of the dashboard
+    #[arg(long)]
+    pub no_tui: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Data {
+    /// Write one batch (M, z, ξ, x and both views) as safetensors
+    Export(Export),
+}
+
+/// Arguments of `data export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// Folder of an experiment
+    pub experiment: PathBuf,
+    /// The point; the first one when not given
+    #[arg(long)]
+    pub point: Option<String>,
+    /// The seed; the first one of the point when not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The training step whose batch is written
+    #[arg(long, default_value_t = 0)]
+    pub step: u64,
+    /// The file to write; an existing one is not overwritten
+    #[arg(long)]
+    pub output: PathBuf,
+}
+
+/// Parses the command line and does what it says. Returns the exit status: 0, 1 where a claim does not hold,
+/// 130 where the run was stopped.
+///
+/// # Errors
+/// [`UserError`], which goes with exit status 2.
+pub fn run() -> Result<u8, UserError> {
+    let cli = Cli::parse();
+    let stop = Arc::new(AtomicBool::new(false));
+    match cli.command {
+        Command::Reproduce(arguments) => {
+            stop_on_signals(&stop)?;
+            conclude(reproduce::reproduce(&arguments.request(true), &stop)?)
+        }
+        Command::Report(arguments) => conclude(reproduce::reproduce(&arguments.request(false), &stop)?),
+        Command::Train(arguments) => {
+            stop_on_signals(&stop)?;
+            train::train(&arguments, stop)
+        }
+        Command::Data(Data::Export(arguments)) => export::export(&arguments).map(|()| 0),
+        Command::Devices => {
+            print!("{}", device::list());
+            Ok(0)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "cl-experiments", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::RunOne => {
+            stop_on_signals(&stop)?;
+            schedule::run_one(&stop).map(|()| 0)
+        }
+    }
+}
+
+fn conclude(conclusion: Conclusion) -> Result<u8, UserError> {
+    Ok(match conclusion {
+        Conclusion::Judged { all_hold: true } => 0,
+        Conclusion::Judged { all_hold: false } => 1,
+        Conclusion::Stopped => 130,
+    })
+}
+
+fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), UserError> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || stop.store(true, std::sync::atomic::Ordering::Relaxed))
+        .map_err(|e| UserError::Run(format!("signals cannot be handled: {e}")))
+}
+
+impl Reproduce {
+    fn request(&self, run_missing: bool) -> Request {
+        Request {
+            claims: self.claims.iter().map(|c| c.to_lowercase()).collect(),
+            extent: if self.full { Extent::Full } else { Extent::Default },
+            experiments: self.experiments.clone(),
+            runs: self.runs.clone(),
+            output: self.output.clone(),
+            device: self.device.clone(),
+            jobs: self.jobs.map_or_else(reproduce::default_jobs, usize::from),
+            run_missing,
+            command: command_line(),
+        }
+    }
+}
+
+/// The command as a user would type it at the top of the project.
+fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo run --release -- {}", arguments.join(" "))
+}

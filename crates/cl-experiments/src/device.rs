@@ -1,0 +1,120 @@
+//! Backends by name.
+
+use crate::error::UserError;
+use burn::tensor::Device;
+
+/// A backend this binary may hold: its name, what turns it on, what it needs.
+struct Backend {
+    name: &'static str,
+    feature: Option<&'static str>,
+    compiled: bool,
+    about: &'static str,
+}
+
+const BACKENDS: [Backend; 4] = [
+    Backend { name: "flex", feature: None, compiled: true, about: "CPU, the default" },
+    Backend { name: "ndarray", feature: Some("ndarray"), compiled: cfg!(feature = "ndarray"), about: "CPU, portable" },
+    Backend {
+        name: "wgpu",
+        feature: Some("wgpu"),
+        compiled: cfg!(feature = "wgpu"),
+        about: "GPU through Vulkan, Metal or DX12",
+    },
+    Backend {
+        name: "cuda",
+        feature: Some("cuda"),
+        compiled: cfg!(feature = "cuda"),
+        about: "NVIDIA GPU; cuda:n for the n-th card",
+    },
+];
+
+/// Opens a device by name: `flex`, `ndarray`, `wgpu`, `cuda` or `cuda:n`.
+///
+/// # Errors
+/// [`UserError::Argument`] naming the cargo feature or the missing driver.
+pub fn open(name: &str) -> Result<Device, UserError> {
+    let (kind, index) = match name.split_once(':') {
+        Some((kind, index)) => {
+            let index = index.parse::<usize>().map_err(|_| {
+                UserError::Argument(format!("--device {name}: {index:?} is not a card number such as the 0 in cuda:0"))
+            })?;
+            (kind, index)
+        }
+        None => (name, 0),
+    };
+    let Some(backend) = BACKENDS.iter().find(|b| b.name == kind) else {
+        let names: Vec<&str> = BACKENDS.iter().map(|b| b.name).collect();
+        return Err(UserError::Argument(format!(
+            "--device {name}: there is no such device; choose one of {}",
+            names.join(", ")
+        )));
+    };
+    if index > 0 && kind != "cuda" {
+        return Err(UserError::Argument(format!("--device {name}: only cuda takes a card number")));
+    }
+    if let (false, Some(feature)) = (backend.compiled, backend.feature) {
+        return Err(UserError::Argument(format!(
+            "--device {name}: this binary was built without it; build with `cargo run --release --features {feature} -- …`"
+        )));
+    }
+    // A backend without its driver panics on first use: ask it for one number.
+    let device = quietly(|| {
+        let device = instantiate(kind, index);
+        let _ = burn::tensor::Tensor::<1>::zeros([1], &device).into_data();
+        device
+    });
+    device.map_err(|reason| {
+        UserError::Argument(format!(
+            "--device {name}: no usable adapter ({reason}); wgpu needs a Vulkan, Metal or DX12 driver (mesa-vulkan-drivers \
+             has one in software), cuda an NVIDIA driver and the CUDA runtime"
+        ))
+    })
+}
+
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables, reason = "only cuda takes a card number"))]
+fn instantiate(kind: &str, index: usize) -> Device {
+    match kind {
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated, reason = "kept as a second CPU backend to check against")]
+        "ndarray" => Device::ndarray(),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(Default::default()),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(index),
+        _ => Device::flex(),
+    }
+}
+
+/// One line per backend: name, whether it can be used, and if not why.
+pub fn list() -> String {
+    let mut lines = String::new();
+    for backend in &BACKENDS {
+        let state = match (backend.compiled, backend.feature) {
+            (false, Some(feature)) => format!("not in this binary; build with --features {feature}"),
+            _ => match open(backend.name) {
+                Ok(_) => "ready".to_string(),
+                Err(_) => "in this binary, but no usable adapter".to_string(),
+            },
+        };
+        lines.push_str(&format!("{:<8} {:<50} {}\n", backend.name, state, backend.about));
+    }
+    lines
+}
+
+/// Runs `f`, turning a panic into its message without printing it.
+fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    std::panic::set_hook(hook);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|s| s.to_string()));
+        text.unwrap_or_else(|| "unknown reason".into()).lines().next().unwrap_or_default().to_string()
+    })
+}
+
+/// Whether this binary holds the backend of a name.
+pub fn is_compiled(name: &str) -> bool {
+    BACKENDS.iter().any(|b| b.name == name && b.compiled)
+}

@@ -1,0 +1,66 @@
+//! What a user can get wrong, said with file, key, value and what would be right.
+
+use std::path::PathBuf;
+
+/// Something wrong with a specification. The caller adds the file and the point.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// A key is missing, unknown or of the wrong type.
+    #[error("{message}")]
+    Parse {
+        /// The parser's words, which name the key.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("{key} = {value} is out of range; it has to be {right}")]
+    Range {
+        /// Path of the key.
+        key: String,
+        /// The value found.
+        value: String,
+        /// What would be right.
+        right: String,
+    },
+    /// The data model refuses a value.
+    #[error("{key}: {source}")]
+    Data {
+        /// Path of the key.
+        key: String,
+        /// What is wrong with it.
+        source: cl_data::DataError,
+    },
+}
+
+impl SpecError {
+    pub(crate) fn data(key: &str, source: cl_data::DataError) -> Self {
+        Self::Data { key: key.into(), source }
+    }
+}
+
+/// Something wrong with what the user gave: exit status 2, as opposed to a claim that fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserError {
+    /// A file holds something wrong.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// An argument is wrong.
+    #[error("{0}")]
+    Argument(String),
+    /// A run could not go on.
+    #[error("{0}")]
+    Run(String),
+}
+
+impl UserError {
+    /// An error about a file.
+    pub fn file(path: impl Into<PathBuf>, message: impl std::fmt::Display) -> Self {
+        Self::File { path: path.into(), message: message.to_string() }
+    }
+}

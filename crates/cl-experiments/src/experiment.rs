@@ -1,0 +1,307 @@
+//! Experiment files: `experiments/<claim>/experiment.toml` expanded into runs.
+
+use crate::error::UserError;
+use crate::spec::RunSpec;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Where experiment files live unless the command line says otherwise.
+pub const DEFAULT_EXPERIMENTS: &str = "experiments";
+
+/// Keys of a point that are not values of its specification.
+const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
+
+/// A claim's experiment, expanded.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Short name, `c1` to `c10`.
+    pub claim: String,
+    /// A few words.
+    pub title: String,
+    /// What is claimed, in a sentence or two.
+    pub statement: String,
+    /// The folder of the experiment.
+    pub folder: PathBuf,
+    /// What to run, in order.
+    pub points: Vec<Point>,
+    /// Phase diagrams among the points.
+    pub grids: Vec<Grid>,
+}
+
+/// One setting under several seeds.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Its name, a folder name.
+    pub name: String,
+    /// The specification.
+    pub spec: RunSpec,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// A phase diagram: points over two or more axes.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    /// Its name.
+    pub name: String,
+    /// Path of the key and the values, per axis.
+    pub axes: Vec<(String, Vec<Value>)>,
+    /// Names of the points, the last axis fastest.
+    pub points: Vec<String>,
+}
+
+/// Which part of an experiment is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What fits into minutes.
+    Default,
+    /// Everything.
+    Full,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExperimentFile {
+    claim: String,
+    title: String,
+    statement: String,
+    #[serde(default)]
+    base: Option<PathBuf>,
+    seeds: Vec<u64>,
+    #[serde(default)]
+    points: Table,
+    #[serde(default)]
+    grids: BTreeMap<String, GridFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GridFile {
+    seeds: Vec<u64>,
+    #[serde(default)]
+    overrides: Table,
+    axes: Vec<AxisFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AxisFile {
+    key: String,
+    values: Vec<Value>,
+    #[serde(default)]
+    full_values: Option<Vec<Value>>,
+}
+
+impl Experiment {
+    /// Reads `<folder>/experiment.toml` and expands it.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming file, point, key and value.
+    pub fn load(folder: &Path, extent: Extent) -> Result<Self, UserError> {
+        let path = folder.join("experiment.toml");
+        let file: ExperimentFile = read_toml(&path)?;
+        let mut points = Vec::new();
+        for (name, value) in &file.points {
+            let Value::Table(overrides) = value else {
+                return Err(UserError::file(&path, format!("points.{name} has to be a table of sections")));
+            };
+            let in_point = |message: String| UserError::file(&path, format!("in points.{name}: {message}"));
+            if overrides.get("full_only").is_some_and(|v| v.as_bool() == Some(true)) && extent == Extent::Default {
+                continue;
+            }
+            let base = match overrides.get("base") {
+                Some(base) => {
+                    Some(PathBuf::from(base.as_str().ok_or_else(|| in_point("base has to be a path".into()))?))
+                }
+                None => file.base.clone(),
+            };
+            let seeds = match overrides.get("seeds") {
+                Some(seeds) => seeds.clone().try_into().map_err(|e| in_point(format!("seeds: {e}")))?,
+                None => file.seeds.clone(),
+            };
+            let values = overrides.iter().filter(|(key, _)| !POINT_KEYS.contains(&key.as_str()));
+            let values: Table = values.map(|(k, v)| (k.clone(), v.clone())).collect();
+            let spec = merged_spec(folder, base.as_deref(), &values).map_err(in_point)?;
+            points.push(Point { name: name.clone(), spec, seeds });
+        }
+        let mut grids = Vec::new();
+        for (name, grid) in &file.grids {
+            let in_grid = |message: String| UserError::file(&path, format!("in grids.{name}: {message}"));
+            let axes: Vec<(String, Vec<Value>)> = grid
+                .axes
+                .iter()
+                .map(|axis| match (&axis.full_values, extent) {
+                    (Some(full), Extent::Full) => (axis.key.clone(), full.clone()),
+                    _ => (axis.key.clone(), axis.values.clone()),
+                })
+                .collect();
+            let mut names = Vec::new();
+            for cell in cells(&axes) {
+                let mut overrides = grid.overrides.clone();
+                let mut label = name.clone();
+                for ((key, _), value) in axes.iter().zip(&cell) {
+                    set(&mut overrides, key, (*value).clone()).map_err(in_grid)?;
+                    let short = key.rsplit('.').next().unwrap_or(key);
+                    label.push_str(&format!(",{short}={}", value.to_string().trim_matches('"')));
+                }
+                let spec = merged_spec(folder, file.base.as_deref(), &overrides)
+                    .map_err(|e| in_grid(format!("{label}: {e}")))?;
+                points.push(Point { name: label.clone(), spec, seeds: grid.seeds.clone() });
+                names.push(label);
+            }
+            grids.push(Grid { name: name.clone(), axes, points: names });
+        }
+        if points.is_empty() {
+            return Err(UserError::file(
+                &path,
+                "there is nothing to run: give at least one table under points or grids",
+            ));
+        }
+        Ok(Self {
+            claim: file.claim,
+            title: file.title,
+            statement: file.statement,
+            folder: folder.to_path_buf(),
+            points,
+            grids,
+        })
+    }
+
+    /// The point of a name.
+    pub fn point(&self, name: &str) -> Option<&Point> {
+        self.points.iter().find(|p| p.name == name)
+    }
+
+    /// All claims below a folder, ordered by number.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when the folder cannot be read.
+    pub fn folders(experiments: &Path) -> Result<Vec<(String, PathBuf)>, UserError> {
+        let entries = std::fs::read_dir(experiments).map_err(|e| {
+            UserError::file(
+                experiments,
+                format!("the experiments cannot be read ({e}); run from the top of the project or give --experiments"),
+            )
+        })?;
+        let mut folders: Vec<(String, PathBuf)> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.join("experiment.toml").is_file())
+            .filter_map(|path| {
+                let name = path.file_name()?.to_str()?.to_string();
+                let claim = name.split('-').next()?.to_string();
+                Some((claim, path))
+            })
+            .collect();
+        folders.sort_by_key(|(claim, _)| {
+            (claim.trim_start_matches('c').parse::<u32>().unwrap_or(u32::MAX), claim.clone())
+        });
+        Ok(folders)
+    }
+}
+
+/// Reads a TOML file into a checked type.
+///
+/// # Errors
+/// [`UserError::File`] with the parser's words, which show line and key.
+pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError> {
+    let text = std::fs::read_to_string(path).map_err(|e| UserError::file(path, format!("it cannot be read: {e}")))?;
+    toml::from_str(&text).map_err(|e| UserError::file(path, e.to_string().trim().to_string()))
+}
+
+fn merged_spec(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<RunSpec, String> {
+    let mut table: Table = match base {
+        Some(base) => read_toml(&folder.join(base)).map_err(|e| e.to_string())?,
+        None => Table::new(),
+    };
+    merge(&mut table, overrides);
+    // A moments run takes no more from a base than what is sampled.
+    if table.contains_key("moments") {
+        table.retain(|key, _| key == "data" || key == "moments");
+    }
+    RunSpec::from_table(table).map_err(|e| e.to_string())
+}
+
+/// Lays `overrides` over `table`, key by key. A table that names another variant (one key, and not the one that is
+/// there) replaces the whole.
+fn merge(table: &mut Table, overrides: &Table) {
+    for (key, value) in overrides {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) if !is_other_variant(old, new) => merge(old, new),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn is_other_variant(old: &Table, new: &Table) -> bool {
+    let one_table = |t: &Table| t.len() == 1 && t.values().all(Value::is_table);
+    one_table(old) && one_table(new) && old.keys().ne(new.keys())
+}
+
+/// Sets the value at a dotted path.
+fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
+    let mut keys: Vec<&str> = path.split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut place = table;
+    for key in keys {
+        let entry = place.entry(key.to_string()).or_insert_with(|| Value::Table(Table::new()));
+        place = entry.as_table_mut().ok_or_else(|| format!("axis {path}: {key} is not a table"))?;
+    }
+    place.insert(last.to_string(), value);
+    Ok(())
+}
+
+/// All combinations, the last axis fastest.
+fn cells(axes: &[(String, Vec<Value>)]) -> Vec<Vec<&Value>> {
+    axes.iter().fold(vec![Vec::new()], |cells, (_, values)| {
+        cells.iter().flat_map(|cell| values.iter().map(|v| [cell.clone(), vec![v]].concat())).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn overrides_change_single_keys_and_replace_other_variants() {
+        let mut base = table(
+            "[data]\nd = 1\naugmentation = { complementary = { p = 0.5, s = 1.0 } }\n[encoder.bias.scheduled]\nc = 1.0\ng = 2.0",
+        );
+        merge(&mut base, &table("[data.augmentation.complementary]\ns = 0.5"));
+        assert_eq!(base["data"]["augmentation"]["complementary"], Value::Table(table("p = 0.5\ns = 0.5")));
+        merge(
+            &mut base,
+            &table("data.augmentation = { independent = { p = 0.4 } }\n[encoder.bias.scheduled]\ng = 3.0"),
+        );
+        assert_eq!(base["data"]["augmentation"], Value::Table(table("independent = { p = 0.4 }")));
+        assert_eq!(base["encoder"]["bias"]["scheduled"], Value::Table(table("c = 1.0\ng = 3.0")));
+        merge(&mut base, &table("data.augmentation = 'none'"));
+        assert_eq!(base["data"]["augmentation"], Value::String("none".into()));
+        assert_eq!(base["data"]["d"], Value::Integer(1));
+    }
+
+    #[test]
+    fn cells_run_the_last_axis_fastest() {
+        let axis = |name: &str, n: i64| (name.to_string(), (0..n).map(Value::Integer).collect::<Vec<_>>());
+        let axes = [axis("a", 2), axis("b", 3)];
+        let cells: Vec<Vec<i64>> =
+            cells(&axes).iter().map(|c| c.iter().map(|v| v.as_integer().unwrap()).collect()).collect();
+        assert_eq!(cells, [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]);
+    }
+
+    #[test]
+    fn values_are_set_along_a_path() {
+        let mut t = table("[a]\nb = 1");
+        set(&mut t, "a.c.d", Value::Integer(2)).unwrap();
+        assert_eq!(t, table("[a]\nb = 1\n[a.c]\nd = 2"));
+        assert!(set(&mut t, "a.b.c", Value::Integer(2)).unwrap_err().contains("b is not a table"));
+    }
+}

@@ -1,0 +1,76 @@
+//! `data export`: one batch with everything it is made of.
+
+use crate::cli::Export;
+use crate::drive::safetensors_bytes;
+use crate::error::UserError;
+use crate::experiment::{Experiment, Extent, Point};
+use crate::record::write_whole;
+use cl_data::{Matrix, Purpose, Stream};
+use std::path::Path;
+
+/// Writes `dictionary` `[d1, d]`, `z` `[B, d]`, `xi`, `x`, `x_plus`, `x_plus_plus` `[B, d1]` of one training step.
+///
+/// # Errors
+/// [`UserError`] when the experiment cannot be read or the file is there or cannot be written.
+pub fn export(arguments: &Export) -> Result<(), UserError> {
+    if arguments.output.exists() {
+        return Err(UserError::file(
+            &arguments.output,
+            "the file exists and is not overwritten; give another --output",
+        ));
+    }
+    let (point, seed) = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
+    let batch_size = match &point.spec {
+        crate::spec::RunSpec::Training(spec) => spec.training.batch_size,
+        crate::spec::RunSpec::Moments(_) => 256,
+    };
+    let spec = point.spec.data();
+    let data = spec.model(seed);
+    let stream = Stream::new(seed, Purpose::TrainingPairs);
+    let observations = data.sample(batch_size, stream, arguments.step);
+    let pair = spec.augmentation.apply(observations.x.clone(), stream, arguments.step);
+    let (d, d1) = (spec.code_dim, spec.input_dim);
+    let mut dictionary = Matrix::zeros(d1, d);
+    for j in 0..d {
+        for (r, value) in data.dictionary().feature(j).iter().enumerate() {
+            dictionary.row_mut(r)[j] = *value;
+        }
+    }
+    let tensors = [
+        ("dictionary", &dictionary),
+        ("z", &observations.z),
+        ("xi", &observations.xi),
+        ("x", &observations.x),
+        ("x_plus", &pair.x_plus),
+        ("x_plus_plus", &pair.x_plus_plus),
+    ];
+    let bytes = tensors.map(|(name, m)| {
+        (name, vec![m.rows, m.cols], m.values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    });
+    write_whole(&arguments.output, &safetensors_bytes(&bytes))?;
+    println!("{}: batch of step {} of {}, seed {seed}", arguments.output.display(), arguments.step, point.name);
+    Ok(())
+}
+
+/// The point and seed that a command names, or the first ones.
+///
+/// # Errors
+/// [`UserError`] naming what there is.
+pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Result<(Point, u64), UserError> {
+    let experiment = Experiment::load(experiment, Extent::Full)?;
+    let found = match point {
+        None => experiment.points.first(),
+        Some(name) => experiment.point(name),
+    };
+    let Some(found) = found else {
+        let names: Vec<&str> = experiment.points.iter().map(|p| p.name.as_str()).collect();
+        let wanted = point.unwrap_or_default();
+        return Err(UserError::Argument(format!(
+            "--point {wanted}: {} has no such point; it has {}",
+            experiment.claim,
+            names.join(", ")
+        )));
+    };
+    let seed = seed.or(found.seeds.first().copied()).unwrap_or(1);
+    Ok((found.clone(), seed))
+}

@@ -1,0 +1,321 @@
+//! From numbers to verdicts.
+//!
+//! An expectation is about one metric at one point, or about a linear combination of points taken seed by seed.
+//! * `over = "every_seed"`: it holds when the value of each seed lies within the bounds and fails when one does
+//!   not.
+//! * `over = "mean"`: a two-sided Student interval over seeds at level `1 − 0.05/k`, with k the number of such
+//!   expectations of the claim (Bonferroni), has to lie within the bounds; the expectation fails when the interval
+//!   lies outside, and is undecided when it straddles a bound.
+//!
+//! With fewer seeds than [`LEAST_SEEDS`] nothing holds: what does not fail is undecided. A claim holds when all
+//! its judged expectations hold, and fails when one fails.
+
+use crate::error::UserError;
+use crate::experiment::read_toml;
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Seeds below which nothing is said to hold.
+pub const LEAST_SEEDS: usize = 5;
+
+/// Error probability of all the intervals of one claim together.
+pub const FAMILY_LEVEL: f64 = 0.05;
+
+/// `expected.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Constants of a claim's own measures, with their meaning in comments.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, f64>,
+    /// What is expected.
+    pub expect: Vec<Expectation>,
+}
+
+/// One expectation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// Name of the metric.
+    pub metric: String,
+    /// The point, `*` for each point of the experiment, or none with `terms`.
+    #[serde(default)]
+    pub point: Option<String>,
+    /// Weights of points in a combination taken seed by seed.
+    #[serde(default)]
+    pub terms: BTreeMap<String, f64>,
+    /// A name for the combination.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Lower bound, included.
+    #[serde(default)]
+    pub at_least: Option<f64>,
+    /// Upper bound, included.
+    #[serde(default)]
+    pub at_most: Option<f64>,
+    /// What the bounds apply to.
+    pub over: Over,
+    /// Where the expectation comes from.
+    pub source: String,
+    /// Whether it takes part in the verdict.
+    #[serde(default = "yes")]
+    pub judged: bool,
+    /// Whether it is about points of the full set.
+    #[serde(default)]
+    pub full_only: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What the bounds of an expectation apply to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The value of each seed.
+    EverySeed,
+    /// The mean over seeds, through an interval.
+    Mean,
+}
+
+/// Whether something holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It does.
+    Holds,
+    /// The numbers do not say.
+    Undecided,
+    /// It does not.
+    Fails,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Holds => "holds",
+            Self::Undecided => "undecided",
+            Self::Fails => "fails",
+        })
+    }
+}
+
+/// Metrics by point, seed and name.
+pub type Metrics = BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>;
+
+/// An expectation beside what was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The metric.
+    pub metric: String,
+    /// The point or combination.
+    pub subject: String,
+    /// The bounds in words.
+    pub bound: String,
+    /// What they apply to.
+    pub over: Over,
+    /// Where the expectation comes from.
+    pub source: String,
+    /// Value per seed.
+    pub values: Vec<(u64, f64)>,
+    /// Mean and interval over seeds.
+    pub summary: Interval,
+    /// What follows; `None` where it is only reported.
+    pub verdict: Option<Verdict>,
+}
+
+/// A mean with a two-sided Student interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Mean.
+    pub mean: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Confidence level.
+    pub level: f64,
+}
+
+impl Interval {
+    /// Student's interval of the mean of `values`; infinitely wide for a single value.
+    pub fn student(values: &[f64], level: f64) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        if values.len() < 2 {
+            return Self { mean, low: f64::NEG_INFINITY, high: f64::INFINITY, level };
+        }
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        let quantile = StudentsT::new(0.0, 1.0, n - 1.0).map_or(f64::INFINITY, |t| t.inverse_cdf(0.5 + level / 2.0));
+        let half = if variance > 0.0 { quantile * (variance / n).sqrt() } else { 0.0 };
+        Self { mean, low: mean - half, high: mean + half, level }
+    }
+}
+
+impl Expected {
+    /// Reads `<folder>/expected.toml`.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming file and key.
+    pub fn load(folder: &Path) -> Result<Self, UserError> {
+        let path = folder.join("expected.toml");
+        let expected: Self = read_toml(&path)?;
+        for (number, e) in expected.expect.iter().enumerate() {
+            let wrong = |message: &str| Err(UserError::file(&path, format!("expect number {}: {message}", number + 1)));
+            if e.point.is_none() == e.terms.is_empty() {
+                return wrong("give either point or terms");
+            }
+            if e.judged && e.at_least.is_none() && e.at_most.is_none() {
+                return wrong("a judged expectation needs at_least or at_most");
+            }
+        }
+        Ok(expected)
+    }
+
+    /// Holds metrics against the expectations. Points that were not run are left out when they belong to the full set.
+    pub fn judge(&self, metrics: &Metrics, full: bool) -> Vec<Judgement> {
+        let wanted: Vec<&Expectation> = self.expect.iter().filter(|e| full || !e.full_only).collect();
+        let intervals = wanted.iter().filter(|e| e.judged && e.over == Over::Mean).count().max(1);
+        let level = 1.0 - FAMILY_LEVEL / intervals as f64;
+        wanted.iter().flat_map(|e| e.subjects(metrics).into_iter().map(|s| e.judge(&s, metrics, level))).collect()
+    }
+}
+
+/// What an expectation is about: a label and weights of points.
+struct Subject {
+    label: String,
+    terms: BTreeMap<String, f64>,
+}
+
+impl Expectation {
+    fn subjects(&self, metrics: &Metrics) -> Vec<Subject> {
+        let single = |point: &str| Subject { label: point.into(), terms: [(point.to_string(), 1.0)].into() };
+        match self.point.as_deref() {
+            Some("*") => metrics.keys().map(|point| single(point)).collect(),
+            Some(point) => vec![single(point)],
+            None => {
+                let sum = self.terms.iter().map(|(point, weight)| match *weight {
+                    1.0 => format!("+ {point}"),
+                    -1.0 => format!("− {point}"),
+                    weight => format!("{weight:+} {point}"),
+                });
+                let sum = sum.collect::<Vec<_>>().join(" ");
+                let label = self.label.clone().unwrap_or_else(|| sum.trim_start_matches("+ ").to_string());
+                vec![Subject { label, terms: self.terms.clone() }]
+            }
+        }
+    }
+
+    fn judge(&self, subject: &Subject, metrics: &Metrics, level: f64) -> Judgement {
+        let value = |seed: u64| {
+            let term =
+                |(point, weight): (&String, &f64)| Some(weight * metrics.get(point)?.get(&seed)?.get(&self.metric)?);
+            subject.terms.iter().map(term).sum::<Option<f64>>()
+        };
+        let seeds = subject.terms.keys().next().and_then(|point| metrics.get(point));
+        let seeds = seeds.into_iter().flat_map(|by_seed| by_seed.keys());
+        let values: Vec<(u64, f64)> = seeds.filter_map(|&seed| Some((seed, value(seed)?))).collect();
+        let plain: Vec<f64> = values.iter().map(|(_, v)| *v).collect();
+        let summary = Interval::student(&plain, level);
+        let verdict = self.judged.then(|| self.verdict(&plain, &summary));
+        let bound = match (self.at_least, self.at_most) {
+            (Some(low), Some(high)) => format!("{low} … {high}"),
+            (Some(low), None) => format!("≥ {low}"),
+            (None, Some(high)) => format!("≤ {high}"),
+            (None, None) => "reported".into(),
+        };
+        Judgement {
+            metric: self.metric.clone(),
+            subject: subject.label.clone(),
+            bound,
+            over: self.over,
+            source: self.source.clone(),
+            values,
+            summary,
+            verdict,
+        }
+    }
+
+    fn verdict(&self, values: &[f64], summary: &Interval) -> Verdict {
+        let low = self.at_least.unwrap_or(f64::NEG_INFINITY);
+        let high = self.at_most.unwrap_or(f64::INFINITY);
+        let inside = |v: f64| v >= low && v <= high;
+        if values.iter().any(|v| v.is_nan()) {
+            return Verdict::Fails;
+        }
+        let (holds, fails) = match self.over {
+            Over::EverySeed => (values.iter().all(|v| inside(*v)), values.iter().any(|v| !inside(*v))),
+            Over::Mean => (
+                inside(summary.low) && inside(summary.high),
+                values.len() > 1 && (summary.high < low || summary.low > high),
+            ),
+        };
+        match (fails, holds && values.len() >= LEAST_SEEDS) {
+            (true, _) => Verdict::Fails,
+            (false, true) => Verdict::Holds,
+            (false, false) => Verdict::Undecided,
+        }
+    }
+}
+
+/// The verdict of a claim: the worst of its judged expectations.
+pub fn overall(judgements: &[Judgement]) -> Verdict {
+    judgements.iter().filter_map(|j| j.verdict).max().unwrap_or(Verdict::Undecided)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(values: &[f64]) -> Metrics {
+        let seeds = values.iter().enumerate().map(|(s, v)| (s as u64, [("x".to_string(), *v)].into()));
+        [("p".to_string(), seeds.collect())].into()
+    }
+
+    fn verdict(values: &[f64], bounds: &str) -> Verdict {
+        let text = format!("[[expect]]\nmetric = 'x'\npoint = 'p'\nsource = 's'\n{bounds}");
+        let expected: Expected = toml::from_str(&text).unwrap();
+        overall(&expected.judge(&metrics(values), false))
+    }
+
+    #[test]
+    fn every_seed_means_every_seed() {
+        let bounds = "over = 'every_seed'\nat_least = 1.0";
+        assert_eq!(verdict(&[1.0, 2.0, 1.5, 1.1, 1.2], bounds), Verdict::Holds);
+        assert_eq!(verdict(&[1.0, 2.0, 1.5, 1.1, 0.99], bounds), Verdict::Fails);
+        assert_eq!(verdict(&[1.0, 2.0, 1.5, 1.1], bounds), Verdict::Undecided);
+        assert_eq!(verdict(&[f64::NAN; 5], bounds), Verdict::Fails);
+        assert_eq!(verdict(&[], bounds), Verdict::Undecided);
+    }
+
+    #[test]
+    fn a_mean_holds_when_its_interval_does() {
+        let bounds = "over = 'mean'\nat_least = 1.0";
+        assert_eq!(verdict(&[2.0, 2.1, 1.9, 2.0, 2.0], bounds), Verdict::Holds);
+        assert_eq!(verdict(&[2.0, 3.0, 0.0, 2.0, 0.5], bounds), Verdict::Undecided);
+        assert_eq!(verdict(&[0.0, 0.1, -0.1, 0.0, 0.0], bounds), Verdict::Fails);
+    }
+
+    #[test]
+    fn intervals_are_students() {
+        // Mean 3, standard error √0.5, t(4, 0.975) = 2.776445.
+        let i = Interval::student(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.95);
+        assert!((i.high - 3.0 - 2.776_445 * 0.5f64.sqrt()).abs() < 1e-5);
+    }
+
+    #[test]
+    fn combinations_are_taken_seed_by_seed() {
+        let mut m = metrics(&[5.0, 7.0]);
+        m.insert("q".into(), metrics(&[1.0, 2.0]).remove("p").unwrap());
+        let expected: Expected = toml::from_str(
+            "[[expect]]\nmetric = 'x'\nterms = { p = 1, q = -1 }\nover = 'mean'\nat_least = 0\nsource = 's'",
+        )
+        .unwrap();
+        let judgement = &expected.judge(&m, false)[0];
+        assert_eq!(judgement.values, [(0, 4.0), (1, 5.0)]);
+        assert_eq!(judgement.subject, "p − q");
+    }
+}

@@ -1,0 +1,302 @@
+//! One training step, written once, over explicit state `(w, b, step)`.
+//!
+//! [`EncoderLearner`] is a Burn module with burn-train's `TrainStep`: the dashboard's learner and the light
+//! loop of [`crate::drive`] both call the same two functions, `step` and `optimize`.
+
+use crate::spec::{Objective, TrainingSpec};
+use burn::module::{Module, Param, ParamGroup};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig, decay::WeightDecayConfig};
+use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
+use burn::train::metric::{Adaptor, LossInput};
+use burn::train::{ItemLazy, TrainOutput, TrainStep};
+use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
+use cl_model::{Bias, EncoderConfig, InfoNceOutput, StepSize, SymmetricReluEncoder, cross_entropy};
+
+/// The encoder in training: Algorithm 1 of Wen & Li 2021, or its supervised counterpart.
+#[derive(Module, Debug)]
+pub struct EncoderLearner {
+    /// `f`.
+    pub encoder: SymmetricReluEncoder,
+    /// The linear head of the supervised objective.
+    pub head: Option<Linear>,
+    /// The next step, counted from 0.
+    #[module(skip)]
+    pub step: u64,
+    #[module(skip)]
+    objective: Objective,
+    #[module(skip)]
+    bias: Bias,
+    #[module(skip)]
+    code_dim: usize,
+}
+
+/// What one step trains on.
+#[derive(Debug, Clone)]
+pub struct TrainingBatch {
+    /// The step it belongs to.
+    pub step: u64,
+    /// The samples, on the device.
+    pub samples: Samples,
+}
+
+/// Samples of one step.
+#[derive(Debug, Clone)]
+pub enum Samples {
+    /// Positive pairs and negatives.
+    Contrastive {
+        /// `x⁺`, `[B, d1]`.
+        x_plus: Tensor<2>,
+        /// `x⁺⁺`, `[B, d1]`.
+        x_plus_plus: Tensor<2>,
+        /// `[N, d1]`, or the other keys.
+        negatives: Option<Tensor<2>>,
+    },
+    /// Observations and their classes.
+    Supervised {
+        /// `[B, d1]`.
+        x: Tensor<2>,
+        /// `[B]`, in 0..K.
+        classes: Tensor<1, Int>,
+    },
+}
+
+/// What a step leaves behind.
+#[derive(Debug, Clone)]
+pub struct StepOutput {
+    /// Mean loss, `[1]`, outside the gradient.
+    pub loss: Tensor<1>,
+}
+
+/// The loss of a batch with the similarities behind it.
+#[derive(Debug, Clone)]
+pub struct BatchLoss {
+    /// Mean loss, `[1]`.
+    pub loss: Tensor<1>,
+    /// Similarities; `None` for the supervised objective.
+    pub contrastive: Option<InfoNceOutput>,
+}
+
+impl EncoderLearner {
+    /// The learner at step 0; `device` decides whether gradients can be taken.
+    pub fn new(spec: &TrainingSpec, seed: u64, device: &Device) -> Self {
+        let (m, d1) = (spec.encoder.num_neurons, spec.data.input_dim);
+        let config = EncoderConfig { bias: spec.encoder.bias, normalization: spec.encoder.normalization };
+        Self {
+            encoder: config.init(initial_weights(m, d1, spec.encoder.initial_scale, seed).into_tensor(device)),
+            head: match spec.objective {
+                Objective::Contrastive(_) => None,
+                Objective::Supervised(s) => Some(zero_head(m, s.num_classes, device)),
+            },
+            step: 0,
+            objective: spec.objective,
+            bias: spec.encoder.bias,
+            code_dim: spec.data.code_dim,
+        }
+    }
+
+    /// Plain SGD with weight decay on the encoder's weights alone.
+    pub fn optimizer(spec: &TrainingSpec) -> ModuleOptimizer {
+        let plain = SgdConfig::new();
+        let decayed = plain.clone().with_weight_decay(Some(WeightDecayConfig::new(spec.training.weight_decay as f32)));
+        plain.init().with_group(ParamGroup::from_path("encoder.weights"), decayed.build(), None)
+    }
+
+    /// The loss of samples.
+    ///
+    /// # Panics
+    /// When the samples belong to the other objective.
+    pub fn loss(&self, samples: Samples) -> BatchLoss {
+        match (samples, self.objective, &self.head) {
+            (Samples::Contrastive { x_plus, x_plus_plus, negatives }, Objective::Contrastive(spec), _) => {
+                let key = |x| match spec.key_gradient {
+                    cl_model::KeyGradient::Stopped => self.encoder.forward_detached(x),
+                    cl_model::KeyGradient::Flows => self.encoder.forward(x),
+                };
+                let out = spec.info_nce().forward(self.encoder.forward(x_plus), key(x_plus_plus), negatives.map(key));
+                BatchLoss { loss: out.loss.clone(), contrastive: Some(out) }
+            }
+            (Samples::Supervised { x, classes }, Objective::Supervised(_), Some(head)) => {
+                let loss = cross_entropy(head.forward(self.encoder.forward(x)), classes);
+                BatchLoss { loss, contrastive: None }
+            }
+            _ => panic!("the samples belong to another objective"),
+        }
+    }
+
+    /// Lets thresholds follow the weights, then counts the step.
+    fn finish_step(mut self, norms_before: Option<Tensor<1>>) -> Self {
+        if let (Bias::Scheduled(rule), Some(before)) = (self.bias, norms_before) {
+            let after = self.encoder.weight_norms();
+            let (step, code_dim) = (self.step, self.code_dim);
+            self.encoder.biases = self
+                .encoder
+                .biases
+                .map(|b| rule.apply(b.detach(), before, after, step, code_dim).set_require_grad(false));
+        }
+        self.step += 1;
+        self
+    }
+
+    /// `‖w_i‖` before the step, where the bias rule will ask for it.
+    fn norms_for_bias_rule(&self) -> Option<Tensor<1>> {
+        match self.bias {
+            Bias::Scheduled(rule) if self.step >= rule.start_step => Some(self.encoder.weight_norms()),
+            _ => None,
+        }
+    }
+}
+
+impl TrainStep for EncoderLearner {
+    type Input = TrainingBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: TrainingBatch) -> TrainOutput<StepOutput> {
+        assert_eq!(batch.step, self.step, "the batch belongs to another step");
+        let loss = self.loss(batch.samples).loss;
+        let gradients = loss.backward();
+        TrainOutput::new(self, gradients, StepOutput { loss: loss.detach() })
+    }
+
+    fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
+        let before = self.norms_for_bias_rule();
+        optim.step(lr, self, grads).finish_step(before)
+    }
+
+    fn optimize_multi(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: MultiGradientsParams) -> Self {
+        let before = self.norms_for_bias_rule();
+        optim.step_multi(lr, self, grads).finish_step(before)
+    }
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(Self { loss: Tensor::from_data(self.loss.try_into_data()?, &Device::flex()) })
+    }
+}
+
+impl Adaptor<LossInput> for StepOutput {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
+}
+
+/// `w_i⁽⁰⁾ ~ N(0, σ_0² I)` with `σ_0 = initial_scale / √d1`, `[m, d1]`.
+fn initial_weights(m: usize, d1: usize, initial_scale: f64, seed: u64) -> Matrix {
+    let mut rng = Stream::new(seed, Purpose::InitialWeights).rng(Part::Whole, 0);
+    let std = (initial_scale / (d1 as f64).sqrt()) as f32;
+    Matrix::from_values(m, d1, standard_normal(&mut rng, m * d1).into_iter().map(|v| v * std).collect())
+}
+
+/// A head that starts at zero, so that it takes no random numbers.
+fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
+    let mut head = LinearConfig::new(inputs, classes).init(device);
+    head.weight = Param::from_tensor(Tensor::zeros([inputs, classes], device));
+    head.bias = Some(Param::from_tensor(Tensor::zeros([classes], device)));
+    head
+}
+
+/// Draws the batch of any step on any device.
+#[derive(Debug, Clone)]
+pub struct BatchSource {
+    sampler: cl_data::PairSampler,
+    objective: Objective,
+    /// `C` of the supervised classes, `[K, d]`.
+    class_matrix: Matrix,
+}
+
+impl BatchSource {
+    /// The batches of one seed.
+    pub fn new(spec: &TrainingSpec, seed: u64) -> Self {
+        let d = spec.data.code_dim;
+        let classes = match spec.objective {
+            Objective::Contrastive(_) => 0,
+            Objective::Supervised(s) => s.num_classes,
+        };
+        let mut rng = Stream::new(seed, Purpose::Classes).rng(Part::Whole, 0);
+        let class_matrix = Matrix::from_values(classes, d, standard_normal(&mut rng, classes * d));
+        Self { sampler: spec.sampler(seed), objective: spec.objective, class_matrix }
+    }
+
+    /// What is trained on at `step`.
+    pub fn training(&self, step: u64, device: &Device) -> TrainingBatch {
+        let samples = match self.objective {
+            Objective::Contrastive(_) => on_device(self.sampler.batch(step), device),
+            Objective::Supervised(_) => self.labelled(Purpose::TrainingPairs, step, device),
+        };
+        TrainingBatch { step, samples }
+    }
+
+    /// Held-out samples of the same make, for the loss shown at `step`.
+    pub fn held_out(&self, step: u64, device: &Device) -> Samples {
+        match self.objective {
+            Objective::Contrastive(_) => on_device(self.sampler.held_out_batch(step), device),
+            Objective::Supervised(_) => self.labelled(Purpose::HeldOutPairs, step, device),
+        }
+    }
+
+    /// The data model.
+    pub fn data(&self) -> &cl_data::SparseCodingModel {
+        &self.sampler.data
+    }
+
+    fn labelled(&self, purpose: Purpose, step: u64, device: &Device) -> Samples {
+        let stream = Stream::new(self.sampler.seed, purpose);
+        let observations = self.sampler.data.sample(self.sampler.batch_size, stream, step);
+        let classes: Vec<i64> = observations.z.iter_rows().map(|z| self.class_of(z) as i64).collect();
+        let count = classes.len();
+        Samples::Supervised {
+            x: observations.x.into_tensor(device),
+            classes: Tensor::from_data(TensorData::new(classes, [count]), device),
+        }
+    }
+
+    /// `argmax_k (C z)_k`; the smallest k of equals, so z = 0 is class 0.
+    fn class_of(&self, z: &[f32]) -> usize {
+        let scores = self.class_matrix.iter_rows().map(|c| c.iter().zip(z).map(|(c, z)| c * z).sum::<f32>());
+        let best =
+            scores.enumerate().fold((0, f32::NEG_INFINITY), |best, (k, s)| if s > best.1 { (k, s) } else { best });
+        best.0
+    }
+}
+
+fn on_device(batch: cl_data::ContrastiveBatch, device: &Device) -> Samples {
+    Samples::Contrastive {
+        x_plus: batch.pair.x_plus.into_tensor(device),
+        x_plus_plus: batch.pair.x_plus_plus.into_tensor(device),
+        negatives: batch.negatives.map(|n| n.into_tensor(device)),
+    }
+}
+
+/// [`StepSize`] as burn-train's scheduler. (Burn's own refuse rates above 1.)
+#[derive(Debug, Clone)]
+pub struct StepSizeScheduler {
+    schedule: StepSize,
+    next: u64,
+}
+
+impl StepSizeScheduler {
+    /// A scheduler whose first step is `next`.
+    pub fn new(schedule: StepSize, next: u64) -> Self {
+        Self { schedule, next }
+    }
+}
+
+impl LrScheduler for StepSizeScheduler {
+    fn step(&mut self) -> f64 {
+        self.next += 1;
+        self.schedule.at(self.next - 1)
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new().with_scalar("next", self.next)
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        if let Some(next) = record.scalar("next") {
+            self.next = next;
+        }
+    }
+}

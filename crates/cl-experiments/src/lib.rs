@@ -1,0 +1,25 @@
+//! Runs that hold the claims of Wen & Li (2021) to account.
+//!
+//! An experiment file ([`experiment`]) is expanded into run specifications ([`spec`]); each is carried out
+//! ([`drive`], [`train`]) into a run folder ([`record`]); claims are judged from folders ([`claims`]) and shown
+//! ([`report`]).
+
+pub mod checkpoint;
+pub mod claims;
+pub mod cli;
+pub mod device;
+pub mod drive;
+pub mod error;
+pub mod experiment;
+pub mod export;
+pub mod judge;
+pub mod learner;
+pub mod measure;
+pub mod moments;
+pub mod quiet;
+pub mod record;
+pub mod report;
+pub mod reproduce;
+pub mod schedule;
+pub mod spec;
+pub mod train;

@@ -1,0 +1,344 @@
+//! Run folders: `runs/<claim>/<point>-<digest>/seed-<n>/`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `spec.json` | the resolved specification and the versions of data and algorithm |
+//! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
+//! | `metrics.jsonl` | one [`Snapshot`](crate::measure::Snapshot) per epoch |
+//! | `evaluation.json`, `moments.json` | what came out |
+//! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
+//! | `checkpoint/` | while the run is under way |
+//! | `COMPLETE` | written last |
+//!
+//! Files are staged and renamed. A folder is never overwritten: a complete one is reused, an incomplete one is
+//! resumed, and another specification has another digest.
+
+use crate::error::UserError;
+use crate::measure::{Evaluation, Snapshot};
+use crate::moments::MomentsReport;
+use crate::spec::RunSpec;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where runs live unless the command line says otherwise.
+pub const DEFAULT_RUNS: &str = "runs";
+
+const MARKER: &str = "COMPLETE";
+
+/// A run's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// How and by what a run was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Commit of the sources, `unknown` outside a checkout.
+    pub commit: String,
+    /// Whether the sources held uncommitted changes; `None` outside a checkout.
+    pub dirty: Option<bool>,
+    /// SHA-256 of `Cargo.lock` at build time.
+    pub lock_sha256: String,
+    /// Version of this program.
+    pub version: String,
+    /// Version of the numbers drawn.
+    pub data_version: u32,
+    /// Version of the arithmetic.
+    pub algorithm_version: u32,
+    /// Backend by name.
+    pub device: String,
+    /// `RAYON_NUM_THREADS`, or the number of cores.
+    pub threads: usize,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Wall-clock seconds of the session that finished the run.
+    pub duration_s: f64,
+    /// Steps that session did; fewer than the run's when it was resumed.
+    pub steps_done: u64,
+    /// Peak memory of the process in bytes; 0 where the system does not say.
+    pub peak_memory_byte: u64,
+}
+
+/// Holds a run folder against other processes until it is dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunFolder {
+    /// The folder of one run below `runs`.
+    pub fn new(runs: &Path, claim: &str, point: &str, spec: &RunSpec, seed: u64) -> Self {
+        Self { path: runs.join(claim).join(format!("{point}-{}", spec.digest())).join(format!("seed-{seed}")) }
+    }
+
+    /// A folder by its path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The complete folder of this specification and seed under whatever claim and point it was run, or the
+    /// one where it belongs.
+    pub fn find(runs: &Path, claim: &str, point: &str, spec: &RunSpec, seed: u64) -> Self {
+        let own = Self::new(runs, claim, point, spec, seed);
+        if own.path.exists() {
+            return own;
+        }
+        let suffix = format!("-{}", spec.digest());
+        let children =
+            |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+        let mut found: Vec<PathBuf> = children(runs)
+            .iter()
+            .flat_map(|claim| children(claim))
+            .filter(|p| p.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&suffix)))
+            .map(|p| p.join(format!("seed-{seed}")))
+            .filter(|p| p.join(MARKER).is_file())
+            .collect();
+        found.sort();
+        found.into_iter().next().map_or(own, Self::at)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the run is finished.
+    pub fn is_complete(&self) -> bool {
+        self.path.join(MARKER).is_file()
+    }
+
+    /// The folder of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoint")
+    }
+
+    /// Makes the folder, locks it and writes or checks the specification.
+    ///
+    /// # Errors
+    /// [`UserError`] when the folder cannot be written, another process holds it, or it holds another run.
+    pub fn open(&self, spec: &RunSpec, seed: u64) -> Result<RunLock, UserError> {
+        fs::create_dir_all(&self.path)
+            .map_err(|e| UserError::file(&self.path, format!("the run folder cannot be made: {e}")))?;
+        let path = self.path.join("lock");
+        let file = File::create(&path)
+            .map_err(|e| UserError::file(&path, format!("the run folder cannot be written: {e}")))?;
+        if file.try_lock().is_err() {
+            return Err(UserError::file(
+                &self.path,
+                "another process is working in this run folder; wait for it or end it",
+            ));
+        }
+        let text = Self::identity(spec, seed);
+        let path = self.path.join("spec.json");
+        match fs::read_to_string(&path) {
+            Ok(found) if found == text => {}
+            Ok(_) => {
+                return Err(UserError::file(
+                    path,
+                    "this folder holds a run of another specification or version; move it away",
+                ));
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.write("spec.json", text.as_bytes())?,
+            Err(e) => return Err(UserError::file(path, format!("it cannot be read: {e}"))),
+        }
+        Ok(RunLock { _file: file })
+    }
+
+    fn identity(spec: &RunSpec, seed: u64) -> String {
+        let identity = serde_json::json!({
+            "seed": seed,
+            "data_version": cl_data::DATA_VERSION,
+            "algorithm_version": cl_model::ALGORITHM_VERSION,
+            "spec": spec,
+        });
+        pretty(&identity)
+    }
+
+    /// The specification and the seed of a run.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when `spec.json` is missing or damaged.
+    pub fn spec(&self) -> Result<(RunSpec, u64), UserError> {
+        #[derive(Deserialize)]
+        struct Identity {
+            seed: u64,
+            spec: RunSpec,
+        }
+        let identity: Identity = self.read("spec.json")?;
+        Ok((identity.spec, identity.seed))
+    }
+
+    /// Writes a file aside and renames it.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), UserError> {
+        write_whole(&self.path.join(name), bytes)
+    }
+
+    /// Writes a value as JSON.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), UserError> {
+        self.write(name, pretty(value).as_bytes())
+    }
+
+    /// Says that the run is finished. Checkpoints are dropped: the weights are in `weights.safetensors`.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the marker.
+    pub fn complete(&self) -> Result<(), UserError> {
+        self.write(MARKER, b"this run is finished; its files do not change any more\n")?;
+        match fs::remove_dir_all(self.checkpoints()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(UserError::file(self.checkpoints(), format!("old checkpoints cannot be removed: {e}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All snapshots.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming file and line.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, UserError> {
+        let path = self.path.join("metrics.jsonl");
+        let text = fs::read_to_string(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
+        let parse = |(number, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|e| UserError::file(&path, format!("line {}: {e}", number + 1)))
+        };
+        text.lines().enumerate().map(parse).collect()
+    }
+
+    /// The final evaluation.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn evaluation(&self) -> Result<Evaluation, UserError> {
+        self.read("evaluation.json")
+    }
+
+    /// The estimated moments.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn moments(&self) -> Result<MomentsReport, UserError> {
+        self.read("moments.json")
+    }
+
+    /// The manifest.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn manifest(&self) -> Result<Manifest, UserError> {
+        self.read("manifest.json")
+    }
+
+    /// The weights, `[m][d1]`.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when the file is missing, truncated or of another shape.
+    pub fn weights(&self) -> Result<Vec<Vec<f64>>, UserError> {
+        let path = self.path.join("weights.safetensors");
+        let bytes = fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
+        let damaged =
+            |e: &dyn std::fmt::Display| UserError::file(&path, format!("it is not a whole safetensors file: {e}"));
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
+        let weights = tensors.tensor("weights").map_err(|e| damaged(&e))?;
+        let [_, columns] = weights.shape()[..] else {
+            return Err(UserError::file(&path, format!("weights have shape {:?} instead of [m, d1]", weights.shape())));
+        };
+        if weights.dtype() != safetensors::Dtype::F32 || columns == 0 {
+            return Err(UserError::file(
+                &path,
+                format!("weights are {:?} {:?} instead of F32 [m, d1]", weights.dtype(), weights.shape()),
+            ));
+        }
+        let (values, _) = weights.data().as_chunks::<4>();
+        let values: Vec<f64> = values.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+        Ok(values.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+    }
+
+    fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, UserError> {
+        let path = self.path.join(name);
+        let bytes = fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| UserError::file(&path, format!("it is not what this version writes: {e}")))
+    }
+}
+
+/// The growing `metrics.jsonl` of a run.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// Opens the log for a run that goes on after `steps_done` steps: later lines, and a last line that was cut,
+    /// are dropped. The second value says whether the snapshot of `steps_done` is there already.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn resume(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
+        let path = folder.path().join("metrics.jsonl");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let mut kept = String::new();
+        let mut last = None;
+        for line in text.split_inclusive('\n') {
+            match serde_json::from_str::<Snapshot>(line) {
+                Ok(snapshot) if snapshot.step <= steps_done && line.ends_with('\n') => {
+                    kept.push_str(line);
+                    last = Some(snapshot.step);
+                }
+                _ => break,
+            }
+        }
+        if kept != text || !path.exists() {
+            write_whole(&path, kept.as_bytes())?;
+        }
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(|e| UserError::file(&path, format!("it cannot be written: {e}")))?;
+        Ok((Self { path, file }, last == Some(steps_done)))
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file.
+    pub fn append(&mut self, snapshot: &Snapshot) -> Result<(), UserError> {
+        let line = serde_json::to_string(snapshot).expect("a snapshot is plain data") + "\n";
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|e| UserError::file(&self.path, format!("it cannot be written: {e}")))
+    }
+}
+
+/// Writes `path` aside and renames it, so that it is whole or not there.
+///
+/// # Errors
+/// [`UserError::File`] naming the file.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
+    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let staged = path.with_file_name(format!(".staged-{}-{name}", std::process::id()));
+    let mut file = File::create(&staged).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(e) = written.and_then(|()| fs::rename(&staged, path)) {
+        // What was staged is of no use; the error that matters is the first.
+        let _ = fs::remove_file(&staged);
+        return Err(failed(e));
+    }
+    Ok(())
+}
+
+/// JSON for people, with a newline at the end.
+pub fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain data") + "\n"
+}

@@ -1,0 +1,196 @@
+//! Runs side by side: one child process and one core each.
+//!
+//! Child processes keep apart what is global in a process: the backend's seed, peak memory, panics. Inside a small
+//! matrix product threads cost more than they bring, so each child has one.
+
+use crate::drive::{Outcome, Session, execute};
+use crate::error::UserError;
+use crate::record::RunFolder;
+use crate::spec::RunSpec;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+/// A run to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// What to run.
+    pub spec: RunSpec,
+    /// Under which seed.
+    pub seed: u64,
+    /// Where.
+    pub folder: PathBuf,
+    /// The device by name.
+    pub device: String,
+}
+
+/// What a child tells its parent, a JSON line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Message {
+    /// Steps done, of all.
+    Progress(u64, u64),
+    /// Something the user should know.
+    Warning(String),
+    /// The run is complete.
+    Finished,
+    /// The run was asked to stop; a resumed one starts from this step.
+    Stopped(u64),
+    /// The run failed.
+    Failed(String),
+}
+
+/// How a set of jobs ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Jobs that are complete.
+    pub finished: usize,
+    /// Jobs that were stopped or never begun.
+    pub stopped: usize,
+    /// What went wrong.
+    pub failures: Vec<String>,
+}
+
+/// Runs jobs, `side_by_side` at a time, the costliest first. `progress` hears the share of all work that is done,
+/// `note` what the user should know.
+pub fn run_all(
+    mut jobs: Vec<Job>,
+    side_by_side: usize,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(f64),
+    note: &mut dyn FnMut(String),
+) -> Ended {
+    jobs.sort_by(|a, b| b.spec.cost().total_cmp(&a.spec.cost()));
+    let total: f64 = jobs.iter().map(|j| j.spec.cost()).sum();
+    let costs: Vec<f64> = jobs.iter().map(|j| j.spec.cost()).collect();
+    let mut shares = vec![0.0; jobs.len()];
+    let mut waiting: VecDeque<(usize, Job)> = jobs.into_iter().enumerate().collect();
+    let (sender, receiver) = mpsc::channel();
+    let mut running: Vec<(usize, Child)> = Vec::new();
+    let mut ended = Ended::default();
+    let mut told_to_stop = false;
+    loop {
+        while running.len() < side_by_side && !stop.load(Ordering::Relaxed) {
+            let Some((index, job)) = waiting.pop_front() else { break };
+            match start(index, &job, &sender) {
+                Ok(child) => running.push((index, child)),
+                Err(e) => ended.failures.push(format!("{}: the run cannot be started: {e}", job.folder.display())),
+            }
+        }
+        if running.is_empty() {
+            break;
+        }
+        if stop.load(Ordering::Relaxed) && !told_to_stop {
+            told_to_stop = true;
+            running.iter().for_each(|(_, child)| ask_to_stop(child));
+        }
+        let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else { continue };
+        match message {
+            Some(Message::Progress(done, of)) => {
+                shares[index] = done as f64 / of as f64;
+                progress(shares.iter().zip(&costs).map(|(s, c)| s * c).sum::<f64>() / total);
+                continue;
+            }
+            Some(Message::Warning(text)) => {
+                note(text);
+                continue;
+            }
+            Some(Message::Finished) => {
+                shares[index] = 1.0;
+                ended.finished += 1;
+            }
+            Some(Message::Stopped(_)) => ended.stopped += 1,
+            Some(Message::Failed(text)) => ended.failures.push(text),
+            None => {
+                if !stop.load(Ordering::Relaxed) {
+                    ended.failures.push("a run ended without a word (killed, or out of memory)".into());
+                }
+                ended.stopped += 1;
+            }
+        }
+        if let Some(place) = running.iter().position(|(i, _)| *i == index) {
+            let (_, mut child) = running.swap_remove(place);
+            // Its last message is in; nothing hangs on its exit status.
+            let _ = child.wait();
+        }
+    }
+    ended.stopped += waiting.len();
+    ended
+}
+
+fn start(index: usize, job: &Job, sender: &mpsc::Sender<(usize, Option<Message>)>) -> std::io::Result<Child> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("run-one")
+        .env("RAYON_NUM_THREADS", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let text = serde_json::to_string(job).expect("a job is plain data");
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(text.as_bytes())?;
+    }
+    if let Some(stdout) = child.stdout.take() {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            let mut last_word = false;
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(message) = serde_json::from_str::<Message>(&line) {
+                    last_word |= matches!(message, Message::Finished | Message::Stopped(_) | Message::Failed(_));
+                    // The parent listens until it has every last word.
+                    let _ = sender.send((index, Some(message)));
+                }
+            }
+            if !last_word {
+                let _ = sender.send((index, None));
+            }
+        });
+    }
+    Ok(child)
+}
+
+#[cfg(unix)]
+fn ask_to_stop(child: &Child) {
+    use nix::sys::signal::{Signal, kill};
+    // It may have ended by itself.
+    let _ = kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM);
+}
+
+#[cfg(not(unix))]
+fn ask_to_stop(_child: &Child) {}
+
+/// The child's side: reads a job from standard input, carries it out, speaks in JSON lines.
+///
+/// # Errors
+/// [`UserError`] when the job cannot be read or the device not opened.
+pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
+    let job: Job = serde_json::from_reader(std::io::stdin())
+        .map_err(|e| UserError::Argument(format!("run-one reads a job from its parent on standard input: {e}")))?;
+    let say = |message: &Message| {
+        println!("{}", serde_json::to_string(message).expect("a message is plain data"));
+    };
+    let outcome = crate::device::open(&job.device).and_then(|device| {
+        let session = Session {
+            device_name: &job.device,
+            device: &device,
+            stop,
+            progress: &mut |done, of| say(&Message::Progress(done, of)),
+            warn: &mut |text| say(&Message::Warning(text)),
+        };
+        execute(&job.spec, job.seed, &RunFolder::at(&job.folder), session)
+    });
+    say(&match outcome {
+        Ok(Outcome::Finished) => Message::Finished,
+        Ok(Outcome::Stopped { resumes_at, .. }) => Message::Stopped(resumes_at),
+        Err(e) => Message::Failed(e.to_string()),
+    });
+    Ok(())
+}
+
+/// Where a job's folder is, relative to the runs.
+pub fn shown(folder: &Path, runs: &Path) -> String {
+    folder.strip_prefix(runs).unwrap_or(folder).display().to_string()
+}
