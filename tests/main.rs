@@ -1,0 +1,23 @@
+//! What the whole program promises, one file per behaviour.
+
+/// Shared: a small experiment, scratch folders, the binary.
+mod support;
+
+/// The same step on every backend that is compiled in.
+mod backends;
+/// What the command line says when it is used wrongly.
+mod command_line_errors;
+/// Every file below experiments/ is valid, judged and explained.
+mod experiment_files;
+/// Masks let the features of a known dictionary be found; without them they are not.
+mod recovery;
+/// Three training steps against a loop in double precision.
+mod reference_step;
+/// The report opens in a browser without errors.
+mod report_page;
+/// A run that was stopped goes on bit by bit as if it had not been.
+mod resume;
+/// Run folders: reused, never overwritten, damage is told.
+mod run_folders;
+/// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
+mod training_drivers;

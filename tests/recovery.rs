@@ -1,0 +1,41 @@
+//! The paper's result in small, in the tests' own time.
+
+use crate::support::{run, scratch, small_spec};
+use cl_data::Augmentation;
+use cl_experiments::measure::Evaluation;
+use cl_experiments::record::RunFolder;
+use cl_model::{Bias, BiasRule, StepSize};
+use std::sync::atomic::AtomicBool;
+
+fn trained(augmentation: Augmentation) -> Evaluation {
+    let mut spec = small_spec();
+    spec.data.code_dim = 16;
+    spec.data.input_dim = 96;
+    spec.data.sparse_code = Some(cl_data::SparseCodeDistribution::Bernoulli { nonzero_probability: 0.0637 });
+    spec.data.noise_std = Some(0.31);
+    spec.data.augmentation = augmentation;
+    spec.encoder.num_neurons = 32;
+    spec.encoder.initial_scale = 0.1;
+    spec.encoder.bias = Bias::Scheduled(BiasRule { start_step: 100, initial_ratio: 0.6, growth: 0.02, cap_ratio: 1.7 });
+    spec.training.steps = 1000;
+    spec.training.steps_per_epoch = 100;
+    spec.training.batch_size = 192;
+    spec.training.weight_decay = 0.001;
+    spec.training.step_size = StepSize::ExponentialDecay { eta: 1.0, decay_from: 600, end_step: 1000, final_eta: 0.1 };
+    spec.measurement.probe_samples = 1024;
+    let runs = scratch();
+    let folder = RunFolder::at(runs.path().join("run"));
+    run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    folder.evaluation().unwrap()
+}
+
+#[test]
+fn masks_recover_the_dictionary_and_their_absence_does_not() {
+    let masked = trained(Augmentation::complementary());
+    let plain = trained(Augmentation::None);
+    assert!(masked.features.coverage_mean > 0.9, "{masked:?}");
+    assert!(masked.coverage_corrected > plain.coverage_corrected + 0.4, "{plain:?}");
+    assert!(plain.features.features_with_singleton < 4, "{plain:?}");
+    let r_squared = |e: &Evaluation| e.probe.r_squared / e.baselines.unwrap().oracle.r_squared;
+    assert!(r_squared(&masked) > r_squared(&plain) + 0.3, "{} {}", r_squared(&masked), r_squared(&plain));
+}

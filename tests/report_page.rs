@@ -1,0 +1,67 @@
+//! The report of a small claim, opened in headless Chromium where there is one.
+
+use crate::support::{binary, scratch, small_experiment};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn browser() -> Option<PathBuf> {
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|p| p.is_file())
+}
+
+fn report(folder: &Path) -> PathBuf {
+    let experiment = small_experiment(folder, ("It is small.", "It is <b>small</b> & safe."));
+    let expected = "[[expect]]\nmetric = 'coverage_mean'\npoint = 'masked'\nover = 'mean'\njudged = false\nsource = '<script>alert(1)</script>'\n";
+    std::fs::write(experiment.join("expected.toml"), expected).unwrap();
+    let output = binary(folder, &["reproduce", "small", "--experiments", folder.to_str().unwrap(), "--jobs", "1"]);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "nothing is judged, so nothing holds: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    folder.join("report/report.html")
+}
+
+#[test]
+fn the_page_stands_alone_and_escapes_what_it_is_given() {
+    let folder = scratch();
+    let page = std::fs::read_to_string(report(folder.path())).unwrap();
+    assert!(page.contains("&lt;b&gt;small&lt;") && !page.contains("<script>alert"), "texts come out as text");
+    for outside in ["src=\"http", "href=\"http", "@import", "url(http"] {
+        assert!(!page.contains(outside), "the page reaches outside: {outside}");
+    }
+    assert!(page.find("undecided").unwrap() < page.find("<svg").unwrap(), "the verdicts come first");
+}
+
+#[test]
+fn the_page_opens_without_an_error_and_every_figure_is_visible() {
+    let Some(browser) = browser() else {
+        println!("no browser here; the page is not opened");
+        return;
+    };
+    let folder = scratch();
+    let page = report(folder.path());
+    let figures = std::fs::read_to_string(&page).unwrap().matches("<figure").count();
+    assert!(figures >= 1);
+    // The page itself has no script; a copy of it counts what can be seen.
+    let probe = "<script>addEventListener('load', () => { const seen = [...document.querySelectorAll('figure svg')].filter(s => { const b = s.getBoundingClientRect(); return b.width > 50 && b.height > 50; }); document.title = 'visible ' + seen.length; });</script></body>";
+    let copy = folder.path().join("probe.html");
+    std::fs::write(&copy, std::fs::read_to_string(&page).unwrap().replace("</body>", probe)).unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        .args(["--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
+        .arg(format!("file://{}", copy.display()))
+        .output()
+        .unwrap();
+    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(
+        dom.contains(&format!("<title>visible {figures}</title>")),
+        "{figures} figures, {:?}",
+        dom.lines().find(|l| l.contains("<title>"))
+    );
+}

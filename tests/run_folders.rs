@@ -1,0 +1,82 @@
+use crate::support::{binary, run, scratch, small_experiment, small_spec};
+use cl_experiments::record::RunFolder;
+use cl_experiments::spec::RunSpec;
+use std::sync::atomic::AtomicBool;
+
+#[test]
+fn a_complete_run_is_reused_and_said_so() {
+    let folder = scratch();
+    let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
+    let arguments = ["train", experiment.to_str().unwrap(), "--no-tui"];
+    assert!(binary(folder.path(), &arguments).status.success());
+    let spec = RunSpec::Training(small_spec());
+    let run = RunFolder::new(&folder.path().join("runs"), "small", "masked", &spec, 1);
+    let written = std::fs::metadata(run.path().join("weights.safetensors")).unwrap().modified().unwrap();
+    let again = binary(folder.path(), &arguments);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("is complete; it is reused"));
+    assert_eq!(std::fs::metadata(run.path().join("weights.safetensors")).unwrap().modified().unwrap(), written);
+}
+
+#[test]
+fn every_scientific_value_changes_the_digest_and_the_seed_the_folder() {
+    let spec = small_spec();
+    let digest = |spec: &cl_experiments::spec::TrainingSpec| RunSpec::Training(spec.clone()).digest();
+    let mut other = spec.clone();
+    other.training.weight_decay = 0.02;
+    assert_ne!(digest(&spec), digest(&other));
+    let mut other = spec.clone();
+    other.data.noise_std = Some(0.2);
+    assert_ne!(digest(&spec), digest(&other));
+    let folder = |seed| RunFolder::new("runs".as_ref(), "c", "p", &RunSpec::Training(spec.clone()), seed);
+    assert_ne!(folder(1), folder(2));
+}
+
+#[test]
+fn a_folder_of_another_run_is_left_alone() {
+    let scratch = scratch();
+    let folder = RunFolder::at(scratch.path().join("run"));
+    let never = AtomicBool::new(false);
+    run(&small_spec(), 1, &folder, &never, &mut |_| {}).unwrap();
+    std::fs::remove_file(folder.path().join("COMPLETE")).unwrap();
+    let before = std::fs::read(folder.path().join("weights.safetensors")).unwrap();
+    let error = run(&small_spec(), 2, &folder, &never, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("spec.json: this folder holds a run of another specification"), "{error}");
+    assert_eq!(std::fs::read(folder.path().join("weights.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn two_processes_do_not_share_a_folder() {
+    let scratch = scratch();
+    let folder = RunFolder::at(scratch.path().join("run"));
+    let spec = RunSpec::Training(small_spec());
+    let _lock = folder.open(&spec, 1).unwrap();
+    let error = folder.open(&spec, 1).unwrap_err().to_string();
+    assert!(error.contains("another process is working in this run folder"), "{error}");
+}
+
+#[test]
+fn truncated_weights_are_named() {
+    let scratch = scratch();
+    let folder = RunFolder::at(scratch.path().join("run"));
+    run(&small_spec(), 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(folder.weights().unwrap().len(), 10);
+    for cut in [0, 4, 40, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let error = folder.weights().unwrap_err().to_string();
+        assert!(error.contains("weights.safetensors: it is not a whole safetensors file"), "{error}");
+    }
+}
+
+#[test]
+fn a_loss_that_overflows_stops_the_run_with_the_state_saved() {
+    let scratch = scratch();
+    let folder = RunFolder::at(scratch.path().join("run"));
+    let mut spec = small_spec();
+    spec.training.step_size = cl_model::StepSize::Constant { eta: 1e30 };
+    let error = run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("no longer finite at step 10") && error.contains("at step 0"), "{error}");
+    assert!(folder.path().join("non-finite.bpk").is_file());
+    assert!(!folder.is_complete());
+}
