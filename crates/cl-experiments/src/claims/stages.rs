@@ -2,11 +2,10 @@
 //!
 //! Each curve is cut into pieces with a line through each, so as to minimise
 //! `n log(RSS/n) + 3 k log n` over the number of pieces k ≤ 8 and their borders (dynamic programming; a piece
-//! has two coefficients and a border). A stage is the steepest piece of its curve:
-//! * *decoupling*: the steepest rise of the energy in span(M);
-//! * *emergence of singletons*: the steepest rise of the share of singletons;
-//! * *convergence*: from the end of the last piece of the singleton curve that rises by more than a twentieth of
-//!   the whole rise.
+//! has two coefficients and a border). Stages are read off the pieces:
+//! * *decoupling*: the middle of the steepest piece of the energy in span(M);
+//! * *emergence of singletons*: the middle of the steepest piece of the share of singletons;
+//! * *convergence*: the last change point of the share of singletons.
 
 use crate::measure::Snapshot;
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ pub struct Stages {
     pub decoupling: f64,
     /// Middle of the steepest rise of the share of singletons.
     pub emergence: f64,
-    /// End of the last considerable rise of the share of singletons.
+    /// Last change point of the share of singletons; NaN when it has none.
     pub convergence: f64,
 }
 
@@ -51,13 +50,11 @@ impl Stages {
             best.map_or(f64::NAN, middle)
         };
         let pieces = segment(&steps, &singletons);
-        let rise = |p: &Piece| p.slope * (steps[p.to - 1] - steps[p.from]);
-        let whole = singletons.last().copied().unwrap_or(0.0) - singletons.first().copied().unwrap_or(0.0);
-        let last_rise = pieces.iter().rfind(|p| rise(p) > whole.max(f64::MIN_POSITIVE) / 20.0);
+        let last = pieces.last().filter(|_| pieces.len() > 1);
         Self {
             decoupling: steepest(&segment(&steps, &energy)),
             emergence: steepest(&pieces),
-            convergence: last_rise.map_or(f64::NAN, |p| steps[p.to - 1]),
+            convergence: last.map_or(f64::NAN, |p| steps[p.from]),
         }
     }
 

@@ -108,7 +108,7 @@ pub fn draw_legend<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, entries: &
         }
         let text = ("sans-serif", 15).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
         area.draw(&Text::new(name.clone(), (x + 32, 17), text))?;
-        x += 52 + (name.chars().count() as i32) * 9;
+        x += 50 + (name.chars().count() as i32) * 8;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ impl Panel {
             return None;
         }
         let pad = |(low, high): (f64, f64), share: f64| {
-            let room = if high > low { (high - low) * share } else { high.abs().max(1e-9) * 0.1 };
+            let room = if high > low { (high - low) * share } else { high.abs().max(1.0) * 0.1 };
             (low - room, high + room)
         };
         let y = if self.log_y { (y.0 * 0.8, y.1 * 1.25) } else { pad(y, 0.06) };
@@ -161,7 +161,8 @@ impl Panel {
                 .y_labels(6)
                 .label_style(("sans-serif", 14))
                 .x_desc(&self.x_label)
-                .y_label_formatter(&|v| format!("{v:.1e}"))
+                .x_label_formatter(&|v| plain(*v))
+                .y_label_formatter(&|v| plain(*v))
                 .draw()?;
             self.draw_marks(|mark| chart.draw_series(std::iter::once(mark)).map(|_| ()), y0, y1)?;
             for s in &self.series {
@@ -174,7 +175,9 @@ impl Panel {
                     let points: Vec<_> = stroke.iter().map(|(x, y)| (*x, keep(*y))).collect();
                     chart.draw_series(std::iter::once(PathElement::new(points, s.paint().stroke_width(2))))?;
                 }
-                chart.draw_series(s.dots.iter().filter(|d| d.1 > 0.0).map(|d| Circle::new(*d, 3, s.paint().mix(0.55).filled())))?;
+                chart.draw_series(
+                    s.dots.iter().filter(|d| d.1 > 0.0).map(|d| Circle::new(*d, 3, s.paint().mix(0.55).filled())),
+                )?;
             }
         } else {
             let mut chart = builder.build_cartesian_2d(x0..x1, y0..y1)?;
@@ -185,6 +188,8 @@ impl Panel {
                 .x_labels(5)
                 .y_labels(6)
                 .label_style(("sans-serif", 14))
+                .x_label_formatter(&|v| plain(*v))
+                .y_label_formatter(&|v| plain(*v))
                 .x_desc(&self.x_label)
                 .draw()?;
             self.draw_marks(|mark| chart.draw_series(std::iter::once(mark)).map(|_| ()), y0, y1)?;
@@ -202,12 +207,24 @@ impl Panel {
         Ok(())
     }
 
-    fn draw_marks<E>(&self, mut draw: impl FnMut(PathElement<(f64, f64)>) -> Result<(), E>, y0: f64, y1: f64) -> Result<(), E> {
+    fn draw_marks<E>(
+        &self,
+        mut draw: impl FnMut(PathElement<(f64, f64)>) -> Result<(), E>,
+        y0: f64,
+        y1: f64,
+    ) -> Result<(), E> {
         for (x, _) in &self.marks {
             draw(PathElement::new(vec![(*x, y0), (*x, y1)], BLACK.mix(0.5).stroke_width(1)))?;
         }
         Ok(())
     }
+}
+
+/// A tick's number without zeros that say nothing.
+fn plain(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".into() } else { text.into() }
 }
 
 impl Series {
@@ -238,7 +255,10 @@ impl Series {
             (x, a.1 + share * (b.1 - a.1))
         };
         let step = (last - first) / f64::from(pieces);
-        (0..pieces).step_by(2).map(|k| vec![at(first + step * f64::from(k)), at(first + step * f64::from(k + 1))]).collect()
+        (0..pieces)
+            .step_by(2)
+            .map(|k| vec![at(first + step * f64::from(k)), at(first + step * f64::from(k + 1))])
+            .collect()
     }
 }
 
@@ -289,9 +309,8 @@ impl Heatmap {
     pub fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
         let (width, height) = area.dim_in_pixel();
         let (left, top, right, bottom) = (76, 38, width as i32 - 66, height as i32 - 56);
-        let centred = |size: u32| {
-            ("sans-serif", size).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center))
-        };
+        let centred =
+            |size: u32| ("sans-serif", size).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
         area.draw(&Text::new(self.title.clone(), ((left + right) / 2, 18), centred(17)))?;
         let (n, m) = (self.rows.len() as i32, self.rows.first().map_or(0, Vec::len) as i32);
         if n == 0 || m == 0 {
@@ -396,7 +415,10 @@ impl Chart for Bars {
             let y = n - 0.5 - k as f64;
             let mean = bar.mean.unwrap_or(bar.values.iter().sum::<f64>() / bar.values.len().max(1) as f64);
             let paint = PALETTE[bar.color % PALETTE.len()];
-            chart.draw_series(std::iter::once(Rectangle::new([(0.0, y - 0.3), (mean, y + 0.3)], paint.mix(0.75).filled())))?;
+            chart.draw_series(std::iter::once(Rectangle::new(
+                [(0.0, y - 0.3), (mean, y + 0.3)],
+                paint.mix(0.75).filled(),
+            )))?;
             chart.draw_series(bar.values.iter().map(|v| Circle::new((*v, y), 3, BLACK.mix(0.6).filled())))?;
             let (x0, py) = chart.backend_coord(&(low * 1.05, y));
             let place = (x0 - 8, py);

@@ -43,7 +43,10 @@ pub fn of_claim(result: &ClaimResult, folder: &Path) -> Result<Vec<Figure>, User
     }
     for grid in &result.experiment.grids {
         if let Some(chart) = phase_diagrams(result, grid) {
-            let caption = format!("Coverage (mean over seeds) over {}.", grid.axes.iter().map(|(k, _)| short(k)).collect::<Vec<_>>().join(" and "));
+            let caption = format!(
+                "Coverage (mean over seeds) over {}.",
+                grid.axes.iter().map(|(k, _)| short(k)).collect::<Vec<_>>().join(" and ")
+            );
             figures.push(draw(&chart, folder, &name(&grid.name), &caption)?);
         }
     }
@@ -51,14 +54,16 @@ pub fn of_claim(result: &ClaimResult, folder: &Path) -> Result<Vec<Figure>, User
         let caption = "One departure from the set-up at a time: coverage, dots are seeds.";
         figures.push(draw(&attribution(&points), folder, &name("attribution"), caption)?);
     } else if !points.is_empty() && claim != "c8" {
-        let caption = "The course of training: means over seeds, bands from the least to the largest seed.";
+        let caption = "The course of training: means over seeds, bands from the least to the largest seed. The vertical line is T1, when thresholds are set.";
         figures.push(draw(&courses(&points), folder, &name("courses"), caption)?);
         let caption = "|cos(w_i, M_j)| of one seed: each row a neuron, each column a feature; singletons first, in the order of their features.";
         figures.push(draw(&cosines(&points)?, folder, &name("cosines"), caption)?);
         let caption = "Number of features a neuron uses, |N_i|, as a share of all neurons and seeds.";
         figures.push(draw(&memberships(&points), folder, &name("memberships"), caption)?);
     }
-    if points.iter().any(|p| p.runs.iter().any(|r| r.evaluation.baselines.is_some())) && result.experiment.grids.is_empty() {
+    if points.iter().any(|p| p.runs.iter().any(|r| r.evaluation.baselines.is_some()))
+        && result.experiment.grids.is_empty()
+    {
         let caption = "R² and accuracy of linear heads on frozen features; dots are seeds.";
         figures.push(draw(&probes(&points, true), folder, &name("probe-regression"), caption)?);
         figures.push(draw(&probes(&points, false), folder, &name("probe-classification"), caption)?);
@@ -78,11 +83,14 @@ pub fn main_result(results: &[ClaimResult], folder: &Path) -> Result<Option<Figu
         maps.push(Heatmap { title: title.into(), ..cosine_map(&point.spec, &point.runs[0])? });
     }
     let mut panel = Panel { title: "coverage of the features".into(), x_label: "step".into(), ..Panel::default() };
-    for (color, (point, label)) in [(&masked, "with complementary masks"), (&none, "without augmentation")].into_iter().enumerate() {
+    for (color, (point, label)) in
+        [(&masked, "with complementary masks"), (&none, "without augmentation")].into_iter().enumerate()
+    {
         panel.series.push(curve(point, label, color, |s| s.coverage_mean));
     }
     let chart = MainResult { maps, panel };
-    let caption = "Cosines of neurons (rows) with sparse features (columns) after training, and coverage over time (five seeds).";
+    let caption =
+        "Cosines of neurons (rows) with sparse features (columns) after training, and coverage over time (five seeds).";
     draw(&chart, folder, "main", caption).map(Some)
 }
 
@@ -160,7 +168,9 @@ fn courses(points: &[TrainedPoint]) -> Panels {
 fn cosines(points: &[TrainedPoint]) -> Result<Heatmaps, UserError> {
     let maps = points
         .iter()
-        .map(|p| Ok(Heatmap { title: format!("{}, seed {}", p.name, p.runs[0].seed), ..cosine_map(&p.spec, &p.runs[0])? }))
+        .map(|p| {
+            Ok(Heatmap { title: format!("{}, seed {}", p.name, p.runs[0].seed), ..cosine_map(&p.spec, &p.runs[0])? })
+        })
         .collect::<Result<Vec<_>, UserError>>()?;
     Ok(Heatmaps { columns: 3, maps })
 }
@@ -204,7 +214,8 @@ fn diagonal_order(rows: &[Vec<f64>]) -> Vec<usize> {
 
 fn memberships(points: &[TrainedPoint]) -> Panels {
     let mut panel = Panel { title: "features per neuron".into(), x_label: "|N_i|".into(), ..Panel::default() };
-    let mut use_panel = Panel { title: "neurons per feature".into(), x_label: "neurons that use a feature".into(), ..Panel::default() };
+    let mut use_panel =
+        Panel { title: "neurons per feature".into(), x_label: "neurons that use a feature".into(), ..Panel::default() };
     for (color, point) in points.iter().enumerate() {
         let shares = |counts: Vec<usize>| {
             let most = counts.iter().copied().max().unwrap_or(0);
@@ -216,10 +227,17 @@ fn memberships(points: &[TrainedPoint]) -> Panels {
             .iter()
             .flat_map(|r| r.evaluation.features.membership_histogram.iter().enumerate().flat_map(|(k, n)| vec![k; *n]))
             .collect();
-        let neurons: Vec<usize> = point.runs.iter().flat_map(|r| r.evaluation.features.neurons_per_feature.clone()).collect();
+        let neurons: Vec<usize> =
+            point.runs.iter().flat_map(|r| r.evaluation.features.neurons_per_feature.clone()).collect();
         for (panel, counts) in [(&mut panel, features), (&mut use_panel, neurons)] {
             let line = shares(counts);
-            panel.series.push(Series { name: point.name.clone(), color, dots: line.clone(), line, ..Series::default() });
+            panel.series.push(Series {
+                name: point.name.clone(),
+                color,
+                dots: line.clone(),
+                line,
+                ..Series::default()
+            });
         }
     }
     Panels { columns: 2, panels: vec![panel, use_panel] }
@@ -304,9 +322,15 @@ fn growth(points: &[TrainedPoint], bound: f64) -> Panels {
             for (k, run) in point.runs.iter().enumerate() {
                 let c = Comparison::new(&point.spec, run.seed, &run.snapshots, bound);
                 let against = |curve: &[cl_model::linear_stage::PredictedNorms]| {
-                    c.steps.iter().zip(curve).take(c.within_bound).map(|(s, n)| (*s as f64, read(n))).collect::<Vec<_>>()
+                    c.steps
+                        .iter()
+                        .zip(curve)
+                        .take(c.within_bound)
+                        .map(|(s, n)| (*s as f64, read(n)))
+                        .collect::<Vec<_>>()
                 };
-                dots.extend(against(&c.measured));
+                let measured = against(&c.measured);
+                dots.extend(measured.iter().step_by(measured.len().div_ceil(14).max(1)));
                 if k == 0 {
                     panel.series.push(Series {
                         name: format!("{part}, with noise"),
@@ -379,9 +403,10 @@ fn stages(point: &TrainedPoint) -> Panels {
 
 fn dimension(result: &ClaimResult) -> Option<Panels> {
     let mut panels = Vec::new();
-    for (metric, title) in
-        [("probe_r_squared_over_oracle", "gap in probe R² over the oracle's"), ("coverage_corrected", "gap in coverage corrected for chance")]
-    {
+    for (metric, title) in [
+        ("probe_r_squared_over_oracle", "gap in probe R² over the oracle's"),
+        ("coverage_corrected", "gap in coverage corrected for chance"),
+    ] {
         let mut series = Series::default();
         for (name, masked) in &result.metrics {
             let Some(d) = name.strip_prefix("masked-d").and_then(|d| d.parse::<f64>().ok()) else { continue };
@@ -393,7 +418,12 @@ fn dimension(result: &ClaimResult) -> Option<Panels> {
         }
         series.line.sort_by(|a, b| a.0.total_cmp(&b.0));
         if !series.line.is_empty() {
-            panels.push(Panel { title: title.into(), x_label: "log₂ d".into(), series: vec![series], ..Panel::default() });
+            panels.push(Panel {
+                title: title.into(),
+                x_label: "log₂ d".into(),
+                series: vec![series],
+                ..Panel::default()
+            });
         }
     }
     (!panels.is_empty()).then_some(Panels { columns: 2, panels })
@@ -425,7 +455,8 @@ fn phase_diagrams(result: &ClaimResult, grid: &Grid) -> Option<Heatmaps> {
     let mut maps = vec![map("coverage_mean", "coverage at the end")];
     if grid.name.starts_with("decay") {
         let horizons = result.metrics.get(&grid.points[0])?.values().next()?;
-        let mut steps: Vec<u64> = horizons.keys().filter_map(|k| k.strip_prefix("coverage_mean@")?.parse().ok()).collect();
+        let mut steps: Vec<u64> =
+            horizons.keys().filter_map(|k| k.strip_prefix("coverage_mean@")?.parse().ok()).collect();
         steps.sort_unstable();
         let last = *steps.last()?;
         for share in [6, 3] {
@@ -447,7 +478,11 @@ fn attribution(points: &[TrainedPoint]) -> Bars {
             mean: None,
         })
         .collect();
-    Bars { title: "coverage, one departure at a time".into(), x_label: "mean over features of max |cos(w_i, M_j)|".into(), bars }
+    Bars {
+        title: "coverage, one departure at a time".into(),
+        x_label: "mean over features of max |cos(w_i, M_j)|".into(),
+        bars,
+    }
 }
 
 #[cfg(test)]

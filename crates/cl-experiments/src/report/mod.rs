@@ -9,7 +9,8 @@ use crate::claims::ClaimResult;
 use crate::error::UserError;
 use crate::judge::{Judgement, Over, Verdict};
 use crate::record::write_whole;
-use minijinja::{AutoEscape, Environment, Value, context};
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, context};
 use render::Figure;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,8 @@ struct PageJudgement {
 /// [`UserError`] when a run cannot be read or a file not written.
 pub fn write(results: &[ClaimResult], output: &Path, context: &ReportContext) -> Result<PathBuf, UserError> {
     let folder = output.join("figures");
-    std::fs::create_dir_all(&folder).map_err(|e| UserError::file(&folder, format!("the folder cannot be made: {e}")))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|e| UserError::file(&folder, format!("the folder cannot be made: {e}")))?;
     let claims = results.iter().map(|r| page_claim(r, &folder)).collect::<Result<Vec<_>, _>>()?;
     let main = figures::main_result(results, &folder)?.map(page_figure);
     let first_run = results.iter().flat_map(|r| r.folders.values()).find_map(|f| f.manifest().ok());
@@ -77,8 +79,8 @@ pub fn write(results: &[ClaimResult], output: &Path, context: &ReportContext) ->
         .render_str(
             include_str!("template.html"),
             context! {
-                claims => Value::from_serialize(&claims),
-                main => Value::from_serialize(&main),
+                claims => Value::from(Serde(&claims)),
+                main => Value::from(Serde(&main)),
                 command => context.command,
                 duration => context.duration_s.map(|s| format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0)),
                 memory => format!("{:.0} MiB", context.peak_memory_byte as f64 / 1_048_576.0),

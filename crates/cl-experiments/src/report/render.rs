@@ -11,8 +11,6 @@ use std::sync::Once;
 /// A chart that was drawn.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// Name of its files, without ending.
-    pub name: String,
     /// What one sees.
     pub caption: String,
     /// The drawing.
@@ -31,7 +29,8 @@ pub fn draw(chart: &impl Chart, folder: &Path, name: &str, caption: &str) -> Res
         let _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
         let _ = register_font("sans-serif", FontStyle::Bold, dejavu::sans::bold());
     });
-    let failed = |e: &dyn std::fmt::Display| UserError::file(folder.join(name), format!("the figure cannot be drawn: {e}"));
+    let failed =
+        |e: &dyn std::fmt::Display| UserError::file(folder.join(name), format!("the figure cannot be drawn: {e}"));
     std::fs::create_dir_all(folder).map_err(|e| UserError::file(folder, format!("the folder cannot be made: {e}")))?;
     let mut svg = String::new();
     {
@@ -49,7 +48,7 @@ pub fn draw(chart: &impl Chart, folder: &Path, name: &str, caption: &str) -> Res
         area.present().map_err(|e| failed(&e))?;
     }
     std::fs::rename(&staged, folder.join(format!("{name}.png"))).map_err(|e| failed(&e))?;
-    Ok(Figure { name: name.into(), caption: caption.into(), svg: scalable(&svg, caption) })
+    Ok(Figure { caption: caption.into(), svg: scalable(&svg, caption) })
 }
 
 /// The drawing as a page wants it: as wide as its place, with a label for those who cannot see it.

@@ -70,7 +70,8 @@ impl TrainedPoint {
             }
             let step = self.runs[0].snapshots[k].step as f64;
             line.push((step, values.iter().sum::<f64>() / values.len() as f64));
-            let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+            let (low, high) =
+                values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
             band.push((step, low, high));
         }
         (line, band)
