@@ -53,7 +53,7 @@ pub fn of_claim(result: &ClaimResult, folder: &Path) -> Result<Vec<Figure>, User
     if !result.experiment.grids.is_empty() && points.len() > 2 {
         let caption = "One departure from the set-up at a time: coverage, dots are seeds.";
         figures.push(draw(&attribution(&points), folder, &name("attribution"), caption)?);
-    } else if !points.is_empty() && claim != "c8" {
+    } else if !points.is_empty() && !["c5", "c7", "c8"].contains(&claim) {
         let caption = "The course of training: means over seeds, bands from the least to the largest seed. The vertical line is T1, when thresholds are set.";
         figures.push(draw(&courses(&points), folder, &name("courses"), caption)?);
         let caption = "|cos(w_i, M_j)| of one seed: each row a neuron, each column a feature; singletons first, in the order of their features.";
@@ -468,12 +468,13 @@ fn phase_diagrams(result: &ClaimResult, grid: &Grid) -> Option<Heatmaps> {
 }
 
 fn attribution(points: &[TrainedPoint]) -> Bars {
+    let mut points: Vec<&TrainedPoint> = points.iter().collect();
+    points.sort_by_key(|p| p.name != "paper");
     let bars = points
         .iter()
-        .enumerate()
-        .map(|(k, p)| Bar {
+        .map(|p| Bar {
             label: p.name.clone(),
-            color: usize::from(k > 0),
+            color: usize::from(p.name != "paper"),
             values: p.runs.iter().map(|r| r.evaluation.features.coverage_mean).collect(),
             mean: None,
         })
