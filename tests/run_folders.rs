@@ -76,7 +76,7 @@ fn a_loss_that_overflows_stops_the_run_with_the_state_saved() {
     let mut spec = small_spec();
     spec.training.step_size = cl_model::StepSize::Constant { eta: 1e30 };
     let error = run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("no longer finite at step 10") && error.contains("at step 0"), "{error}");
+    assert!(error.contains("no longer finite by step 10") && error.contains("at step 0"), "{error}");
     assert!(folder.path().join("non-finite.bpk").is_file());
     assert!(!folder.is_complete());
 }

@@ -150,7 +150,7 @@ pub fn require_finite(learner: &EncoderLearner, loss: Tensor<1>, folder: &RunFol
         Err(e) => format!("the state could not be saved: {e}"),
     };
     Err(UserError::Run(format!(
-        "loss or weights are no longer finite at step {}; {last}; {saved}. A smaller training.step_size or a larger \
+        "loss or weights are no longer finite by step {}; {last}; {saved}. A smaller training.step_size or a larger \
          temperature usually helps",
         learner.step
     )))

@@ -102,6 +102,12 @@ impl Experiment {
     pub fn load(folder: &Path, extent: Extent) -> Result<Self, UserError> {
         let path = folder.join("experiment.toml");
         let file: ExperimentFile = read_toml(&path)?;
+        let name = claim_of(folder);
+        if file.claim != name {
+            let message =
+                format!("claim = {:?}, but the folder's name begins with {name:?}; make them the same", file.claim);
+            return Err(UserError::file(&path, message));
+        }
         let mut points = Vec::new();
         for (name, value) in &file.points {
             let Value::Table(overrides) = value else {
@@ -189,17 +195,21 @@ impl Experiment {
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.join("experiment.toml").is_file())
-            .filter_map(|path| {
-                let name = path.file_name()?.to_str()?.to_string();
-                let claim = name.split('-').next()?.to_string();
-                Some((claim, path))
-            })
+            .map(|path| (claim_of(&path), path))
             .collect();
         folders.sort_by_key(|(claim, _)| {
             (claim.trim_start_matches('c').parse::<u32>().unwrap_or(u32::MAX), claim.clone())
         });
         Ok(folders)
     }
+}
+
+/// The claim that a folder belongs to: its name up to the first dash.
+fn claim_of(folder: &Path) -> String {
+    // The name of `.` or `x/..` is only known once the path is resolved.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.split('-').next().unwrap_or_default().to_string()
 }
 
 /// Reads a TOML file into a checked type.

@@ -19,7 +19,7 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
             "the file exists and is not overwritten; give another --output",
         ));
     }
-    let (point, seed) = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
+    let Choice { point, seed, .. } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
     let batch_size = match &point.spec {
         crate::spec::RunSpec::Training(spec) => spec.training.batch_size,
         crate::spec::RunSpec::Moments(_) => 256,
@@ -52,11 +52,22 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
     Ok(())
 }
 
+/// A point under one seed.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The claim it belongs to.
+    pub claim: String,
+    /// The point.
+    pub point: Point,
+    /// The seed.
+    pub seed: u64,
+}
+
 /// The point and seed that a command names, or the first ones.
 ///
 /// # Errors
 /// [`UserError`] naming what there is.
-pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Result<(Point, u64), UserError> {
+pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Result<Choice, UserError> {
     let experiment = Experiment::load(experiment, Extent::Full)?;
     let found = match point {
         None => experiment.points.first(),
@@ -64,13 +75,13 @@ pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Resu
     };
     let Some(found) = found else {
         let names: Vec<&str> = experiment.points.iter().map(|p| p.name.as_str()).collect();
-        let wanted = point.unwrap_or_default();
         return Err(UserError::Argument(format!(
-            "--point {wanted}: {} has no such point; it has {}",
+            "--point {}: {} has no such point; it has {}",
+            point.unwrap_or_default(),
             experiment.claim,
             names.join(", ")
         )));
     };
     let seed = seed.or(found.seeds.first().copied()).unwrap_or(1);
-    Ok((found.clone(), seed))
+    Ok(Choice { claim: experiment.claim.clone(), point: found.clone(), seed })
 }

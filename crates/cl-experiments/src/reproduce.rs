@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Multiply-adds per second and core that time estimates start from, before anything was measured.
-const ASSUMED_SPEED: f64 = 1.1e10;
+const ASSUMED_SPEED: f64 = 1.7e10;
 
 /// What to reproduce and where.
 #[derive(Debug, Clone)]

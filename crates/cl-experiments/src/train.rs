@@ -7,7 +7,7 @@ use crate::checkpoint::{self, AtomicCheckpointer};
 use crate::cli::Train;
 use crate::drive::finish;
 use crate::error::UserError;
-use crate::export::choose;
+use crate::export::{Choice, choose};
 use crate::learner::{EncoderLearner, StepSizeScheduler, TrainingBatch};
 use crate::measure::{Monitor, Snapshot};
 use crate::quiet::QuietRenderer;
@@ -37,7 +37,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
 pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
-    let (point, seed) = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
+    let Choice { claim, point, seed } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
     let RunSpec::Training(spec) = &point.spec else {
         return Err(UserError::Argument(format!(
             "--point {}: it estimates moments and has nothing to train",
@@ -45,7 +45,6 @@ pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> 
         )));
     };
     let device = crate::device::open(&arguments.device)?;
-    let claim = crate::experiment::Experiment::load(&arguments.experiment, crate::experiment::Extent::Full)?.claim;
     let folder = RunFolder::find(&arguments.runs, &claim, &point.name, &point.spec, seed);
     if folder.is_complete() {
         println!("{} is complete; it is reused.", folder.path().display());
