@@ -7,6 +7,8 @@ mod support;
 mod backends;
 /// What the command line says when it is used wrongly.
 mod command_line_errors;
+/// `data export` writes what a step trains on.
+mod data_export;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
 /// Masks let the features of a known dictionary be found; without them they are not.
