@@ -84,7 +84,7 @@ impl SecondMoments {
         let f = augmentation.coordinate_factors();
         let d1 = data.dictionary().input_dim();
         let scaled = |off_diagonal: f64, diagonal: f64| {
-            let factor = |index: usize| if index % (d1 + 1) == 0 { diagonal } else { off_diagonal };
+            let factor = |index: usize| if index.is_multiple_of(d1 + 1) { diagonal } else { off_diagonal };
             sigma_x.iter().enumerate().map(|(index, value)| factor(index) * value).collect()
         };
         Self {

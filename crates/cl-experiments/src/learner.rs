@@ -44,6 +44,7 @@ pub struct TrainingBatch {
 
 /// Samples of one step.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, for the length of a step")]
 pub enum Samples {
     /// Positive pairs and negatives.
     Contrastive {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `spec.json` | the resolved specification and the versions of data and algorithm |
 //! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
-//! | `metrics.jsonl` | one [`Snapshot`](crate::measure::Snapshot) per epoch |
+//! | `metrics.jsonl` | one [`Snapshot`] per epoch |
 //! | `evaluation.json`, `moments.json` | what came out |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
 //! | `checkpoint/` | while the run is under way |

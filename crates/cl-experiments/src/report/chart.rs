@@ -130,7 +130,8 @@ impl Panel {
                 see(*px, *high);
             });
         }
-        if !(x.0 <= x.1) {
+        // Nothing finite was seen.
+        if x.0 > x.1 {
             return None;
         }
         let pad = |(low, high): (f64, f64), share: f64| {

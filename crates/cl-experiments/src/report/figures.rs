@@ -120,8 +120,8 @@ impl super::chart::Chart for MainResult {
 }
 
 fn curve(point: &TrainedPoint, name: &str, color: usize, read: impl Fn(&Snapshot) -> f64) -> Series {
-    let (line, band) = point.course(read);
-    Series { name: name.into(), color, line, band, ..Series::default() }
+    let course = point.course(read);
+    Series { name: name.into(), color, line: course.mean, band: course.range, ..Series::default() }
 }
 
 fn loss_scale(spec: &TrainingSpec) -> f64 {
@@ -198,16 +198,16 @@ fn cosine_map(spec: &TrainingSpec, run: &Run) -> Result<Heatmap, UserError> {
 /// The best neuron of each feature in the order of features (each neuron once), then the rest by their best feature.
 fn diagonal_order(rows: &[Vec<f64>]) -> Vec<usize> {
     let features = rows.first().map_or(0, Vec::len);
+    let cosine = |neuron: usize, feature: usize| rows[neuron][feature];
     let mut left: Vec<usize> = (0..rows.len()).collect();
     let mut order = Vec::new();
     for j in 0..features {
-        let best = left.iter().enumerate().max_by(|a, b| rows[*a.1][j].total_cmp(&rows[*b.1][j]));
+        let best = left.iter().enumerate().max_by(|a, b| cosine(*a.1, j).total_cmp(&cosine(*b.1, j)));
         if let Some((place, _)) = best {
             order.push(left.remove(place));
         }
     }
-    let best_feature = |i: &usize| (0..features).max_by(|a, b| rows[*i][*a].total_cmp(&rows[*i][*b])).unwrap_or(0);
-    left.sort_by_key(best_feature);
+    left.sort_by_key(|&i| (0..features).max_by(|a, b| cosine(i, *a).total_cmp(&cosine(i, *b))));
     order.extend(left);
     order
 }

@@ -58,22 +58,31 @@ pub fn trained_points(result: &ClaimResult) -> Result<Vec<TrainedPoint>, UserErr
     Ok(points)
 }
 
+/// A number over the steps of several runs.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    /// Step and mean over seeds.
+    pub mean: Vec<(f64, f64)>,
+    /// Step, least and largest value.
+    pub range: Vec<(f64, f64, f64)>,
+}
+
 impl TrainedPoint {
     /// Mean over seeds at each snapshot, and the least and largest value.
-    pub fn course(&self, read: impl Fn(&Snapshot) -> f64) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
+    pub fn course(&self, read: impl Fn(&Snapshot) -> f64) -> Course {
         let length = self.runs.iter().map(|r| r.snapshots.len()).min().unwrap_or(0);
-        let (mut line, mut band) = (Vec::new(), Vec::new());
+        let mut course = Course::default();
         for k in 0..length {
             let values: Vec<f64> = self.runs.iter().map(|r| read(&r.snapshots[k])).filter(|v| v.is_finite()).collect();
             if values.is_empty() {
                 continue;
             }
             let step = self.runs[0].snapshots[k].step as f64;
-            line.push((step, values.iter().sum::<f64>() / values.len() as f64));
+            course.mean.push((step, values.iter().sum::<f64>() / values.len() as f64));
             let (low, high) =
                 values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-            band.push((step, low, high));
+            course.range.push((step, low, high));
         }
-        (line, band)
+        course
     }
 }
