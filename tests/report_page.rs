@@ -44,10 +44,10 @@ fn the_page_opens_without_an_error_and_every_figure_is_visible() {
     };
     let folder = scratch();
     let page = report(folder.path());
-    let figures = std::fs::read_to_string(&page).unwrap().matches("<figure").count();
+    let figures = std::fs::read_to_string(&page).unwrap().matches("class=\"panel\"").count();
     assert!(figures >= 1);
     // The page itself has no script; a copy of it counts what can be seen.
-    let probe = "<script>addEventListener('load', () => { const seen = [...document.querySelectorAll('figure svg')].filter(s => { const b = s.getBoundingClientRect(); return b.width > 50 && b.height > 50; }); document.title = 'visible ' + seen.length; });</script></body>";
+    let probe = "<script>addEventListener('load', () => { const seen = [...document.querySelectorAll('figure .panel svg')].filter(s => { const b = s.getBoundingClientRect(); return b.width > 50 && b.height > 50; }); document.title = 'visible ' + seen.length; });</script></body>";
     let copy = folder.path().join("probe.html");
     std::fs::write(&copy, std::fs::read_to_string(&page).unwrap().replace("</body>", probe)).unwrap();
     let output = Command::new(browser)

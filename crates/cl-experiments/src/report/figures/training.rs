@@ -1,0 +1,100 @@
+//! What is measured over steps, one line per point.
+
+use super::super::axis::Axis;
+use super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Rule};
+use super::super::series::Runs;
+use super::{BAND, legend_of};
+use crate::measure::Snapshot;
+use crate::spec::{Objective, TrainingSpec};
+
+/// What the weights learn, and what the embeddings look like.
+pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    let share = |title: &str, value: fn(&Snapshot) -> f64| panel(title, runs, Range::Share, |_, s| value(s));
+    let learning = vec![
+        panel("Held-out loss / log(N + 1)", runs, Range::Log, |spec, s| s.loss / loss_scale(spec)),
+        share("Energy of the neurons in span(M)", |s| s.energy_in_span),
+        share("Coverage of the features, mean", |s| s.coverage_mean),
+        share("Coverage of the features, smallest", |s| s.coverage_min),
+        share("Share of neurons that are singletons", |s| s.singleton_share),
+        share("R² of a probe on 512 observations", |s| s.probe_r_squared),
+    ];
+    let embeddings = vec![
+        share("corr(f(x), f(Mz)) over z ≠ 0", |s| s.correlation_sparse),
+        share("corr(f(x), f(ξ)), pooled", |s| s.correlation_dense),
+        share("Share of active outputs", |s| s.active_share),
+        panel("Threshold b / ‖w‖, mean over neurons", runs, Range::FromZero, |_, s| s.threshold_ratio),
+    ];
+    let figure = |name: &str, caption: String, panels| Figure {
+        name: format!("{claim}-{name}"),
+        caption,
+        width: FIGURE_WIDTH,
+        panels,
+        legend: legend_of(runs),
+    };
+    let t1 = "The upright line is T1, where thresholds are set.";
+    let scale = "The loss of supervised runs is divided by the logarithm of the number of classes.";
+    let scale = if runs.iter().any(|r| matches!(r.spec.objective, Objective::Supervised(_))) { scale } else { "" };
+    vec![
+        figure("learning", format!("What is learned over training. {BAND} {t1} {scale}").trim().into(), learning),
+        figure(
+            "embeddings",
+            format!("What the embeddings show of the sparse and of the dense part. {BAND} {t1}"),
+            embeddings,
+        ),
+    ]
+}
+
+/// The range of a vertical axis.
+enum Range {
+    /// From 0 to 1, further where values are.
+    Share,
+    /// From 0 to the largest.
+    FromZero,
+    /// Logarithmic.
+    Log,
+}
+
+fn panel(title: &str, runs: &[Runs], range: Range, value: impl Fn(&TrainingSpec, &Snapshot) -> f64) -> Panel {
+    let curves: Vec<Curve> = runs.iter().map(|r| r.curve(|s| value(&r.spec, s))).collect();
+    let heights = || curves.iter().flat_map(Curve::heights);
+    let y = match range {
+        Range::Share => {
+            let low = heights().filter(|v| v.is_finite()).fold(0.0, f64::min);
+            Axis::linear("", if low < -0.02 { low.max(-1.0) } else { 0.0 }, 1.0)
+        }
+        Range::FromZero => Axis::from_zero("", heights()),
+        Range::Log => Axis::log("", heights()),
+    };
+    over_steps(title, runs, y, curves)
+}
+
+/// A panel over steps with T1 marked.
+pub fn over_steps(title: &str, runs: &[Runs], y: Axis, curves: Vec<Curve>) -> Panel {
+    let mut starts: Vec<u64> = runs.iter().filter_map(|r| r.spec.bias_start()).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let rules = match starts[..] {
+        [start] => vec![Rule { at: start as f64, is_vertical: true, label: "T1".into() }],
+        _ => Vec::new(),
+    };
+    let last = runs.iter().map(Runs::last_step).fold(1.0, f64::max);
+    let x = Axis::linear("step", 0.0, last);
+    Panel { title: title.into(), size: PANEL, chart: Chart::Plot(Plot { x, y, boxes: Vec::new(), curves, rules }) }
+}
+
+/// The loss of an encoder that tells nothing apart.
+fn loss_scale(spec: &TrainingSpec) -> f64 {
+    match spec.objective {
+        Objective::Contrastive(c) => {
+            let factor = match c.scale {
+                cl_model::LossScale::Temperature => c.temperature,
+                cl_model::LossScale::One => 1.0,
+            };
+            factor * (spec.num_negatives() as f64).ln_1p()
+        }
+        Objective::Supervised(s) => (s.num_classes as f64).ln(),
+    }
+}
