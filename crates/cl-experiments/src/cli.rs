@@ -71,7 +71,7 @@ struct Reproduce {
 pub struct Train {
     /// Folder of an experiment, such as experiments/c3-contrastive-features
     pub experiment: PathBuf,
-    /// The point; the first one by name when not given
+    /// The point; the first one of the file when not given
     #[arg(long)]
     pub point: Option<String>,
     /// The seed; the first one of the point when not given
@@ -99,7 +99,7 @@ enum Data {
 pub struct Export {
     /// Folder of an experiment
     pub experiment: PathBuf,
-    /// The point; the first one by name when not given
+    /// The point; the first one of the file when not given
     #[arg(long)]
     pub point: Option<String>,
     /// The seed; the first one of the point when not given

@@ -50,7 +50,8 @@ pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Option<Figure> {
         legend: vec![
             Entry::new("in span(M)", solid(span), Swatch::Line),
             Entry::new("in the complement", solid(complement), Swatch::Line),
-            Entry::new("mean weights alone", Style { dash: Dash::Long, ..span }, Swatch::Line),
+            Entry::new("in span(M), mean weights alone", Style { dash: Dash::Long, ..span }, Swatch::Line),
+            Entry::new("in the complement, mean weights alone", Style { dash: Dash::Long, ..complement }, Swatch::Line),
         ],
     })
 }

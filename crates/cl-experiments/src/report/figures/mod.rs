@@ -34,7 +34,10 @@ pub fn of_claim(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
             figures.extend(attribution::figure(result));
             figures.extend(phases::figures(result)?);
         }
-        "c10" => figures.extend(phases::figures(result)?),
+        "c10" => {
+            figures.extend(training::figures(claim, &runs));
+            figures.extend(phases::figures(result)?);
+        }
         _ => {
             figures.extend(training::figures(claim, &runs));
             figures.extend(neurons::figure(claim, &runs)?);
