@@ -1,4 +1,4 @@
-use crate::support::{binary, run, scratch, small_experiment, small_spec};
+use crate::support::{binary, results, run, scratch, small_experiment, small_spec};
 use cl_experiments::record::RunFolder;
 use cl_experiments::spec::RunSpec;
 use std::sync::atomic::AtomicBool;
@@ -76,7 +76,55 @@ fn a_loss_that_overflows_stops_the_run_with_the_state_saved() {
     let mut spec = small_spec();
     spec.training.step_size = cl_model::StepSize::Constant { eta: 1e30 };
     let error = run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("no longer finite by step 10") && error.contains("at step 0"), "{error}");
+    assert!(error.contains("no longer finite at step 1;") && error.contains("at step 0"), "{error}");
     assert!(folder.path().join("non-finite.bpk").is_file());
     assert!(!folder.is_complete());
+}
+
+#[test]
+fn under_the_learner_a_loss_that_overflows_stops_the_run_and_is_not_logged() {
+    let folder = scratch();
+    let experiment = small_experiment(folder.path(), ("eta = 0.5", "eta = 1e30"));
+    let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("the loss is no longer finite at step 1;"), "{error}");
+    let metrics = std::fs::read_dir(folder.path().join("runs/small")).unwrap().next().unwrap().unwrap().path();
+    let metrics = std::fs::read_to_string(metrics.join("seed-1/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 1);
+    assert!(!metrics.contains("\"loss\":null"), "{metrics}");
+}
+
+/// A limit on the size of files stands for a disk that is full: writes beyond it fail. The limit grows, so that one
+/// file after the other is the one that does not fit.
+#[test]
+#[cfg(unix)]
+fn what_does_not_fit_on_the_disk_is_said_and_nothing_finished_is_lost() {
+    let folder = scratch();
+    let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
+    let spec = RunSpec::Training(small_spec());
+    let at = |runs: &str| RunFolder::new(&folder.path().join(runs), "small", "masked", &spec, 1);
+    let arguments = |runs| ["train", experiment.to_str().unwrap(), "--no-tui", "--runs", runs];
+    assert!(binary(folder.path(), &arguments("whole")).status.success());
+
+    let mut failures = Vec::new();
+    for blocks in [1, 2, 4, 8] {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_cl-experiments")])
+            .args(arguments("limited"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{blocks} blocks: {text}");
+        assert!(text.contains("cannot be") && !text.contains("panicked"), "{blocks} blocks: {text}");
+        assert!(!at("limited").is_complete());
+        failures.push(text);
+    }
+    failures.dedup();
+    assert!(failures.len() > 1, "different files were the one that did not fit: {failures:?}");
+    let output = binary(folder.path(), &arguments("limited"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(results(&at("limited")), results(&at("whole")));
 }

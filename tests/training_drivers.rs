@@ -27,7 +27,7 @@ fn on_a_pipe_training_prints_short_lines_and_no_debug_dump() {
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let output = binary(folder.path(), &["train", experiment.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("step     60/60  loss ") && text.contains("probe R² "), "{text}");
+    assert!(text.contains("step     60/60  Held-out loss ") && text.contains("Probe R² "), "{text}");
     assert!(text.lines().all(|line| line.chars().count() < 200), "{text}");
     assert!(!text.contains("TrainingProgress") && !text.contains('{'), "{text}");
 }

@@ -2,8 +2,9 @@
 //! there is whole, and an epoch is there when its three files are.
 
 use crate::error::UserError;
-use crate::learner::{EncoderLearner, StepSizeScheduler};
-use burn::module::Module;
+use crate::learner::StepSizeScheduler;
+use crate::record::RunFolder;
+use crate::training::{Learning, Training, is_finite, shapes};
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
@@ -79,10 +80,10 @@ pub fn epochs(directory: &Path) -> Vec<usize> {
 ///
 /// # Errors
 /// [`UserError::File`] naming the folder.
-pub fn save(
+pub fn save<L: Learning>(
     directory: &Path,
     epoch: usize,
-    learner: &EncoderLearner,
+    learner: &L,
     optimizer: &ModuleOptimizer,
     scheduler: &StepSizeScheduler,
 ) -> Result<(), UserError> {
@@ -101,39 +102,46 @@ pub fn save(
     Ok(())
 }
 
-/// Puts the weights of the latest readable epoch into `learner`, whose step is then `epoch · steps_per_epoch`.
-///
-/// Returns the epoch, or `None` with the learner as it was when there is none. An epoch that cannot be read is
-/// reported through `warn`, and the one before is tried.
-pub fn restore_latest(
-    directory: &Path,
-    learner: EncoderLearner,
-    steps_per_epoch: u64,
+/// A learner and its optimizer at the latest epoch that can be used, with that epoch; fresh ones and `None` when there is
+/// none. An epoch that cannot be used is reported through `warn`, and the one before is tried.
+pub fn restore_latest<T: Training>(
+    training: &T,
+    folder: &RunFolder,
     warn: &mut dyn FnMut(String),
-) -> (EncoderLearner, Option<usize>) {
-    for epoch in epochs(directory) {
-        let path = directory.join(format!("model-{epoch}.bpk"));
-        match load(&path, &learner) {
-            Ok(mut restored) => {
-                restored.step = epoch as u64 * steps_per_epoch;
-                return (restored, Some(epoch));
+) -> (T::Learner, ModuleOptimizer, Option<usize>) {
+    let (directory, steps_per_epoch) = (folder.checkpoints(), training.schedule().steps_per_epoch);
+    for epoch in epochs(&directory) {
+        let path = |name: &str| directory.join(format!("{name}-{epoch}.bpk"));
+        let restored = load(&path("model"), &training.fresh()).map_err(|reason| (path("model"), reason));
+        let restored = restored.and_then(|learner| {
+            let record = <OptimizerRecord as Checkpoint>::load(path("optim"));
+            let record = record.map_err(|e| (path("optim"), e.to_string()))?;
+            Ok((learner, training.optimizer().load_record(record)))
+        });
+        match restored {
+            Ok((learner, optimizer)) => {
+                return (learner.at_step(epoch as u64 * steps_per_epoch), optimizer, Some(epoch));
             }
-            Err(reason) => {
-                warn(format!("{}: this checkpoint cannot be read ({reason}); trying the one before", path.display()))
+            Err((path, reason)) => {
+                warn(format!("{}: this checkpoint cannot be used ({reason}); trying the one before", path.display()))
             }
         }
     }
-    (learner, None)
+    (training.fresh(), training.optimizer(), None)
 }
 
-fn load(path: &Path, learner: &EncoderLearner) -> Result<EncoderLearner, String> {
+fn load<L: Learning>(path: &Path, learner: &L) -> Result<L, String> {
     let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
-    let expected = learner.encoder.weights.shape();
+    let expected = shapes(learner);
     // A record of other shapes panics inside Burn when it is applied.
     let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| learner.clone().load_record(record)));
     let restored = applied.map_err(|_| "it does not fit this model".to_string())?;
-    if restored.encoder.weights.shape() != expected {
-        return Err(format!("its weights are {:?} instead of {expected:?}", restored.encoder.weights.shape()));
+    let found = shapes(&restored);
+    if let Some((found, expected)) = found.iter().zip(&expected).find(|(f, e)| f != e) {
+        return Err(format!("a parameter has shape {found:?} instead of {expected:?}"));
+    }
+    if !is_finite(&restored) {
+        return Err("a weight is not finite".into());
     }
     Ok(restored)
 }

@@ -85,6 +85,11 @@ fn instantiate(kind: &str, index: usize) -> Device {
     }
 }
 
+/// Whether a device computes in the memory of this process, so that looking at a number costs nothing.
+pub fn is_host(name: &str) -> bool {
+    matches!(name, "flex" | "ndarray")
+}
+
 /// One line per backend: name, whether it can be used, and if not why.
 pub fn list() -> String {
     let mut lines = String::new();

@@ -6,16 +6,16 @@
 
 use crate::checkpoint;
 use crate::error::UserError;
-use crate::learner::{EncoderLearner, StepSizeScheduler};
+use crate::learner::StepSizeScheduler;
 use crate::measure::Monitor;
 use crate::moments;
 use crate::record::{Manifest, MetricsLog, RunFolder};
-use crate::spec::{MomentsSpec, RunSpec, TrainingSpec};
+use crate::spec::{MomentsSpec, RunSpec};
+use crate::training::{Learning, Measured, Schedule, Training, is_finite};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use burn::train::TrainStep;
-use safetensors::tensor::TensorView;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,127 +61,80 @@ pub fn execute(spec: &RunSpec, seed: u64, folder: &RunFolder, session: Session) 
     let _lock = folder.open(spec, seed)?;
     let started = Instant::now();
     match spec {
-        RunSpec::Training(spec) => train(spec, seed, folder, session, started),
+        RunSpec::Training(spec) => train(Monitor::new(spec, seed, session.device), folder, session, started),
         RunSpec::Moments(spec) => estimate(spec, seed, folder, session, started),
     }
 }
 
-fn train(
-    spec: &TrainingSpec,
-    seed: u64,
+fn train<T: Training>(
+    training: T,
     folder: &RunFolder,
     session: Session,
     started: Instant,
 ) -> Result<Outcome, UserError> {
-    let device = session.device.clone().autodiff();
-    let monitor = Monitor::new(spec, seed, &device);
-    let fresh = EncoderLearner::new(spec, seed, &device);
-    let per_epoch = spec.training.steps_per_epoch;
-    let (mut learner, _) = checkpoint::restore_latest(&folder.checkpoints(), fresh, per_epoch, session.warn);
-    let first_step = learner.step;
-    let mut optimizer = EncoderLearner::optimizer(spec);
-    let mut schedule = StepSizeScheduler::new(spec.training.step_size, learner.step);
+    let Schedule { steps, steps_per_epoch, step_size } = training.schedule();
+    let (mut learner, mut optimizer, _) = checkpoint::restore_latest(&training, folder, session.warn);
+    let first_step = learner.steps_done();
+    let mut step_sizes = StepSizeScheduler::new(step_size, first_step);
 
-    let (mut log, has_snapshot) = MetricsLog::resume(folder, learner.step)?;
+    let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, first_step)?;
     if !has_snapshot {
-        log.append(&monitor.snapshot(&learner.valid()))?;
+        log.append(&training.snapshot(&learner.valid()))?;
     }
+    let looks_at_every_loss = crate::device::is_host(session.device_name);
     let mut saved = Instant::now();
-    while learner.step < spec.training.steps {
-        let batch = monitor.batches().training(learner.step, &device);
-        let output = TrainStep::step(&learner, batch);
+    while learner.steps_done() < steps {
+        let output = TrainStep::step(&learner, training.batch(learner.steps_done()));
         let loss = output.item.loss;
-        learner = learner.optimize(&mut optimizer, schedule.step().into(), output.grads);
+        if looks_at_every_loss && !loss.clone().into_scalar::<f32>().is_finite() {
+            return Err(no_longer_finite::<T>(&learner, folder));
+        }
+        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
 
-        let at_epoch_end = learner.step.is_multiple_of(per_epoch);
+        let at_epoch_end = learner.steps_done().is_multiple_of(steps_per_epoch);
         if at_epoch_end {
-            let snapshot = monitor.snapshot(&learner.valid());
-            require_finite(&learner, loss, folder)?;
+            let snapshot = training.snapshot(&learner.valid());
+            let finite = snapshot.loss().is_finite() && loss.into_scalar::<f32>().is_finite() && is_finite(&learner);
+            if !finite {
+                return Err(no_longer_finite::<T>(&learner, folder));
+            }
             log.append(&snapshot)?;
-            (session.progress)(learner.step, spec.training.steps);
+            (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);
         if at_epoch_end && (stopping || saved.elapsed() >= CHECKPOINT_EVERY) {
-            let epoch = (learner.step / per_epoch) as usize;
-            checkpoint::save(&folder.checkpoints(), epoch, &learner, &optimizer, &schedule)?;
+            let epoch = (learner.steps_done() / steps_per_epoch) as usize;
+            checkpoint::save(&folder.checkpoints(), epoch, &learner, &optimizer, &step_sizes)?;
             saved = Instant::now();
         }
-        if stopping && learner.step < spec.training.steps {
-            let resumes_at = checkpoint::epochs(&folder.checkpoints()).first().map_or(0, |e| *e as u64 * per_epoch);
-            return Ok(Outcome::Stopped { step: learner.step, resumes_at });
+        if stopping && learner.steps_done() < steps {
+            let epochs = checkpoint::epochs(&folder.checkpoints());
+            let resumes_at = epochs.first().map_or(0, |e| *e as u64 * steps_per_epoch);
+            return Ok(Outcome::Stopped { step: learner.steps_done(), resumes_at });
         }
     }
-    finish(&monitor, &learner.valid(), folder)?;
-    folder.write_json("manifest.json", &manifest(&session, started, learner.step - first_step))?;
+    training.finish(&learner.valid(), folder)?;
+    folder.write_json("manifest.json", &manifest(&session, started, steps - first_step))?;
     folder.complete()?;
     Ok(Outcome::Finished)
 }
 
-/// Writes what a finished training leaves behind, the completion marker aside.
-///
-/// # Errors
-/// [`UserError`] when a probe or a file fails.
-pub fn finish(monitor: &Monitor, learner: &EncoderLearner, folder: &RunFolder) -> Result<(), UserError> {
-    let evaluation =
-        monitor.evaluate(learner).map_err(|e| UserError::Run(format!("{}: {e}", folder.path().display())))?;
-    write_weights("weights.safetensors", monitor, learner, folder)?;
-    folder.write_json("evaluation.json", &evaluation)
-}
-
-/// Fails, with the state saved beside the run, once a loss or a weight is not finite.
-///
-/// # Errors
-/// [`UserError::Run`] naming the step and the last finite metrics.
-pub fn require_finite(learner: &EncoderLearner, loss: Tensor<1>, folder: &RunFolder) -> Result<(), UserError> {
-    let weights = learner.encoder.weights.val().detach();
-    let finite = loss.is_finite().all().into_scalar::<bool>() && weights.is_finite().all().into_scalar::<bool>();
-    if finite {
-        return Ok(());
-    }
-    let last = folder.snapshots()?.into_iter().rfind(|s| s.loss.is_finite());
+/// The error of a run whose numbers are not finite any more; the state is saved beside the run.
+fn no_longer_finite<T: Training>(learner: &T::Learner, folder: &RunFolder) -> UserError {
+    let last = folder.snapshots::<T::Snapshot>().unwrap_or_default().into_iter().rfind(|s| s.loss().is_finite());
     let last = last.map_or("there is no finite snapshot".to_string(), |s| {
-        format!(
-            "the last finite snapshot, at step {}, has loss {:.4} and energy in span(M) {:.4}",
-            s.step, s.loss, s.energy_in_span
-        )
+        format!("the last finite snapshot, at step {}, has {}", s.step(), s.line())
     });
     let path = folder.path().join("non-finite.bpk");
     let saved = match learner.clone().into_record().save(&path) {
         Ok(()) => format!("the state is in {}", path.display()),
         Err(e) => format!("the state could not be saved: {e}"),
     };
-    Err(UserError::Run(format!(
-        "loss or weights are no longer finite by step {}; {last}; {saved}. A smaller training.step_size or a larger \
+    UserError::Run(format!(
+        "loss or weights are no longer finite at step {}; {last}; {saved}. A smaller training.step_size or a larger \
          temperature usually helps",
-        learner.step
-    )))
-}
-
-fn write_weights(name: &str, monitor: &Monitor, learner: &EncoderLearner, folder: &RunFolder) -> Result<(), UserError> {
-    let tensors = [
-        ("weights", learner.encoder.weights.val().into_data()),
-        ("biases", learner.encoder.biases.val().into_data()),
-        ("dictionary", monitor.features().transpose().into_data()),
-    ];
-    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
-        .into_iter()
-        .map(|(name, data)| {
-            let values = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-            (name, data.shape().to_vec(), values)
-        })
-        .collect();
-    folder.write(name, &safetensors_bytes(&bytes))
-}
-
-/// A safetensors file of 32-bit floats, given as `(name, shape, little-endian bytes)`.
-///
-/// # Panics
-/// When a shape does not match its bytes.
-pub fn safetensors_bytes(tensors: &[(&str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
-    });
-    safetensors::serialize(views, None).expect("plain tensors can be serialised")
+        learner.steps_done()
+    ))
 }
 
 fn estimate(

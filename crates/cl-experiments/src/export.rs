@@ -1,10 +1,10 @@
 //! `data export`: one batch with everything it is made of.
 
 use crate::cli::Export;
-use crate::drive::safetensors_bytes;
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent, Point};
-use crate::record::write_whole;
+use crate::record::{safetensors_bytes, write_whole};
+use burn::tensor::TensorData;
 use cl_data::{Matrix, Purpose, Stream};
 use std::path::Path;
 
@@ -44,10 +44,8 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
         ("x_plus", &pair.x_plus),
         ("x_plus_plus", &pair.x_plus_plus),
     ];
-    let bytes = tensors.map(|(name, m)| {
-        (name, vec![m.rows, m.cols], m.values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-    });
-    write_whole(&arguments.output, &safetensors_bytes(&bytes))?;
+    let tensors = tensors.map(|(name, m)| (name, TensorData::new(m.values.clone(), [m.rows, m.cols])));
+    write_whole(&arguments.output, &safetensors_bytes(tensors))?;
     println!("{}: batch of step {} of {}, seed {seed}", arguments.output.display(), arguments.step, point.name);
     Ok(())
 }

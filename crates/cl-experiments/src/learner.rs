@@ -4,14 +4,14 @@
 //! loop of [`crate::drive`] both call the same two functions, `step` and `optimize`.
 
 use crate::spec::{Objective, TrainingSpec};
+use crate::training::{Learning, StepOutput};
 use burn::module::{Module, Param, ParamGroup};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig, decay::WeightDecayConfig};
-use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
-use burn::train::metric::{Adaptor, LossInput};
-use burn::train::{ItemLazy, TrainOutput, TrainStep};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::train::{TrainOutput, TrainStep};
 use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
 use cl_model::{Bias, EncoderConfig, InfoNceOutput, StepSize, SymmetricReluEncoder, cross_entropy};
 
@@ -62,13 +62,6 @@ pub enum Samples {
         /// `[B]`, in 0..K.
         classes: Tensor<1, Int>,
     },
-}
-
-/// What a step leaves behind.
-#[derive(Debug, Clone)]
-pub struct StepOutput {
-    /// Mean loss, `[1]`, outside the gradient.
-    pub loss: Tensor<1>,
 }
 
 /// The loss of a batch with the similarities behind it.
@@ -158,7 +151,7 @@ impl TrainStep for EncoderLearner {
         assert_eq!(batch.step, self.step, "the batch belongs to another step");
         let loss = self.loss(batch.samples).loss;
         let gradients = loss.backward();
-        TrainOutput::new(self, gradients, StepOutput { loss: loss.detach() })
+        TrainOutput::new(self, gradients, StepOutput { step: self.step, loss: loss.detach() })
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
@@ -172,15 +165,13 @@ impl TrainStep for EncoderLearner {
     }
 }
 
-impl ItemLazy for StepOutput {
-    fn sync(self) -> Result<Self, ExecutionError> {
-        Ok(Self { loss: Tensor::from_data(self.loss.try_into_data()?, &Device::flex()) })
+impl Learning for EncoderLearner {
+    fn steps_done(&self) -> u64 {
+        self.step
     }
-}
 
-impl Adaptor<LossInput> for StepOutput {
-    fn adapt(&self) -> LossInput {
-        LossInput::new(self.loss.clone())
+    fn at_step(self, steps_done: u64) -> Self {
+        Self { step: steps_done, ..self }
     }
 }
 

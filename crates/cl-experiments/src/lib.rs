@@ -7,6 +7,7 @@
 pub mod checkpoint;
 pub mod claims;
 pub mod cli;
+pub mod dashboard;
 pub mod device;
 pub mod drive;
 pub mod error;
@@ -23,3 +24,9 @@ pub mod reproduce;
 pub mod schedule;
 pub mod spec;
 pub mod train;
+pub mod training;
+
+/// The README's example compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -3,9 +3,15 @@
 //! Both are pure functions of `(specification, seed, weights, step)`, so that a resumed run writes what an
 //! uninterrupted one would.
 
-use crate::learner::{BatchSource, EncoderLearner};
+use crate::dashboard::{EpochEnd, SnapshotOutput};
+use crate::error::UserError;
+use crate::learner::{BatchSource, EncoderLearner, TrainingBatch};
+use crate::record::{RunFolder, safetensors_bytes};
 use crate::spec::TrainingSpec;
+use crate::training::{Measured, Schedule, Shown, Training};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
+use burn::train::InferenceStep;
 use cl_data::{Matrix, Observations, Part, Purpose, SparseCodingModel, Stream, standard_normal};
 use cl_model::features::{Decomposition, EmbeddingMeasures, FeatureMeasures, chance_corrected};
 use cl_model::probe::{ProbeError, logistic_accuracy, ridge_r_squared};
@@ -143,7 +149,7 @@ impl Monitor {
     }
 
     /// Measures a learner whose modules are on this monitor's device, outside autodiff.
-    pub fn snapshot(&self, learner: &EncoderLearner) -> Snapshot {
+    fn measure(&self, learner: &EncoderLearner) -> Snapshot {
         let encoder = &learner.encoder;
         let held_out = learner.loss(self.batches.held_out(learner.step, &self.device));
         let decomposition = Decomposition::new(encoder.weights.val(), self.features());
@@ -259,6 +265,87 @@ impl Monitor {
 
     fn sample(&self, count: usize, purpose: Purpose, step: u64) -> Observations {
         self.data().sample(count, Stream::new(self.seed, purpose), step)
+    }
+}
+
+impl Training for Monitor {
+    type Learner = EncoderLearner;
+    type Batch = TrainingBatch;
+    type Snapshot = Snapshot;
+
+    fn schedule(&self) -> Schedule {
+        let training = &self.spec.training;
+        let (steps, steps_per_epoch) = (training.steps, training.steps_per_epoch);
+        Schedule { steps, steps_per_epoch, step_size: training.step_size }
+    }
+
+    fn fresh(&self) -> EncoderLearner {
+        EncoderLearner::new(&self.spec, self.seed, &self.device.clone().autodiff())
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        EncoderLearner::optimizer(&self.spec)
+    }
+
+    fn batch(&self, step: u64) -> TrainingBatch {
+        self.batches.training(step, &self.device.clone().autodiff())
+    }
+
+    fn snapshot(&self, learner: &EncoderLearner) -> Snapshot {
+        self.measure(learner)
+    }
+
+    fn finish(&self, learner: &EncoderLearner, folder: &RunFolder) -> Result<(), UserError> {
+        let evaluation =
+            self.evaluate(learner).map_err(|e| UserError::Run(format!("{}: {e}", folder.path().display())))?;
+        let tensors = [
+            ("weights", learner.encoder.weights.val().into_data()),
+            ("biases", learner.encoder.biases.val().into_data()),
+            ("dictionary", self.features().transpose().into_data()),
+        ];
+        folder.write("weights.safetensors", &safetensors_bytes(tensors))?;
+        folder.write_json("evaluation.json", &evaluation)
+    }
+
+    fn summary(folder: &RunFolder) -> Result<String, UserError> {
+        let evaluation: Evaluation = folder.evaluation()?;
+        Ok(format!(
+            "energy in span(M) {:.3}, coverage {:.3} (least {:.3}), probe R² {:.3}",
+            evaluation.features.energy_in_span,
+            evaluation.features.coverage_mean,
+            evaluation.features.coverage_min,
+            evaluation.probe.r_squared
+        ))
+    }
+}
+
+impl InferenceStep for EncoderLearner {
+    type Input = EpochEnd<Monitor>;
+    type Output = SnapshotOutput<Snapshot>;
+
+    fn step(&self, end: EpochEnd<Monitor>) -> SnapshotOutput<Snapshot> {
+        end.snapshot(self)
+    }
+}
+
+impl Measured for Snapshot {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    fn shown() -> Vec<Shown<Self>> {
+        vec![
+            Shown { name: "Held-out loss", read: |s| s.loss, higher_is_better: false },
+            Shown { name: "Energy in span(M)", read: |s| s.energy_in_span, higher_is_better: true },
+            Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
+            Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
+            Shown { name: "Active share", read: |s| s.active_share, higher_is_better: false },
+            Shown { name: "Probe R²", read: |s| s.probe_r_squared, higher_is_better: true },
+        ]
     }
 }
 

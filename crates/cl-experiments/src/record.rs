@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `spec.json` | the resolved specification and the versions of data and algorithm |
 //! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
-//! | `metrics.jsonl` | one [`Snapshot`] per epoch |
+//! | `metrics.jsonl` | one [snapshot](crate::measure::Snapshot) per epoch |
 //! | `evaluation.json`, `moments.json` | what came out |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
 //! | `checkpoint/` | while the run is under way |
@@ -14,9 +14,12 @@
 //! resumed, and another specification has another digest.
 
 use crate::error::UserError;
-use crate::measure::{Evaluation, Snapshot};
+use crate::measure::Evaluation;
 use crate::moments::MomentsReport;
 use crate::spec::RunSpec;
+use crate::training::Measured;
+use burn::tensor::TensorData;
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
@@ -205,7 +208,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`UserError::File`] naming file and line.
-    pub fn snapshots(&self) -> Result<Vec<Snapshot>, UserError> {
+    pub fn snapshots<S: Measured>(&self) -> Result<Vec<S>, UserError> {
         let path = self.path.join("metrics.jsonl");
         let text = fs::read_to_string(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
         let parse = |(number, line): (usize, &str)| {
@@ -284,16 +287,16 @@ impl MetricsLog {
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.
-    pub fn resume(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
+    pub fn resume<S: Measured>(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
         let path = folder.path().join("metrics.jsonl");
         let text = fs::read_to_string(&path).unwrap_or_default();
         let mut kept = String::new();
         let mut last = None;
         for line in text.split_inclusive('\n') {
-            match serde_json::from_str::<Snapshot>(line) {
-                Ok(snapshot) if snapshot.step <= steps_done && line.ends_with('\n') => {
+            match serde_json::from_str::<S>(line) {
+                Ok(snapshot) if snapshot.step() <= steps_done && line.ends_with('\n') => {
                     kept.push_str(line);
-                    last = Some(snapshot.step);
+                    last = Some(snapshot.step());
                 }
                 _ => break,
             }
@@ -312,7 +315,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.
-    pub fn append(&mut self, snapshot: &Snapshot) -> Result<(), UserError> {
+    pub fn append(&mut self, snapshot: &impl Measured) -> Result<(), UserError> {
         let line = serde_json::to_string(snapshot).expect("a snapshot is plain data") + "\n";
         self.file
             .write_all(line.as_bytes())
@@ -336,6 +339,18 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
         return Err(failed(e));
     }
     Ok(())
+}
+
+/// A safetensors file of 32-bit floats.
+pub fn safetensors_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, TensorData)>) -> Vec<u8> {
+    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, data)| (name, data.shape().to_vec(), data.iter::<f32>().flat_map(f32::to_le_bytes).collect()))
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
+    });
+    safetensors::serialize(views, None).expect("plain tensors can be serialised")
 }
 
 /// JSON for people, with a newline at the end.
