@@ -9,6 +9,8 @@ mod backends;
 mod command_line_errors;
 /// `data export` writes what a step trains on.
 mod data_export;
+/// `data fetch`: resumed, checked before it is unpacked, whole or not there.
+mod data_fetch;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
 /// Masks let the features of a known dictionary be found; without them they are not.

@@ -4,7 +4,7 @@ use crate::error::UserError;
 use crate::experiment::{DEFAULT_EXPERIMENTS, Extent};
 use crate::record::DEFAULT_RUNS;
 use crate::reproduce::{self, Conclusion, Request};
-use crate::{device, export, schedule, train};
+use crate::{device, export, fetch, schedule, train};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ enum Command {
     Report(Reproduce),
     /// Train one point of an experiment under Burn's dashboard
     Train(Train),
-    /// Generated data
+    /// Data: what is generated, what is published
     #[command(subcommand)]
     Data(Data),
     /// List the devices this binary can use
@@ -92,6 +92,8 @@ pub struct Train {
 enum Data {
     /// Write one batch (M, z, ξ, x and both views) as safetensors
     Export(Export),
+    /// Download CIFAR-10 or CIFAR-100, check it and unpack it
+    Fetch(Fetch),
 }
 
 /// Arguments of `data export`.
@@ -113,6 +115,20 @@ pub struct Export {
     pub output: PathBuf,
 }
 
+/// Arguments of `data fetch`.
+#[derive(Debug, clap::Args)]
+pub struct Fetch {
+    /// The data set
+    #[arg(value_parser = ["cifar10", "cifar100"])]
+    pub dataset: String,
+    /// Folder to put it in; the cache folder ($XDG_CACHE_HOME or ~/.cache)/cl-experiments/data when not given
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// Another address of the same archive; the digest stays the published one
+    #[arg(long)]
+    pub url: Option<String>,
+}
+
 /// Parses the command line and does what it says. Returns the exit status: 0, 1 where a claim does not hold,
 /// 130 where the run was stopped.
 ///
@@ -132,6 +148,7 @@ pub fn run() -> Result<u8, UserError> {
             train::train(&arguments, stop)
         }
         Command::Data(Data::Export(arguments)) => export::export(&arguments).map(|()| 0),
+        Command::Data(Data::Fetch(arguments)) => fetch::run(&arguments).map(|()| 0),
         Command::Devices => {
             print!("{}", device::list());
             Ok(0)

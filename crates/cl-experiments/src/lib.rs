@@ -13,6 +13,7 @@ pub mod drive;
 pub mod error;
 pub mod experiment;
 pub mod export;
+pub mod fetch;
 pub mod judge;
 pub mod learner;
 pub mod measure;

@@ -1,0 +1,273 @@
+//! `data fetch`: CIFAR from its home page into the cache folder.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `archive.rs` | what is published: address, digest, files and sizes |
+//! | `download.rs` | into a `.part` file that survives and is resumed |
+//! | `unpack.rs` | regular files only, into a staging folder |
+//! | `locate.rs` | where the data are: `--data-dir`, environment, cache |
+//! | `show.rs` | bar or lines |
+//!
+//! Nothing is unpacked before its digest is right, and the folder appears whole, by one rename.
+
+mod archive;
+mod download;
+mod locate;
+mod show;
+mod unpack;
+
+pub use archive::{Archive, CIFAR10, CIFAR100};
+pub use download::Origin;
+pub use locate::{cache_folder, data_folder, data_folder_among};
+
+use crate::cli::Fetch;
+use crate::error::UserError;
+use md5::{Digest, Md5};
+use std::fs::{self, File, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a fetch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// The folder was there and complete; no request was made.
+    AlreadyThere(PathBuf),
+    /// The folder is there now.
+    Unpacked(PathBuf),
+}
+
+/// What happens during a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A download begins, or goes on, after `have` bytes.
+    Started {
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes in all, where the server says so.
+        total: Option<u64>,
+    },
+    /// Bytes were written.
+    Received {
+        /// Bytes that are there.
+        have: u64,
+    },
+    /// An attempt failed and another one follows.
+    Retrying {
+        /// What went wrong.
+        reason: String,
+        /// Pause before the next attempt.
+        wait: Duration,
+    },
+    /// The digest is being computed.
+    Checking,
+    /// The archive is being unpacked.
+    Unpacking,
+}
+
+/// The files of one archive below the cache folder.
+#[derive(Debug)]
+struct Places {
+    /// The whole archive, its digest checked or a person's own copy.
+    archive: PathBuf,
+    /// What is downloaded so far.
+    part: PathBuf,
+    /// Where `part` comes from: address and validator, a line each.
+    part_from: PathBuf,
+    lock: PathBuf,
+    staging: PathBuf,
+    target: PathBuf,
+}
+
+impl Places {
+    fn new(archive: &Archive, folder: &Path) -> Self {
+        let file = archive.file_name();
+        Self {
+            archive: folder.join(&file),
+            part: folder.join(format!("{file}.part")),
+            part_from: folder.join(format!("{file}.part.from")),
+            lock: folder.join(format!("{file}.lock")),
+            staging: folder.join(format!(".staged-{}", archive.top_folder)),
+            target: folder.join(archive.top_folder),
+        }
+    }
+}
+
+/// Carries out `data fetch`.
+///
+/// # Errors
+/// [`UserError`] naming address or file and what to do.
+pub fn run(arguments: &Fetch) -> Result<(), UserError> {
+    let archive = Archive::named(&arguments.dataset)?;
+    let folder = match &arguments.data_dir {
+        Some(folder) => folder.clone(),
+        None => cache_folder()?,
+    };
+    let origin = Origin::new(arguments.url.as_deref().unwrap_or(archive.url));
+    let mut show = show::Show::new(&origin.url);
+    let fetched = fetch(&archive, &folder, &origin, &mut |event| show.hear(event));
+    show.end();
+    show::say(&match fetched? {
+        Fetched::AlreadyThere(path) => {
+            format!("{}: {} is there and complete; nothing was downloaded", path.display(), archive.name)
+        }
+        Fetched::Unpacked(path) => format!("{}: {}, whole and checked", path.display(), archive.name),
+    });
+    Ok(())
+}
+
+/// Brings an archive's folder below `folder`, by download or from a copy of the archive that lies there.
+///
+/// A download that ended early is kept as `<archive>.part` and resumed. The archive is dropped once it is unpacked.
+///
+/// # Errors
+/// [`UserError`] when the folder is there but incomplete, cannot be written, or is in use by another process; when the
+/// download fails; when the digest is wrong; when the archive holds what it should not.
+pub fn fetch(
+    archive: &Archive,
+    folder: &Path,
+    origin: &Origin,
+    hear: &mut dyn FnMut(Event),
+) -> Result<Fetched, UserError> {
+    let places = Places::new(archive, folder);
+    if is_there(archive, &places.target)? {
+        return Ok(Fetched::AlreadyThere(places.target));
+    }
+    fs::create_dir_all(folder).map_err(|e| {
+        UserError::file(folder, format!("the folder cannot be made: {e}; name one that can be written with --data-dir"))
+    })?;
+    let _lock = lock(archive, &places.lock)?;
+    // Another process may have finished before the lock was free.
+    if is_there(archive, &places.target)? {
+        return Ok(Fetched::AlreadyThere(places.target));
+    }
+    if places.archive.exists() {
+        hear(Event::Checking);
+        let found = md5_of(&places.archive)?;
+        if found != archive.md5 {
+            return Err(UserError::file(
+                &places.archive,
+                format!(
+                    "its MD5 is {found} instead of {}, so it is not the published archive; remove it and give the \
+                     command again",
+                    archive.md5
+                ),
+            ));
+        }
+    } else {
+        download::download(archive, &places, origin, hear)?;
+        hear(Event::Checking);
+        accept(archive, &places, origin)?;
+    }
+    hear(Event::Unpacking);
+    install(archive, &places)?;
+    Ok(Fetched::Unpacked(places.target))
+}
+
+fn is_there(archive: &Archive, target: &Path) -> Result<bool, UserError> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match fs::symlink_metadata(target) {
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => return Ok(false),
+        Err(e) => return Err(UserError::file(target, format!("it cannot be read: {e}"))),
+        Ok(_) => {}
+    }
+    match archive.flaw(target) {
+        None => Ok(true),
+        Some(flaw) => Err(UserError::file(target, format!("{flaw}; move this folder away and give the command again"))),
+    }
+}
+
+/// Holds the folder against other processes until the file is dropped.
+fn lock(archive: &Archive, path: &Path) -> Result<File, UserError> {
+    let file = File::create(path).map_err(|e| {
+        UserError::file(path, format!("it cannot be written: {e}; name another folder with --data-dir"))
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(UserError::file(
+            path,
+            format!("another process is fetching {} into this folder; wait for it or end it", archive.name),
+        )),
+        Err(TryLockError::Error(e)) => Err(UserError::file(
+            path,
+            format!("it cannot be locked: {e}; name a folder on a local disk with --data-dir"),
+        )),
+    }
+}
+
+/// Turns a download into the archive if its digest is right, and removes it otherwise.
+fn accept(archive: &Archive, places: &Places, origin: &Origin) -> Result<(), UserError> {
+    let found = md5_of(&places.part)?;
+    // Says where `part` came from, which no longer matters in either case.
+    let _ = fs::remove_file(&places.part_from);
+    if found == archive.md5 {
+        return fs::rename(&places.part, &places.archive)
+            .map_err(|e| UserError::file(&places.archive, format!("it cannot be written: {e}")));
+    }
+    fs::remove_file(&places.part)
+        .map_err(|e| UserError::file(&places.part, format!("its MD5 is wrong and it cannot be removed: {e}")))?;
+    Err(UserError::Run(format!(
+        "{}: what came has MD5 {found} instead of {}, so it is not the published archive, and it was removed. Give the \
+         command again in case it was damaged on its way; if the same digest comes back, give another address with \
+         --url. {}",
+        origin.url,
+        archive.md5,
+        by_hand(archive, &places.archive)
+    )))
+}
+
+/// Unpacks aside, looks whether everything is there, and renames.
+fn install(archive: &Archive, places: &Places) -> Result<(), UserError> {
+    let cannot =
+        |path: &Path, e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}; {}", KEPT_ARCHIVE));
+    remove_folder(&places.staging).map_err(|e| cannot(&places.staging, e))?;
+    let unpacked = unpack::unpack(archive, &places.archive, &places.staging).and_then(|()| {
+        let folder = places.staging.join(archive.top_folder);
+        match archive.flaw(&folder) {
+            None => fs::rename(&folder, &places.target).map_err(|e| cannot(&places.target, e)),
+            Some(flaw) => {
+                Err(UserError::file(&places.archive, format!("after unpacking, {flaw}; nothing was put in place")))
+            }
+        }
+    });
+    // What is left of either is of no use, and in the way of nothing.
+    let _ = remove_folder(&places.staging);
+    if unpacked.is_ok() {
+        let _ = fs::remove_file(&places.archive);
+    }
+    unpacked
+}
+
+const KEPT_ARCHIVE: &str = "the archive is kept, and the same command unpacks it once that is mended";
+
+fn remove_folder(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn md5_of(path: &Path) -> Result<String, UserError> {
+    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be read: {e}"));
+    let mut file = File::open(path).map_err(failed)?;
+    let mut digest = Md5::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex::encode(digest.finalize())),
+            Ok(n) => digest.update(&buffer[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+}
+
+/// The way out that needs no network here.
+fn by_hand(archive: &Archive, place: &Path) -> String {
+    format!(
+        "Without a network: put {} (MD5 {}) at {} and give the same command, which checks and unpacks it.",
+        archive.file_name(),
+        archive.md5,
+        place.display()
+    )
+}
