@@ -92,7 +92,7 @@ impl SymmetricReluEncoder {
             Some(normalization) => normalization.forward(inner),
             None => inner,
         };
-        symmetric_relu(inner, biases)
+        symmetric_relu(inner, biases.unsqueeze())
     }
 
     /// `‖w_i‖`, `[m]`, outside the gradient.
@@ -101,10 +101,10 @@ impl SymmetricReluEncoder {
     }
 }
 
-/// `relu(u − b) − relu(−u − b)` with `u` `[n, m]` and `b` `[m]`; for `b ≥ 0` this is soft thresholding.
-pub fn symmetric_relu(inner: Tensor<2>, biases: Tensor<1>) -> Tensor<2> {
-    let b = biases.unsqueeze::<2>();
-    relu(inner.clone() - b.clone()) - relu(-inner - b)
+/// `relu(u − b) − relu(−u − b)` with `b` of `u`'s shape or 1 where it is the same along a dimension; for
+/// `b ≥ 0` this is soft thresholding.
+pub(crate) fn symmetric_relu<const D: usize>(inner: Tensor<D>, thresholds: Tensor<D>) -> Tensor<D> {
+    relu(inner.clone() - thresholds.clone()) - relu(-inner - thresholds)
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     fn a_negative_threshold_keeps_both_arms_open() {
         // relu(0.2 + 1) − relu(−0.2 + 1) = 0.4.
         let device = Device::flex();
-        let out = symmetric_relu(Tensor::from_data([[0.2]], &device), Tensor::from_data([-1.0], &device));
+        let out = symmetric_relu::<2>(Tensor::from_data([[0.2]], &device), Tensor::from_data([[-1.0]], &device));
         assert!((out.into_scalar::<f32>() - 0.4).abs() < 1e-6);
     }
 

@@ -18,7 +18,9 @@
 //! ```
 
 mod bias;
+mod config_error;
 mod contrastive_loss;
+pub mod conv;
 mod encoder;
 pub mod features;
 mod host;
@@ -29,6 +31,7 @@ mod step_size;
 mod supervised;
 
 pub use bias::{Bias, BiasRule};
+pub use config_error::ConfigError;
 pub use contrastive_loss::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity, nt_xent};
 pub use encoder::{EncoderConfig, Normalization, SymmetricReluEncoder};
 pub use step_size::StepSize;

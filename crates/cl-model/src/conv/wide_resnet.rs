@@ -1,0 +1,165 @@
+//! Wide residual networks.
+
+use super::activation::LastActivation;
+use super::layers::{StandardNormals, assert_rgb, batch_norm, channels, conv, multiply_adds};
+use crate::config_error::{ConfigError, check};
+use burn::module::Module;
+use burn::nn::BatchNorm;
+use burn::nn::conv::Conv2d;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Depth and width of a [`WideResNet`].
+///
+/// The default is the network of Wen & Li 2021, experiments: Wide-ResNet 34×5.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WideResNetConfig {
+    /// Number of layers, 6n + 4 for n blocks per group; at least 10. Default 34.
+    pub depth: usize,
+    /// `k`: the three groups have 16k, 32k and 64k channels. Default 5.
+    pub widen_factor: usize,
+    /// Default [`LastActivation::Relu`].
+    pub last_activation: LastActivation,
+}
+
+impl Default for WideResNetConfig {
+    fn default() -> Self {
+        Self { depth: 34, widen_factor: 5, last_activation: LastActivation::Relu }
+    }
+}
+
+impl WideResNetConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming key, value and what would be right.
+    pub fn validated(self) -> Result<Self, ConfigError> {
+        let right = self.depth >= 10 && (self.depth - 4).is_multiple_of(6);
+        check(right, "wide_resnet.depth", self.depth, "6n + 4 with n ≥ 1: 10, 16, 22, 28, 34, …")?;
+        check(self.widen_factor >= 1, "wide_resnet.widen_factor", self.widen_factor, "at least 1")?;
+        self.last_activation.check("wide_resnet.last_activation")?;
+        Ok(self)
+    }
+
+    /// A network with initial weights from `normals`.
+    ///
+    /// # Panics
+    /// When the configuration has not been validated.
+    pub fn init(&self, normals: &mut StandardNormals<'_>, device: &Device) -> WideResNet {
+        let blocks = (self.depth - 4) / 6;
+        let [w1, w2, w3] = [16, 32, 64].map(|width| width * self.widen_factor);
+        let conv1 = conv([3, 16], 3, 1, normals, device);
+        let mut group = |inputs: usize, outputs: usize, stride: usize| {
+            let block = |i| match i {
+                0 => PreActivationBlock::init([inputs, outputs], stride, normals, device),
+                _ => PreActivationBlock::init([outputs, outputs], 1, normals, device),
+            };
+            (0..blocks).map(block).collect()
+        };
+        WideResNet {
+            conv1,
+            block1: group(16, w1, 1),
+            block2: group(w1, w2, 2),
+            block3: group(w2, w3, 2),
+            norm: batch_norm(w3, device),
+            last_activation: self.last_activation,
+        }
+    }
+}
+
+/// Wide-ResNet (Zagoruyko & Komodakis 2016): three groups of pre-activation blocks, without dropout.
+#[derive(Module, Debug)]
+pub struct WideResNet {
+    /// 3×3, stride 1, 16 channels.
+    pub conv1: Conv2d,
+    /// At full size.
+    pub block1: Vec<PreActivationBlock>,
+    /// At half the size.
+    pub block2: Vec<PreActivationBlock>,
+    /// At a quarter of the size.
+    pub block3: Vec<PreActivationBlock>,
+    /// In front of the last activation.
+    pub norm: BatchNorm,
+    #[module(skip)]
+    last_activation: LastActivation,
+}
+
+impl WideResNet {
+    fn groups(&self) -> [&Vec<PreActivationBlock>; 3] {
+        [&self.block1, &self.block2, &self.block3]
+    }
+
+    /// The last activation, `[B, C, H', W']`; `visit` sees what follows the stem and each block: its output
+    /// after the normalisation and the activation that come next.
+    pub(super) fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+        assert_rgb(&x);
+        let mut h = self.conv1.forward(x);
+        let mut name = String::from("conv1");
+        for (blocks, group) in self.groups().into_iter().zip(1..) {
+            for (i, block) in blocks.iter().enumerate() {
+                let a = relu(block.bn1.forward(h.clone()));
+                visit(&name, &a);
+                h = block.sum(h, a);
+                name = format!("block{group}.{i}");
+            }
+        }
+        let a = self.last_activation.forward(self.norm.forward(h));
+        visit(&name, &a);
+        a
+    }
+
+    pub(super) fn feature_dim(&self) -> usize {
+        channels(&self.norm)
+    }
+
+    pub(super) fn multiply_adds(&self, mut size: [usize; 2]) -> u64 {
+        let stem = multiply_adds(&self.conv1, &mut size);
+        stem + self.groups().into_iter().flatten().map(|block| block.multiply_adds(&mut size)).sum::<u64>()
+    }
+}
+
+/// Two 3×3 convolutions, each behind batch normalisation and ReLU, beside a shortcut.
+#[derive(Module, Debug)]
+pub struct PreActivationBlock {
+    /// In front of `conv1`.
+    pub bn1: BatchNorm,
+    /// 3×3; halves the size where the block does.
+    pub conv1: Conv2d,
+    /// In front of `conv2`.
+    pub bn2: BatchNorm,
+    /// 3×3, stride 1.
+    pub conv2: Conv2d,
+    /// 1×1 on the activated input where size or channels change.
+    pub shortcut: Option<Conv2d>,
+}
+
+impl PreActivationBlock {
+    fn init(channels: [usize; 2], stride: usize, normals: &mut StandardNormals<'_>, device: &Device) -> Self {
+        let [inputs, outputs] = channels;
+        Self {
+            bn1: batch_norm(inputs, device),
+            conv1: conv(channels, 3, stride, normals, device),
+            bn2: batch_norm(outputs, device),
+            conv2: conv([outputs, outputs], 3, 1, normals, device),
+            shortcut: (stride != 1 || inputs != outputs).then(|| conv(channels, 1, stride, normals, device)),
+        }
+    }
+
+    /// `conv2(relu(bn2(conv1(a)))) + shortcut`, where `a = relu(bn1(x))`; the shortcut starts from `x`, or
+    /// from `a` where it is a convolution.
+    fn sum(&self, x: Tensor<4>, a: Tensor<4>) -> Tensor<4> {
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(a.clone()),
+            None => x,
+        };
+        self.conv2.forward(relu(self.bn2.forward(self.conv1.forward(a)))) + shortcut
+    }
+
+    fn multiply_adds(&self, size: &mut [usize; 2]) -> u64 {
+        let mut shortcut_size = *size;
+        let shortcut = self.shortcut.as_ref().map_or(0, |conv| multiply_adds(conv, &mut shortcut_size));
+        shortcut + multiply_adds(&self.conv1, size) + multiply_adds(&self.conv2, size)
+    }
+}
