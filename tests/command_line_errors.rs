@@ -13,6 +13,7 @@ fn error_of(replace: (&str, &str)) -> String {
 
 #[test]
 fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
+    let decay = "exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, final_eta = 0.1 }";
     let cases = [
         ("code_dim = 6", "code_dim = 60"),
         ("code_dim = 6", "code_dim = 6\nsparse_code = { bernoulli = { nonzero_probability = 1.5 } }"),
@@ -30,6 +31,8 @@ fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
         ("weight_decay = 0.01", "weight_decay = inf"),
         ("steps = 60", "steps = -60"),
         ("end_step = 60", "end_step = 30"),
+        (decay, "warmup_cosine = { peak = 0.5, warmup_steps = 60, steps = 60 }"),
+        (decay, "warmup_cosine = { peak = 0.0, warmup_steps = 5, steps = 60 }"),
         ("seeds = [1]", "seeds = [1"),
     ];
     let text: String = cases

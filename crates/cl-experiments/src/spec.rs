@@ -328,6 +328,16 @@ impl TrainingSpec {
                     });
                 }
             }
+            StepSize::WarmupCosine { peak, warmup_steps, steps } => {
+                positive("training.step_size.warmup_cosine.peak", peak)?;
+                if steps <= warmup_steps {
+                    return Err(SpecError::Range {
+                        key: "training.step_size.warmup_cosine.steps".into(),
+                        value: steps.to_string(),
+                        right: format!("later than warmup_steps = {warmup_steps}"),
+                    });
+                }
+            }
         }
         at_least("measurement.evaluation_samples", self.measurement.evaluation_samples as u64, 8)?;
         at_least("measurement.probe_samples", self.measurement.probe_samples as u64, 8)

@@ -29,6 +29,8 @@ impl Comparison {
     pub fn new(spec: &TrainingSpec, seed: u64, snapshots: &[Snapshot], similarity_bound: f64) -> Self {
         let eta = match spec.training.step_size {
             StepSize::Constant { eta } | StepSize::ExponentialDecay { eta, .. } => eta,
+            // The prediction is for a constant η; a warm-up is not in it.
+            StepSize::WarmupCosine { peak, .. } => peak,
         };
         let data = spec.data.model(seed);
         let moments = SecondMoments::new(&data, &spec.data.augmentation);
