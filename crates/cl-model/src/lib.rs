@@ -24,6 +24,7 @@ pub mod conv;
 mod encoder;
 pub mod features;
 mod host;
+pub mod knn;
 pub mod linear_stage;
 pub mod moments;
 pub mod probe;
