@@ -7,13 +7,22 @@ use crate::host::{dot, rows_f64};
 use burn::tensor::Tensor;
 use faer::{Mat, Side, prelude::Solve};
 use linfa::prelude::{Fit, Predict};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 
 /// Ridge penalties tried, per training row, on standardised features.
 pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
 
 /// Share of the training rows that chooses the ridge penalty.
 const VALIDATION_SHARE: f64 = 0.25;
+
+/// Iterations of L-BFGS for several classes.
+const MOST_ITERATIONS: u64 = 1000;
+
+/// Largest gradient of a converged fit of several classes. The penalty makes the loss strongly convex in the
+/// weights with modulus 1, so that they are no further than this from the minimum.
+const LARGEST_GRADIENT: f64 = 1e-2;
+
+type Classifier = linfa_logistic::MultiFittedLogisticRegression<f64, usize>;
 
 /// Inputs that a probe cannot be fitted on.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -125,10 +134,6 @@ pub fn logistic_accuracy(
 ) -> Result<f64, ProbeError> {
     let (train, test) = (checked_rows(train)?, checked_rows(test)?);
     let standardizer = Standardizer::fit(&train);
-    let array = |rows: &[Vec<f64>]| {
-        let rows = standardizer.apply(rows);
-        Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c])
-    };
     let correct_share = |predicted: &dyn Fn(usize) -> bool| {
         y_test.iter().enumerate().filter(|(i, y)| predicted(*i) == **y).count() as f64 / y_test.len() as f64
     };
@@ -136,13 +141,77 @@ pub fn logistic_accuracy(
     if y_train.iter().all(|y| *y == y_train[0]) {
         return Ok(correct_share(&|_| y_train[0]));
     }
-    let dataset = linfa::DatasetBase::new(array(&train), Array1::from_vec(y_train.to_vec()));
+    let dataset = linfa::DatasetBase::new(array(&standardizer.apply(&train)), Array1::from_vec(y_train.to_vec()));
     let model = linfa_logistic::LogisticRegression::default()
         .max_iterations(200)
         .fit(&dataset)
         .map_err(|error| ProbeError::NoConvergence(error.to_string()))?;
-    let predicted = model.predict(&array(&test));
+    let predicted = model.predict(&array(&standardizer.apply(&test)));
     Ok(correct_share(&|i| predicted[i]))
+}
+
+/// Predicted classes of test rows under multi-class logistic regression fitted on training rows.
+///
+/// Minimises `−Σ log softmax(W s(x) + b)_y + ‖W‖²/2` over the training rows by L-BFGS from 0; `s` standardises.
+/// A class that no training row has is never predicted.
+///
+/// # Shapes
+/// Features `[n, k]` and `[t, k]`, labels of length n in 0..`num_classes`; the result has length t.
+///
+/// # Errors
+/// [`ProbeError`] on features that are not finite, too few rows or no convergence.
+///
+/// # Panics
+/// When a label is too large, or numbers of rows or columns differ.
+pub fn logistic_classes(
+    train: Tensor<2>,
+    labels: &[usize],
+    test: Tensor<2>,
+    num_classes: usize,
+) -> Result<Vec<usize>, ProbeError> {
+    assert_eq!(train.dims()[0], labels.len(), "one label per training row");
+    assert_eq!(train.dims()[1], test.dims()[1], "training and test rows must have the same length");
+    assert!(labels.iter().all(|l| *l < num_classes), "labels must be below {num_classes}");
+    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+    // One class only: nothing to fit.
+    if labels.iter().all(|l| *l == labels[0]) {
+        return Ok(vec![labels[0]; test.len()]);
+    }
+    let standardizer = Standardizer::fit(&train);
+    let model = fit_classes(&standardizer.apply(&train), labels, MOST_ITERATIONS)?;
+    Ok(model.predict(&array(&standardizer.apply(&test))).to_vec())
+}
+
+/// The minimum, on standardised rows.
+fn fit_classes(rows: &[Vec<f64>], labels: &[usize], most_iterations: u64) -> Result<Classifier, ProbeError> {
+    let dataset = linfa::DatasetBase::new(array(rows), Array1::from_vec(labels.to_vec()));
+    let model = linfa_logistic::MultiLogisticRegression::default()
+        .max_iterations(most_iterations)
+        .fit(&dataset)
+        .map_err(|error| ProbeError::NoConvergence(error.to_string()))?;
+    let left = gradient_norm(&model, rows, labels);
+    if left > LARGEST_GRADIENT {
+        let message = format!("the gradient's norm is {left:.1e} after at most {most_iterations} iterations");
+        return Err(ProbeError::NoConvergence(message));
+    }
+    Ok(model)
+}
+
+/// Norm of the gradient of the penalised loss, over weights and intercepts.
+fn gradient_norm(model: &Classifier, rows: &[Vec<f64>], labels: &[usize]) -> f64 {
+    let x = array(rows);
+    let mut difference = model.predict_probabilities(&x);
+    for (mut row, label) in difference.rows_mut().into_iter().zip(labels) {
+        let column = model.classes().binary_search(label).expect("a label of the training rows is a class");
+        row[column] -= 1.0;
+    }
+    let weights = x.t().dot(&difference) + model.params();
+    let intercepts = difference.sum_axis(Axis(0));
+    weights.iter().chain(&intercepts).map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn array(rows: &[Vec<f64>]) -> Array2<f64> {
+    Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c])
 }
 
 fn checked_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
@@ -159,6 +228,7 @@ fn checked_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knn::accuracy;
     use burn::tensor::{Device, TensorData};
 
     fn value(i: usize) -> f64 {
@@ -203,6 +273,41 @@ mod tests {
     fn one_class_is_predicted_everywhere() {
         let (x, _) = features(10, 0);
         assert_eq!(logistic_accuracy(x.clone(), &[true; 10], x, &[true; 10]).unwrap(), 1.0);
+    }
+
+    /// The class of the largest of three linear scores.
+    fn three_classes(rows: &[Vec<f64>]) -> Vec<usize> {
+        let scores = |r: &[f64]| [r[0] + 0.2, r[1] - 0.5 * r[0], -r[0] - r[1]];
+        let largest = |s: [f64; 3]| (0..3).max_by(|a, b| s[*a].total_cmp(&s[*b])).unwrap();
+        rows.iter().map(|r| largest(scores(r))).collect()
+    }
+
+    #[test]
+    fn logistic_regression_separates_three_classes_by_planes() {
+        let ((train, rows), (test, test_rows)) = (features(600, 0), features(300, 50_000));
+        let predicted = logistic_classes(train, &three_classes(&rows), test, 3).unwrap();
+        let truth = three_classes(&test_rows);
+        assert!((0..3).all(|class| truth.iter().filter(|t| **t == class).count() > 30));
+        assert!(accuracy(&predicted, &truth) > 0.95);
+    }
+
+    #[test]
+    fn classes_need_not_all_occur() {
+        let (train, rows) = features(200, 0);
+        let labels: Vec<usize> = rows.iter().map(|r| if r[0] > 0.0 { 7 } else { 1 }).collect();
+        let predicted = logistic_classes(train.clone(), &labels, train.clone(), 10).unwrap();
+        assert!(accuracy(&predicted, &labels) > 0.97);
+        assert_eq!(logistic_classes(train.clone(), &[4; 200], train, 10).unwrap(), [4; 200]);
+    }
+
+    #[test]
+    fn the_fit_has_no_gradient_left_and_a_fit_cut_short_is_refused() {
+        let (train, rows) = features(100, 0);
+        let labels = three_classes(&rows);
+        let rows = checked_rows(train).unwrap();
+        let fitted = fit_classes(&rows, &labels, MOST_ITERATIONS).unwrap();
+        assert!(gradient_norm(&fitted, &rows, &labels) < LARGEST_GRADIENT);
+        assert!(matches!(fit_classes(&rows, &labels, 2), Err(ProbeError::NoConvergence(_))));
     }
 
     #[test]
