@@ -1,0 +1,252 @@
+//! Optimisers of image encoders.
+
+use crate::Lars;
+use crate::config_error::{ConfigError, check};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamWConfig, LearningRate, ModuleOptimizer, Optimizer, SgdConfig};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How the weights of an image encoder and its projector follow the gradient.
+///
+/// Weight decay leaves norms and biases alone, see [`is_norm_or_bias`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ImageOptimizer {
+    /// `v ← μ v + ∇L + λ w`, `w ← w − η v`; with `nesterov`, `w ← w − η (∇L + λ w + μ v)`.
+    Sgd {
+        /// `μ` in [0, 1).
+        momentum: f64,
+        /// Whether the step looks one momentum step ahead.
+        nesterov: bool,
+        /// `λ` ≥ 0.
+        weight_decay: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+    #[serde(rename = "adamw")]
+    AdamW {
+        /// `β₁` in [0, 1), usually 0.9.
+        beta_1: f64,
+        /// `β₂` in [0, 1), usually 0.999.
+        beta_2: f64,
+        /// `ε` > 0 beside the root of the second moment, usually 1e-8.
+        epsilon: f64,
+        /// `λ` ≥ 0: the weights lose the share ηλ at each step.
+        weight_decay: f64,
+    },
+    /// [`Lars`], of SimCLR with large batches.
+    Lars {
+        /// `μ` in [0, 1), usually 0.9.
+        momentum: f64,
+        /// `c` > 0, usually 0.001.
+        trust_coefficient: f64,
+        /// `λ` ≥ 0, usually 1e-6.
+        weight_decay: f64,
+    },
+}
+
+/// Whether a parameter is a norm's scale or shift or a layer's bias: these are the vectors.
+pub const fn is_norm_or_bias(shape: &[usize]) -> bool {
+    shape.len() == 1
+}
+
+impl ImageOptimizer {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming key, value and what would be right.
+    pub fn validated(self) -> Result<Self, ConfigError> {
+        let share = |key: &str, value: f64| check((0.0..1.0).contains(&value), key, value, "at least 0 and below 1");
+        let positive = |key: &str, value: f64| {
+            check(value.is_finite() && value > 0.0, key, value, "a finite number larger than 0")
+        };
+        let not_negative = |key: &str, value: f64| {
+            check(value.is_finite() && value >= 0.0, key, value, "a finite number, 0 or larger")
+        };
+        match self {
+            Self::Sgd { momentum, nesterov, weight_decay } => {
+                share("sgd.momentum", momentum)?;
+                check(!nesterov || momentum > 0.0, "sgd.nesterov", nesterov, "false without momentum")?;
+                not_negative("sgd.weight_decay", weight_decay)?;
+            }
+            Self::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
+                share("adamw.beta_1", beta_1)?;
+                share("adamw.beta_2", beta_2)?;
+                positive("adamw.epsilon", epsilon)?;
+                not_negative("adamw.weight_decay", weight_decay)?;
+            }
+            Self::Lars { momentum, trust_coefficient, weight_decay } => {
+                share("lars.momentum", momentum)?;
+                positive("lars.trust_coefficient", trust_coefficient)?;
+                not_negative("lars.weight_decay", weight_decay)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The optimiser of a whole module; the step size comes with each step.
+    pub fn init(&self) -> ModuleOptimizer {
+        match *self {
+            Self::Sgd { momentum, nesterov, weight_decay } => {
+                let momentum =
+                    MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov);
+                let vectors = SgdConfig::new().with_momentum(Some(momentum));
+                let decay = WeightDecayConfig::new(weight_decay as f32);
+                let others = vectors.clone().with_weight_decay(Some(decay));
+                ByRank { vectors: vectors.build(), others: others.build() }.into()
+            }
+            Self::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
+                let config = AdamWConfig::new()
+                    .with_beta_1(beta_1 as f32)
+                    .with_beta_2(beta_2 as f32)
+                    .with_epsilon(epsilon as f32);
+                let others = config.clone().with_weight_decay(weight_decay as f32);
+                ByRank { vectors: config.with_weight_decay(0.0).build(), others: others.build() }.into()
+            }
+            Self::Lars { momentum, trust_coefficient, weight_decay } => {
+                Lars::new(momentum, trust_coefficient, weight_decay).into()
+            }
+        }
+    }
+}
+
+/// One optimiser for norms and biases, another for all other parameters. The rank decides, so that neither
+/// the names of a module's fields nor the identities of loaded parameters matter.
+#[derive(Clone)]
+struct ByRank<O> {
+    vectors: O,
+    others: O,
+}
+
+impl<O: Optimizer> Optimizer for ByRank<O> {
+    type State<const D: usize> = O::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        tensor: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<O::State<D>>,
+    ) -> (Tensor<D>, Option<O::State<D>>) {
+        let optimizer = if is_norm_or_bias(&tensor.dims()) { &self.vectors } else { &self.others };
+        optimizer.step(learning_rate, tensor, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: O::State<D>, device: &Device) -> O::State<D> {
+        O::to_device(state, device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::{Module, Param};
+    use burn::optim::GradientsParams;
+
+    #[derive(Module, Debug)]
+    struct Two {
+        matrix: Param<Tensor<2>>,
+        bias: Param<Tensor<1>>,
+    }
+
+    /// Weight and bias, both from 2, after steps of 0.1 along the loss `3 w + 3 b`.
+    fn after(optimizer: ImageOptimizer, steps: usize) -> [f64; 2] {
+        let device = Device::flex().autodiff();
+        let mut two = Two {
+            matrix: Param::from_tensor(Tensor::from_data([[2.0]], &device)),
+            bias: Param::from_tensor(Tensor::from_data([2.0], &device)),
+        };
+        let mut optimizer = optimizer.validated().unwrap().init();
+        for _ in 0..steps {
+            let loss = (two.matrix.val().sum() + two.bias.val().sum()) * 3.0;
+            let gradients = GradientsParams::from_grads(loss.backward(), &two);
+            two = optimizer.step(0.1, two, gradients);
+        }
+        [two.matrix.val().into_scalar(), two.bias.val().into_scalar()]
+    }
+
+    fn assert_close(found: [f64; 2], expected: [f64; 2]) {
+        // A few operations in single precision on numbers below 4.
+        let close = found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 2e-6);
+        assert!(close, "{found:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn sgd_decays_weights_only_and_does_not_dampen() {
+        let sgd = |nesterov| ImageOptimizer::Sgd { momentum: 0.5, nesterov, weight_decay: 0.25 };
+        // Weight: v = 3.5, w = 1.65; v = 1.75 + 3.4125 = 5.1625, w = 1.13375. Bias: 1.7; v = 4.5, 1.25.
+        assert_close(after(sgd(false), 2), [1.13375, 1.25]);
+        // Weight: 3.5 + 1.75 = 5.25, w = 1.475; v = 1.75 + 3.36875 = 5.11875, 3.36875 + 2.559375, w = 0.8821875.
+        // Bias: 4.5, 1.55; v = 4.5, 3 + 2.25, 1.025.
+        assert_close(after(sgd(true), 2), [0.882_187_5, 1.025]);
+    }
+
+    #[test]
+    fn adamw_decays_weights_only() {
+        // The first step of Adam has length η; decay takes ηλ = 5 % of the weight.
+        let adamw = ImageOptimizer::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 };
+        assert_close(after(adamw, 1), [1.8, 1.9]);
+    }
+
+    #[test]
+    fn lars_adapts_and_decays_weights_only() {
+        // g = 3 + 0.5·2 = 4, r = 0.01·2/4: the weight moves by 0.1·0.02; the bias by 0.1·3.
+        let lars = ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 };
+        assert_close(after(lars, 1), [1.998, 1.7]);
+    }
+
+    #[test]
+    fn an_optimiser_continues_from_its_record() {
+        for optimizer in [
+            ImageOptimizer::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.25 },
+            ImageOptimizer::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 },
+            ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 },
+        ] {
+            let device = Device::flex().autodiff();
+            let two = Two {
+                matrix: Param::from_tensor(Tensor::from_data([[2.0]], &device)),
+                bias: Param::from_tensor(Tensor::from_data([2.0], &device)),
+            };
+            let step = |optimizer: &mut ModuleOptimizer, two: Two| {
+                let loss = two.matrix.val().square().sum() + two.bias.val().square().sum();
+                let gradients = GradientsParams::from_grads(loss.backward(), &two);
+                optimizer.step(0.1, two, gradients)
+            };
+            let values = |two: &Two| (two.matrix.val().into_scalar::<f32>(), two.bias.val().into_scalar::<f32>());
+            let mut kept = optimizer.init();
+            let two = step(&mut kept, two);
+            let mut loaded = optimizer.init().load_record(kept.to_record());
+            let (a, b) = (step(&mut kept, two.clone()), step(&mut loaded, two.clone()));
+            assert_eq!(values(&a), values(&b));
+            assert_ne!(values(&a), values(&step(&mut optimizer.init(), two)));
+        }
+    }
+
+    #[test]
+    fn configurations_read_as_written_and_wrong_values_are_refused_by_name() {
+        let read = |json: &str| serde_json::from_str::<ImageOptimizer>(json).unwrap();
+        let lars = read(r#"{"lars":{"momentum":0.9,"trust_coefficient":0.001,"weight_decay":1e-6}}"#);
+        assert_eq!(lars, ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-6 });
+        for (json, message) in [
+            (
+                r#"{"sgd":{"momentum":1.0,"nesterov":false,"weight_decay":0}}"#,
+                "sgd.momentum = 1 is out of range; it has to be at least 0 and below 1",
+            ),
+            (
+                r#"{"sgd":{"momentum":0,"nesterov":true,"weight_decay":0}}"#,
+                "sgd.nesterov = true is out of range; it has to be false without momentum",
+            ),
+            (
+                r#"{"adamw":{"beta_1":0.9,"beta_2":0.999,"epsilon":0,"weight_decay":0}}"#,
+                "adamw.epsilon = 0 is out of range; it has to be a finite number larger than 0",
+            ),
+            (
+                r#"{"lars":{"momentum":0.9,"trust_coefficient":0.001,"weight_decay":-1}}"#,
+                "lars.weight_decay = -1 is out of range; it has to be a finite number, 0 or larger",
+            ),
+        ] {
+            assert_eq!(read(json).validated().unwrap_err().to_string(), message);
+        }
+    }
+}
