@@ -17,6 +17,7 @@
 //! assert!((out.loss.into_scalar::<f32>() - 2f32.ln()).abs() < 1e-6);
 //! ```
 
+pub mod activations;
 mod bias;
 mod config_error;
 mod contrastive_loss;
