@@ -28,6 +28,7 @@ mod augmentation;
 mod batch;
 mod dictionary;
 mod error;
+pub mod images;
 mod matrix;
 mod normal;
 mod second_moments;
