@@ -74,7 +74,7 @@ fn ln_unit(word: u32) -> f32 {
 
 /// `(sin 2πt, cos 2πt)` for `t = word / 2³²`, each within 2e-7.
 #[inline(always)]
-fn sin_cos_turn(word: u32) -> (f32, f32) {
+pub(crate) fn sin_cos_turn(word: u32) -> (f32, f32) {
     // Quarter turns, and the rest in [−⅛, ⅛) of a turn.
     let quarter = word.wrapping_add(1 << 29) >> 30;
     let rest = word.wrapping_sub(quarter << 30) as i32;

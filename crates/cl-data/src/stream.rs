@@ -33,6 +33,8 @@ pub enum Purpose {
     HeldOutNegatives = 12,
     /// The classes of the supervised baseline.
     Classes = 13,
+    /// Generated images.
+    GeneratedImages = 14,
 }
 
 /// Which part of an observation or pair the numbers fill.
