@@ -57,13 +57,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/small.tar.gz", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let file = Arc::new(Mutex::new((bytes.to_vec(), "\"first\"")));
+        let file = Arc::new(Mutex::new((bytes.to_vec(), "ETag: \"first\"")));
         let (log, content, answers) = (seen.clone(), file.clone(), answers.to_vec());
         // It ends with the test program.
         std::thread::spawn(move || {
             for (number, connection) in listener.incoming().enumerate() {
-                let (bytes, tag) = content.lock().unwrap().clone();
-                serve(connection.unwrap(), &answers[number.min(answers.len() - 1)], &bytes, tag, &log);
+                let (bytes, version) = content.lock().unwrap().clone();
+                serve(connection.unwrap(), &answers[number.min(answers.len() - 1)], &bytes, version, &log);
             }
         });
         Self { url, seen, file }
@@ -81,13 +81,13 @@ impl Server {
         self.seen().iter().map(|seen| seen.sent).sum()
     }
 
-    /// Puts another version of the file in place.
-    fn replace(&self, bytes: &[u8], tag: &'static str) {
-        *self.file.lock().unwrap() = (bytes.to_vec(), tag);
+    /// Puts another version of the file in place, which a line of the answer's head tells from others.
+    fn replace(&self, bytes: &[u8], version: &'static str) {
+        *self.file.lock().unwrap() = (bytes.to_vec(), version);
     }
 }
 
-fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], tag: &str, log: &Mutex<Vec<Seen>>) {
+fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], version: &str, log: &Mutex<Vec<Seen>>) {
     let mut range = None;
     let mut if_range = None;
     for line in BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok) {
@@ -99,7 +99,7 @@ fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], tag: &str, lo
         }
     }
     let asked = range.as_ref().map(|r| r.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap());
-    let asked: Option<usize> = asked.filter(|_| if_range.as_deref().is_none_or(|wanted| wanted == tag));
+    let asked: Option<usize> = asked.filter(|_| if_range.as_deref().is_none_or(|wanted| version.ends_with(wanted)));
     let length = bytes.len();
     let (status, start) = match (answer, asked) {
         (Answer::Status(status), _) => (*status, length),
@@ -108,7 +108,7 @@ fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], tag: &str, lo
         (_, Some(start)) if start >= length => ("416 Range Not Satisfiable", length),
         (_, Some(start)) => ("206 Partial Content", start),
     };
-    let mut head = format!("HTTP/1.1 {status}\r\nETag: {tag}\r\nConnection: close\r\n");
+    let mut head = format!("HTTP/1.1 {status}\r\n{version}\r\nConnection: close\r\n");
     match (answer, status) {
         (Answer::Unsized, _) => {}
         (Answer::Promise(size), _) => head += &format!("Content-Length: {size}\r\n"),
@@ -205,6 +205,9 @@ fn entry(name: &str, kind: EntryType, data: Vec<u8>) -> (Header, Vec<u8>) {
     header.set_mode(0o4777);
     if matches!(kind, EntryType::Symlink | EntryType::Link) {
         header.set_link_name("/etc/passwd").unwrap();
+    }
+    if kind == EntryType::GNUSparse {
+        header.as_gnu_mut().unwrap().set_real_size(0);
     }
     header.set_cksum();
     (header, data)
@@ -339,7 +342,7 @@ fn a_server_that_knows_no_ranges_or_has_another_version_is_asked_from_the_start(
     let folder = scratch();
     let server = Server::new(&noise(70_000, 9), &[Answer::Cut(10_000), Answer::Serve]);
     complaint(get(&packed, folder.path(), &Origin { attempts: 1, ..origin(&server.url) }));
-    server.replace(&packed.bytes, "\"second\"");
+    server.replace(&packed.bytes, "ETag: \"second\"");
     get(&packed, folder.path(), &origin(&server.url)).unwrap();
     assert_unpacked(folder.path());
     assert_eq!(server.seen()[1].if_range.as_deref(), Some("\"first\""));
@@ -351,11 +354,30 @@ fn another_address_goes_on_with_what_is_there_but_without_the_tag_of_the_first()
     let first = Server::new(&packed.bytes, &[Answer::Cut(10_000)]);
     complaint(get(&packed, folder.path(), &Origin { attempts: 1, ..origin(&first.url) }));
     let second = Server::new(&packed.bytes, &[Answer::Serve]);
-    second.replace(&packed.bytes, "\"other\"");
+    second.replace(&packed.bytes, "ETag: \"other\"");
     get(&packed, folder.path(), &origin(&second.url)).unwrap();
     assert_unpacked(folder.path());
     let seen = Seen { range: Some("bytes=10000-".into()), if_range: None, sent: packed.bytes.len() - 10_000 };
     assert_eq!(second.seen(), [seen]);
+}
+
+#[test]
+fn a_date_tells_versions_apart_where_there_is_no_strong_tag() {
+    let packed = Packed::small();
+    let date = "Mon, 08 Jun 2009 17:06:14 GMT";
+    for (version, if_range) in [
+        ("Last-Modified: Mon, 08 Jun 2009 17:06:14 GMT", Some(date)),
+        ("ETag: W/\"weak\"\r\nLast-Modified: Mon, 08 Jun 2009 17:06:14 GMT", Some(date)),
+        ("ETag: W/\"weak\"", None),
+    ] {
+        let folder = scratch();
+        let server = Server::new(&packed.bytes, &[Answer::Cut(10_000), Answer::Serve]);
+        server.replace(&packed.bytes, version);
+        get(&packed, folder.path(), &origin(&server.url)).unwrap();
+        assert_unpacked(folder.path());
+        assert_eq!(server.seen()[1].if_range.as_deref(), if_range, "{version}");
+        assert_eq!(server.sent(), packed.bytes.len());
+    }
 }
 
 #[test]
