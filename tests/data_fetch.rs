@@ -35,6 +35,8 @@ enum Answer {
     Close,
     /// Sends so many bytes of the body, then nothing until the other side goes away.
     Hang(usize),
+    /// Sends the body in ten pieces with so many milliseconds between them.
+    Trickle(u64),
 }
 
 /// A request as it came, and how many bytes of a body were sent for it.
@@ -129,8 +131,13 @@ fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], version: &str
     if matches!(answer, Answer::Close) {
         return;
     }
+    let pause = if let Answer::Trickle(ms) = answer { Duration::from_millis(*ms) } else { Duration::ZERO };
     // The other side may have gone away, which is what some tests are about.
-    let _ = connection.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| connection.write_all(body));
+    let _ = connection.write_all(format!("{head}\r\n").as_bytes());
+    for piece in body.chunks(body.len() / 10 + 1) {
+        let _ = connection.write_all(piece);
+        std::thread::sleep(pause);
+    }
     if matches!(answer, Answer::Hang(_)) {
         let _ = std::io::copy(&mut connection, &mut std::io::sink());
     }
@@ -494,6 +501,16 @@ fn a_silent_server_does_not_hold_the_program_for_ever() {
     let patience = Origin { attempts: 1, silence: Duration::from_millis(300), ..origin(&url) };
     assert_says(&complaint(get(&packed, scratch().path(), &patience)), &[&url, "silent for 0.3 s"]);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_slow_server_has_all_the_time_it_needs_while_it_sends() {
+    let (packed, folder) = (Packed::small(), scratch());
+    let server = Server::new(&packed.bytes, &[Answer::Trickle(300)]);
+    let patience = Origin { attempts: 1, silence: Duration::from_millis(1500), ..origin(&server.url) };
+    get(&packed, folder.path(), &patience).unwrap();
+    assert_unpacked(folder.path());
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Show {
         let after = if have > 0 { format!("; going on after {}", bytes(have)) } else { String::new() };
         say(&format!("{}{of}{after}", self.url));
         let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}, {eta} to go"),
+            Some(total) => (ProgressBar::new(total), "{bar:24} {bytes} of {total_bytes}  {bytes_per_sec}, {eta} to go"),
             None => (ProgressBar::no_length(), "{spinner} {bytes}  {bytes_per_sec}"),
         };
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
