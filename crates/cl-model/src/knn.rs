@@ -53,7 +53,7 @@ impl KNearestNeighbors {
         assert!(self.k > 0 && self.temperature > 0.0, "k and the temperature must be positive: {self:?}");
         let keys = unit_rows(train_features)?.transpose();
         let queries = unit_rows(test_features)?;
-        let mut row_order: Vec<u32> = (0..n as u32).collect();
+        let mut neighbours = Vec::with_capacity(n);
         let mut predicted = Vec::with_capacity(t);
         let chunk = (LARGEST_CHUNK / n).max(1);
         for from in (0..t).step_by(chunk) {
@@ -61,22 +61,23 @@ impl KNearestNeighbors {
             let similarities = queries.matmul(keys.clone()).into_data();
             let similarities = similarities.try_to_vec::<f32>().expect("similarities are single precision");
             for row in similarities.chunks_exact(n) {
-                predicted.push(self.vote(row, &mut row_order, train_labels, num_classes));
+                neighbours.clear();
+                neighbours.extend(row.iter().copied().zip(0..));
+                predicted.push(self.vote(&mut neighbours, train_labels, num_classes));
             }
         }
         Ok(predicted)
     }
 
-    /// `order` holds every training row, in any order.
-    fn vote(&self, similarities: &[f32], order: &mut [u32], labels: &[usize], num_classes: usize) -> usize {
-        let similarity = |row: u32| similarities[row as usize];
-        let k = self.k.min(order.len());
-        order.select_nth_unstable_by(k - 1, |a, b| similarity(*b).total_cmp(&similarity(*a)).then(a.cmp(b)));
+    /// The class that the nearest of `neighbours`, similarities and rows, vote for.
+    fn vote(&self, neighbours: &mut [(f32, u32)], labels: &[usize], num_classes: usize) -> usize {
+        let k = self.k.min(neighbours.len());
+        neighbours.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         // Relative to the nearest, so that no temperature overflows.
-        let nearest = order[..k].iter().map(|row| similarity(*row)).fold(f32::NEG_INFINITY, f32::max);
+        let nearest = neighbours[..k].iter().map(|(similarity, _)| *similarity).fold(f32::NEG_INFINITY, f32::max);
         let mut votes = vec![0.0; num_classes];
-        for row in &order[..k] {
-            votes[labels[*row as usize]] += (f64::from(similarity(*row) - nearest) / self.temperature).exp();
+        for (similarity, row) in &neighbours[..k] {
+            votes[labels[*row as usize]] += (f64::from(similarity - nearest) / self.temperature).exp();
         }
         // `max_by` keeps the last of equals.
         (0..num_classes).rev().max_by(|a, b| votes[*a].total_cmp(&votes[*b])).unwrap_or(0)
