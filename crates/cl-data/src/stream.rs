@@ -35,6 +35,12 @@ pub enum Purpose {
     Classes = 13,
     /// Generated images.
     GeneratedImages = 14,
+    /// The two views of images that are trained on.
+    ImageViews = 15,
+    /// The two views of images on which a held-out loss is taken.
+    HeldOutImageViews = 16,
+    /// The order in which images are trained on.
+    ImageOrder = 17,
 }
 
 /// Which part of an observation or pair the numbers fill.
@@ -51,6 +57,16 @@ pub enum Part {
     Mask = 3,
     /// The mask of the second view where it has one of its own.
     SecondMask = 4,
+    /// Boxes that are cut out of images.
+    ImageCrop = 20,
+    /// Which images are mirrored.
+    ImageFlip = 21,
+    /// How colours change.
+    ImageColorJitter = 22,
+    /// Which images become grey.
+    ImageGrayscale = 23,
+    /// How images are blurred.
+    ImageBlur = 24,
 }
 
 /// An address for random numbers: a seed and a purpose.

@@ -179,6 +179,7 @@ impl RecordFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::ChannelStatistics;
     use std::fs::File;
     use tempfile::{TempDir, tempdir};
 
@@ -383,7 +384,7 @@ mod tests {
                 assert!(count.abs_diff(set.len() / 10) <= spread, "{count} of {} in class {class}", set.len());
             }
         }
-        let (mean, std) = train.channel_statistics();
+        let ChannelStatistics { mean, std } = train.channel_statistics();
         for k in 0..3 {
             assert!((mean[k] - [0.491, 0.482, 0.447][k]).abs() < 0.01, "means {mean:?}");
             assert!((std[k] - [0.247, 0.243, 0.262][k]).abs() < 0.01, "deviations {std:?}");

@@ -1,6 +1,6 @@
 //! Labelled RGB images in host memory.
 
-use super::ImageError;
+use super::{ChannelStatistics, ImageError};
 use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -128,7 +128,7 @@ impl ImageSet {
     ///
     /// # Panics
     /// When there is no image.
-    pub fn channel_statistics(&self) -> ([f32; 3], [f32; 3]) {
+    pub fn channel_statistics(&self) -> ChannelStatistics {
         assert!(!self.is_empty(), "an empty set has no channel statistics");
         let plane = self.height * self.width;
         let (mut sums, mut squares) = ([0u64; CHANNELS], [0u64; CHANNELS]);
@@ -143,7 +143,7 @@ impl ImageSet {
             ((spread as f64).sqrt() / (n as f64 * 255.0)) as f32
         };
         let mean = |k: usize| (sums[k] as f64 / (n as f64 * 255.0)) as f32;
-        (std::array::from_fn(mean), std::array::from_fn(std))
+        ChannelStatistics { mean: std::array::from_fn(mean), std: std::array::from_fn(std) }
     }
 
     /// The images at `indices`, in that order; classes stay as they are.
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn channel_statistics_are_those_of_each_plane() {
         let set = ImageSet::new(1, 1, vec![0, 51, 0, 255, 51, 51], vec![0, 0], names(1)).unwrap();
-        let (mean, std) = set.channel_statistics();
+        let ChannelStatistics { mean, std } = set.channel_statistics();
         for (found, expected) in mean.iter().chain(&std).zip([0.5, 0.2, 0.1, 0.5, 0.0, 0.1]) {
             assert!((found - expected).abs() < 1e-7, "{found} instead of {expected}");
         }
@@ -274,7 +274,7 @@ mod tests {
     fn channel_statistics_agree_with_a_loop() {
         let pixels: Vec<u8> = (0..5 * 3 * 35u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let set = ImageSet::new(5, 7, pixels, vec![0; 5], names(1)).unwrap();
-        let (mean, std) = set.channel_statistics();
+        let ChannelStatistics { mean, std } = set.channel_statistics();
         for k in 0..3 {
             let values: Vec<f64> = (0..5)
                 .flat_map(|i| set.pixels(i)[k * 35..(k + 1) * 35].iter().map(|v| f64::from(*v) / 255.0))

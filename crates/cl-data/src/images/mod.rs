@@ -16,17 +16,22 @@
 //! assert_eq!(splits.test.class_names()[0], "circle");
 //! ```
 
+pub mod augmentation;
+mod channel_statistics;
 mod cifar;
 mod error;
 mod files;
 mod folder;
 mod image_set;
+mod order;
 mod shapes;
 
+pub use channel_statistics::ChannelStatistics;
 pub use cifar::{CIFAR10_CLASSES, Cifar100Labels, MAX_FILE_BYTES, read_cifar10, read_cifar100};
 pub use error::ImageError;
 pub use folder::{
     ImageFolderOptions, MAX_DECODER_BYTES, MAX_IMAGE_FILE_BYTES, MAX_IMAGE_SIDE, OtherSizes, read_image_folder,
 };
 pub use image_set::{ImageSet, ImageSplits};
+pub use order::epoch_order;
 pub use shapes::{GeneratedImages, Shape, ShapeLatents, ShapesModel};
