@@ -89,12 +89,12 @@ impl FeatureDensity {
 /// With `a` the activation of a unit at a position, on an image `x` and on its greyscaled copy `g`, summed
 /// over images and positions: `Σ|a(x) − a(g)| / Σ(|a(x)| + |a(g)|)`.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct ColourSelectivity {
+pub struct ColorSelectivity {
     changed: Vec<f64>,
     total: Vec<f64>,
 }
 
-impl ColourSelectivity {
+impl ColorSelectivity {
     /// Nothing seen yet.
     pub fn new() -> Self {
         Self::default()
@@ -135,7 +135,7 @@ impl ColourSelectivity {
 ///
 /// # Panics
 /// When the filters do not have three channels.
-pub fn colour_share_of_filters(filters: Tensor<4>) -> Vec<f64> {
+pub fn color_share_of_filters(filters: Tensor<4>) -> Vec<f64> {
     let [c, channels, ..] = filters.dims();
     assert_eq!(channels, 3, "filters must be [C, 3, k, k], not {:?}", filters.dims());
     let values = to_f64(filters);
@@ -231,7 +231,7 @@ mod tests {
         // Three units at two positions, then one more image.
         let colour = Tensor::<4>::from_data([[[[1.0, 2.0]], [[1.0, 0.0]], [[0.0, 0.0]]]], &device);
         let grey = Tensor::<4>::from_data([[[[1.0, 2.0]], [[0.0, 0.0]], [[0.0, 0.0]]]], &device);
-        let mut selectivity = ColourSelectivity::new();
+        let mut selectivity = ColorSelectivity::new();
         selectivity.add(colour.clone(), grey.clone());
         assert_eq!(selectivity.per_unit(), [0.0, 1.0, 0.0]);
         selectivity.add(grey.clone() * 3.0, grey + 1.0);
@@ -251,7 +251,7 @@ mod tests {
             ],
             &Device::flex(),
         );
-        let shares = colour_share_of_filters(filters);
+        let shares = color_share_of_filters(filters);
         for (found, expected) in shares.iter().zip([0.0, 1.0, 2.0 / 3.0, 0.0]) {
             assert!((found - expected).abs() < 1e-12, "{shares:?}");
         }

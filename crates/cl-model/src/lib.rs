@@ -30,6 +30,7 @@ mod lars;
 pub mod linear_stage;
 pub mod moments;
 mod optimizer;
+mod principal;
 pub mod probe;
 mod step_size;
 mod supervised;
@@ -40,6 +41,7 @@ pub use contrastive_loss::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Simil
 pub use encoder::{EncoderConfig, Normalization, SymmetricReluEncoder};
 pub use lars::Lars;
 pub use optimizer::{ImageOptimizer, is_norm_or_bias};
+pub use principal::{PrincipalDirections, principal_directions};
 pub use step_size::StepSize;
 pub use supervised::cross_entropy;
 
