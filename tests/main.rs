@@ -13,6 +13,8 @@ mod data_export;
 mod data_fetch;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
+/// Image runs: resumed bit by bit, the same under both drivers, decoupled by what changes colour.
+mod images;
 /// Masks let the features of a known dictionary be found; without them they are not.
 mod recovery;
 /// Three training steps against a loop in double precision.

@@ -52,7 +52,7 @@ pub fn scratch() -> tempfile::TempDir {
 /// Writes [`SMALL`], with one piece of text replaced, as an experiment below `folder`.
 pub fn small_experiment(folder: &Path, replace: (&str, &str)) -> PathBuf {
     assert!(SMALL.contains(replace.0), "{:?} is not in the small experiment", replace.0);
-    let experiment = folder.join("small-experiment");
+    let experiment = folder.join("small");
     std::fs::create_dir_all(&experiment).unwrap();
     std::fs::write(experiment.join("experiment.toml"), SMALL.replace(replace.0, replace.1)).unwrap();
     experiment
@@ -64,7 +64,7 @@ pub fn small_spec() -> TrainingSpec {
     let point = file["points"]["masked"].as_table().unwrap().clone();
     match RunSpec::from_table(point).unwrap() {
         RunSpec::Training(spec) => spec,
-        RunSpec::Moments(_) => unreachable!("the small experiment trains"),
+        _ => unreachable!("the small experiment trains"),
     }
 }
 
@@ -80,6 +80,7 @@ pub fn run(
     let session = Session {
         device_name: "flex",
         device: &device,
+        data_dir: None,
         stop,
         progress: &mut |done, _| on_progress(done),
         warn: &mut |_| {},

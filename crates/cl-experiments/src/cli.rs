@@ -2,6 +2,7 @@
 
 use crate::error::UserError;
 use crate::experiment::{DEFAULT_EXPERIMENTS, Extent};
+use crate::images::preview;
 use crate::record::DEFAULT_RUNS;
 use crate::reproduce::{self, Conclusion, Request};
 use crate::{device, export, fetch, schedule, train};
@@ -30,6 +31,9 @@ enum Command {
     /// Data: what is generated, what is published
     #[command(subcommand)]
     Data(Data),
+    /// Images and their views
+    #[command(subcommand)]
+    Images(Images),
     /// List the devices this binary can use
     Devices,
     /// Print shell completions
@@ -64,6 +68,9 @@ struct Reproduce {
     /// Runs side by side; one per core when not given
     #[arg(long)]
     jobs: Option<std::num::NonZeroUsize>,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
 }
 
 /// Arguments of `train`.
@@ -86,6 +93,9 @@ pub struct Train {
     /// One line per epoch instead of the dashboard
     #[arg(long)]
     pub no_tui: bool,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +104,34 @@ enum Data {
     Export(Export),
     /// Download CIFAR-10 or CIFAR-100, check it and unpack it
     Fetch(Fetch),
+}
+
+#[derive(Debug, Subcommand)]
+enum Images {
+    /// Write a PNG sheet of images with pairs of views as training would draw them
+    Preview(Preview),
+}
+
+/// Arguments of `images preview`.
+#[derive(Debug, clap::Args)]
+pub struct Preview {
+    /// Folder of an experiment on images
+    pub experiment: PathBuf,
+    /// The point; the first one of the file when not given
+    #[arg(long)]
+    pub point: Option<String>,
+    /// The seed; the first one of the point when not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Images on the sheet
+    #[arg(long, default_value_t = 10)]
+    pub images: usize,
+    /// Folder of images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// The file to write; an existing one is not overwritten
+    #[arg(long)]
+    pub output: PathBuf,
 }
 
 /// Arguments of `data export`.
@@ -149,6 +187,7 @@ pub fn run() -> Result<u8, UserError> {
         }
         Command::Data(Data::Export(arguments)) => export::export(&arguments).map(|()| 0),
         Command::Data(Data::Fetch(arguments)) => fetch::run(&arguments).map(|()| 0),
+        Command::Images(Images::Preview(arguments)) => preview::write(&arguments).map(|()| 0),
         Command::Devices => {
             print!("{}", device::list());
             Ok(0)
@@ -187,6 +226,7 @@ impl Reproduce {
             runs: self.runs.clone(),
             output: self.output.clone(),
             device: self.device.clone(),
+            data_dir: self.data_dir.clone(),
             jobs: self.jobs.map_or_else(reproduce::default_jobs, usize::from),
             run_missing,
             command: command_line(),

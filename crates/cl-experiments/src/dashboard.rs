@@ -2,7 +2,7 @@
 //! of the snapshot as its metrics.
 
 use crate::error::UserError;
-use crate::record::MetricsLog;
+use crate::record::{MetricsLog, RunFolder};
 use crate::training::{Measured, Shown, StepOutput, Training};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
@@ -100,7 +100,7 @@ impl<T: Training> EpochEnd<T> {
     /// Takes a snapshot and passes it on.
     pub fn snapshot(&self, learner: &T::Learner) -> SnapshotOutput<T::Snapshot> {
         let snapshot = self.training.snapshot(learner);
-        self.sink.take(&snapshot);
+        self.sink.take(&snapshot, || self.training.keep(learner, &snapshot, &self.sink.folder));
         SnapshotOutput(Arc::new(snapshot))
     }
 }
@@ -113,6 +113,7 @@ impl<T: Training> Clone for EpochEnd<T> {
 
 /// Where snapshots and losses go besides the dashboard.
 pub struct Sink {
+    folder: RunFolder,
     log: Mutex<MetricsLog>,
     interrupter: Interrupter,
     steps: u64,
@@ -123,9 +124,9 @@ pub struct Sink {
 
 impl Sink {
     /// A sink for `steps` steps that prints lines where there is no dashboard.
-    pub fn new(log: MetricsLog, interrupter: Interrupter, steps: u64, dashboard: bool) -> Self {
+    pub fn new(folder: &RunFolder, log: MetricsLog, interrupter: Interrupter, steps: u64, dashboard: bool) -> Self {
         let last_line = (!dashboard).then(|| Mutex::new(Instant::now() - LINE_EVERY));
-        Self { log: Mutex::new(log), interrupter, steps, last_line, failure: Mutex::new(None) }
+        Self { folder: folder.clone(), log: Mutex::new(log), interrupter, steps, last_line, failure: Mutex::new(None) }
     }
 
     /// What went wrong, once.
@@ -141,11 +142,12 @@ impl Sink {
         self.interrupter.stop(Some("see the error below"));
     }
 
-    fn take<S: Measured>(&self, snapshot: &S) {
+    fn take<S: Measured>(&self, snapshot: &S, keep: impl FnOnce() -> Result<(), UserError>) {
         if !snapshot.loss().is_finite() {
             return self.fail(no_longer_finite("held-out loss", snapshot.step()));
         }
-        if let Some(Err(e)) = self.log.lock().ok().map(|mut log| log.append(snapshot)) {
+        let logged = self.log.lock().map_or(Ok(()), |mut log| log.append(snapshot));
+        if let Err(e) = logged.and_then(|()| keep()) {
             return self.fail(e);
         }
         if let Some(Ok(mut last)) = self.last_line.as_ref().map(|l| l.lock())

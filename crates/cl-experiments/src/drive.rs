@@ -6,6 +6,7 @@
 
 use crate::checkpoint;
 use crate::error::UserError;
+use crate::images::training::ImageTraining;
 use crate::learner::StepSizeScheduler;
 use crate::measure::Monitor;
 use crate::moments;
@@ -16,6 +17,7 @@ use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,8 @@ pub struct Session<'a> {
     pub device_name: &'a str,
     /// The device.
     pub device: &'a Device,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<&'a Path>,
     /// Set to end the run after the step under way.
     pub stop: &'a AtomicBool,
     /// Hears `(done, of)`.
@@ -62,6 +66,10 @@ pub fn execute(spec: &RunSpec, seed: u64, folder: &RunFolder, session: Session) 
     let started = Instant::now();
     match spec {
         RunSpec::Training(spec) => train(Monitor::new(spec, seed, session.device), folder, session, started),
+        RunSpec::Images(spec) => {
+            let training = ImageTraining::new(spec, seed, session.data_dir, session.device_name, session.device)?;
+            train(training, folder, session, started)
+        }
         RunSpec::Moments(spec) => estimate(spec, seed, folder, session, started),
     }
 }
@@ -79,7 +87,9 @@ fn train<T: Training>(
 
     let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, first_step)?;
     if !has_snapshot {
-        log.append(&training.snapshot(&learner.valid()))?;
+        let (snapshot, learner) = (training.snapshot(&learner.valid()), learner.valid());
+        log.append(&snapshot)?;
+        training.keep(&learner, &snapshot, folder)?;
     }
     let looks_at_every_loss = crate::device::is_host(session.device_name);
     let mut saved = Instant::now();
@@ -99,6 +109,7 @@ fn train<T: Training>(
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
+            training.keep(&learner.valid(), &snapshot, folder)?;
             (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);

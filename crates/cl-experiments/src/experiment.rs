@@ -16,8 +16,10 @@ const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
 /// A claim's experiment, expanded.
 #[derive(Debug, Clone)]
 pub struct Experiment {
-    /// Short name, `c1` to `c10`.
+    /// Short name, such as `c1` or the name of its folder.
     pub claim: String,
+    /// Whether it is run only when it is named.
+    pub on_request: bool,
     /// A few words.
     pub title: String,
     /// What is claimed, in a sentence or two.
@@ -65,6 +67,8 @@ pub enum Extent {
 #[serde(deny_unknown_fields)]
 struct ExperimentFile {
     claim: String,
+    #[serde(default)]
+    on_request: bool,
     title: String,
     statement: String,
     #[serde(default)]
@@ -104,8 +108,7 @@ impl Experiment {
         let file: ExperimentFile = read_toml(&path)?;
         let name = claim_of(folder);
         if file.claim != name {
-            let message =
-                format!("claim = {:?}, but the folder's name begins with {name:?}; make them the same", file.claim);
+            let message = format!("claim = {:?}, but its folder stands for {name:?}; make them the same", file.claim);
             return Err(UserError::file(&path, message));
         }
         let mut points = Vec::new();
@@ -167,6 +170,7 @@ impl Experiment {
         }
         Ok(Self {
             claim: file.claim,
+            on_request: file.on_request,
             title: file.title,
             statement: file.statement,
             folder: folder.to_path_buf(),
@@ -204,12 +208,15 @@ impl Experiment {
     }
 }
 
-/// The claim that a folder belongs to: its name up to the first dash.
+/// The claim that a folder belongs to: `c3` for `c3-contrastive-features`, the whole name where it does not begin with a
+/// number of a claim.
 fn claim_of(folder: &Path) -> String {
     // The name of `.` or `x/..` is only known once the path is resolved.
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.split('-').next().unwrap_or_default().to_string()
+    let first = name.split('-').next().unwrap_or_default();
+    let is_number = first.strip_prefix('c').is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()));
+    if is_number { first.to_string() } else { name }
 }
 
 /// Reads a TOML file into a checked type.

@@ -3,7 +3,9 @@
 use crate::cli::Export;
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent, Point};
+use crate::images::dataset;
 use crate::record::{safetensors_bytes, write_whole};
+use crate::spec::RunSpec;
 use burn::tensor::TensorData;
 use cl_data::{Matrix, Purpose, Stream};
 use std::path::Path;
@@ -19,12 +21,17 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
             "the file exists and is not overwritten; give another --output",
         ));
     }
-    let Choice { point, seed, .. } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
-    let batch_size = match &point.spec {
-        crate::spec::RunSpec::Training(spec) => spec.training.batch_size,
-        crate::spec::RunSpec::Moments(_) => 256,
+    let Choice { point, seed, .. } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, None)?;
+    let (batch_size, spec) = match &point.spec {
+        RunSpec::Training(spec) => (spec.training.batch_size, &spec.data),
+        RunSpec::Moments(spec) => (256, &spec.data),
+        RunSpec::Images(_) => {
+            return Err(UserError::Argument(format!(
+                "{} trains on images, which have no M and no z to write; `images preview` shows their views",
+                point.name
+            )));
+        }
     };
-    let spec = point.spec.data();
     let data = spec.model(seed);
     let stream = Stream::new(seed, Purpose::TrainingPairs);
     let observations = data.sample(batch_size, stream, arguments.step);
@@ -61,11 +68,16 @@ pub struct Choice {
     pub seed: u64,
 }
 
-/// The point and seed that a command names, or the first ones.
+/// The point and seed that a command names, or the first ones; images are found and pinned.
 ///
 /// # Errors
 /// [`UserError`] naming what there is.
-pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Result<Choice, UserError> {
+pub fn choose(
+    experiment: &Path,
+    point: Option<&str>,
+    seed: Option<u64>,
+    data_dir: Option<&Path>,
+) -> Result<Choice, UserError> {
     let experiment = Experiment::load(experiment, Extent::Full)?;
     let found = match point {
         None => experiment.points.first(),
@@ -81,5 +93,9 @@ pub fn choose(experiment: &Path, point: Option<&str>, seed: Option<u64>) -> Resu
         )));
     };
     let seed = seed.or(found.seeds.first().copied()).unwrap_or(1);
-    Ok(Choice { claim: experiment.claim.clone(), point: found.clone(), seed })
+    let mut point = found.clone();
+    if let RunSpec::Images(spec) = &mut point.spec {
+        dataset::pin(spec, data_dir)?;
+    }
+    Ok(Choice { claim: experiment.claim.clone(), point, seed })
 }

@@ -183,7 +183,7 @@ fn initial_weights(m: usize, d1: usize, initial_scale: f64, seed: u64) -> Matrix
 }
 
 /// A head that starts at zero, so that it takes no random numbers.
-fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
+pub(crate) fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
     let mut head = LinearConfig::new(inputs, classes).init(device);
     head.weight = Param::from_tensor(Tensor::zeros([inputs, classes], device));
     head.bias = Some(Param::from_tensor(Tensor::zeros([classes], device)));

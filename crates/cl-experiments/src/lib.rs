@@ -14,6 +14,7 @@ pub mod error;
 pub mod experiment;
 pub mod export;
 pub mod fetch;
+pub mod images;
 pub mod judge;
 pub mod learner;
 pub mod measure;

@@ -14,7 +14,6 @@
 //! resumed, and another specification has another digest.
 
 use crate::error::UserError;
-use crate::measure::Evaluation;
 use crate::moments::MomentsReport;
 use crate::spec::RunSpec;
 use crate::training::Measured;
@@ -221,7 +220,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.
-    pub fn evaluation(&self) -> Result<Evaluation, UserError> {
+    pub fn evaluation<E: for<'a> Deserialize<'a>>(&self) -> Result<E, UserError> {
         self.read("evaluation.json")
     }
 
@@ -246,24 +245,34 @@ impl RunFolder {
     /// # Errors
     /// [`UserError::File`] when the file is missing, truncated or of another shape.
     pub fn weights(&self) -> Result<Vec<Vec<f64>>, UserError> {
-        let path = self.path.join("weights.safetensors");
+        let (shape, values) = self.tensor("weights.safetensors", "weights")?;
+        let columns = match shape[..] {
+            [_, columns] if columns > 0 => columns,
+            _ => {
+                let path = self.path.join("weights.safetensors");
+                return Err(UserError::file(&path, format!("weights have shape {shape:?} instead of [m, d1]")));
+            }
+        };
+        let row = |row: &[f32]| row.iter().map(|v| f64::from(*v)).collect();
+        Ok(values.chunks_exact(columns).map(row).collect())
+    }
+
+    /// Shape and values of a tensor of 32-bit floats in a safetensors file.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when the file is missing or truncated, or has no such tensor.
+    pub fn tensor(&self, file: &str, name: &str) -> Result<(Vec<usize>, Vec<f32>), UserError> {
+        let path = self.path.join(file);
         let bytes = fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
         let damaged =
             |e: &dyn std::fmt::Display| UserError::file(&path, format!("it is not a whole safetensors file: {e}"));
         let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
-        let weights = tensors.tensor("weights").map_err(|e| damaged(&e))?;
-        let [_, columns] = weights.shape()[..] else {
-            return Err(UserError::file(&path, format!("weights have shape {:?} instead of [m, d1]", weights.shape())));
-        };
-        if weights.dtype() != safetensors::Dtype::F32 || columns == 0 {
-            return Err(UserError::file(
-                &path,
-                format!("weights are {:?} {:?} instead of F32 [m, d1]", weights.dtype(), weights.shape()),
-            ));
+        let tensor = tensors.tensor(name).map_err(|e| damaged(&e))?;
+        if tensor.dtype() != safetensors::Dtype::F32 {
+            return Err(UserError::file(&path, format!("{name} is {:?} instead of F32", tensor.dtype())));
         }
-        let (values, _) = weights.data().as_chunks::<4>();
-        let values: Vec<f64> = values.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect();
-        Ok(values.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+        let (values, _) = tensor.data().as_chunks::<4>();
+        Ok((tensor.shape().to_vec(), values.iter().map(|b| f32::from_le_bytes(*b)).collect()))
     }
 
     fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, UserError> {

@@ -4,6 +4,7 @@ use crate::claims::ClaimResult;
 
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent};
+use crate::images::dataset;
 use crate::judge::Verdict;
 use crate::record::{Manifest, RunFolder, pretty, write_whole};
 use crate::report::{self, ReportContext};
@@ -21,7 +22,7 @@ const ASSUMED_SPEED: f64 = 1.7e10;
 /// What to reproduce and where.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Claims by name; all when empty.
+    /// Claims by name; all but those that are run on request when empty.
     pub claims: Vec<String>,
     /// How much of each.
     pub extent: Extent,
@@ -33,6 +34,8 @@ pub struct Request {
     pub output: PathBuf,
     /// The device by name.
     pub device: String,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
     /// Runs side by side.
     pub jobs: usize,
     /// Whether missing runs are made, or only what is there is judged.
@@ -124,8 +127,20 @@ fn load(request: &Request) -> Result<Vec<Experiment>, UserError> {
             )));
         }
     }
-    let wanted = folders.iter().filter(|(name, _)| request.claims.is_empty() || request.claims.contains(name));
-    wanted.map(|(_, folder)| Experiment::load(folder, request.extent)).collect()
+    let mut experiments = Vec::new();
+    for (name, folder) in folders.iter().filter(|(n, _)| request.claims.is_empty() || request.claims.contains(n)) {
+        let mut experiment = Experiment::load(folder, request.extent)?;
+        if experiment.on_request && !request.claims.contains(name) {
+            continue;
+        }
+        for point in &mut experiment.points {
+            if let RunSpec::Images(spec) = &mut point.spec {
+                dataset::pin(spec, request.data_dir.as_deref())?;
+            }
+        }
+        experiments.push(experiment);
+    }
+    Ok(experiments)
 }
 
 /// Gives each run its folder; runs that several claims share are made once.
@@ -145,6 +160,7 @@ fn plan(experiments: Vec<Experiment>, request: &Request) -> (Vec<Planned>, Vec<J
                             seed,
                             folder: folder.path().to_path_buf(),
                             device: request.device.clone(),
+                            data_dir: request.data_dir.clone(),
                         });
                     }
                     folder
@@ -158,13 +174,7 @@ fn plan(experiments: Vec<Experiment>, request: &Request) -> (Vec<Planned>, Vec<J
 }
 
 fn carry_out(jobs: Vec<Job>, all: usize, request: &Request, stop: &AtomicBool) -> Ended {
-    let steps: u64 = jobs
-        .iter()
-        .map(|j| match &j.spec {
-            RunSpec::Training(spec) => spec.training.steps,
-            RunSpec::Moments(_) => 0,
-        })
-        .sum();
+    let steps: u64 = jobs.iter().map(|j| j.spec.steps()).sum();
     let cost: f64 = jobs.iter().map(|j| j.spec.cost()).sum();
     let estimate = Duration::from_secs_f64(cost / ASSUMED_SPEED / request.jobs as f64);
     if jobs.is_empty() {

@@ -26,6 +26,8 @@ pub struct Job {
     pub folder: PathBuf,
     /// The device by name.
     pub device: String,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// What a child tells its parent, a JSON line each.
@@ -176,6 +178,7 @@ pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
         let session = Session {
             device_name: &job.device,
             device: &device,
+            data_dir: job.data_dir.as_deref(),
             stop,
             progress: &mut |done, of| say(&Message::Progress(done, of)),
             warn: &mut |text| say(&Message::Warning(text)),

@@ -1,6 +1,7 @@
 //! What a run is: every scientific value, checked once.
 
 use crate::error::SpecError;
+use crate::images::spec::ImageSpec;
 use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
@@ -17,6 +18,8 @@ pub enum RunSpec {
     Training(TrainingSpec),
     /// Estimate cross-view second moments of the data, without training.
     Moments(MomentsSpec),
+    /// Train a convolutional encoder on images.
+    Images(Box<ImageSpec>),
 }
 
 /// An encoder's training, all of it.
@@ -167,10 +170,12 @@ impl RunSpec {
     /// # Errors
     /// [`SpecError`] naming the key.
     pub fn from_table(table: toml::Table) -> Result<Self, SpecError> {
-        let is_moments = table.contains_key("moments");
+        let (is_moments, is_images) = (table.contains_key("moments"), table.contains_key("images"));
         let value = toml::Value::Table(table);
         let parse_error = |e: toml::de::Error| SpecError::Parse { message: e.to_string().trim().replace("\n", " ") };
-        let spec = if is_moments {
+        let spec = if is_images {
+            Self::Images(value.try_into().map_err(parse_error)?)
+        } else if is_moments {
             Self::Moments(value.try_into().map_err(parse_error)?)
         } else {
             Self::Training(value.try_into().map_err(parse_error)?)
@@ -185,6 +190,7 @@ impl RunSpec {
     pub fn validated(mut self) -> Result<Self, SpecError> {
         match &mut self {
             Self::Training(spec) => spec.resolve()?,
+            Self::Images(spec) => spec.resolve()?,
             Self::Moments(spec) => {
                 spec.data.resolve()?;
                 at_least("moments.samples", spec.moments.samples as u64, 2)?;
@@ -212,11 +218,12 @@ impl RunSpec {
         hex::encode(&Sha256::digest(text.to_string())[..6])
     }
 
-    /// The data section.
-    pub fn data(&self) -> &DataSpec {
+    /// Steps of training.
+    pub fn steps(&self) -> u64 {
         match self {
-            Self::Training(spec) => &spec.data,
-            Self::Moments(spec) => &spec.data,
+            Self::Training(spec) => spec.training.steps,
+            Self::Images(spec) => spec.steps(),
+            Self::Moments(_) => 0,
         }
     }
 
@@ -229,6 +236,7 @@ impl RunSpec {
                 let step = (2.0 * b * d1 + n * d1 + b * d1) * m + 2.0 * b * n * m + 30.0 * (b + n) * d1;
                 spec.training.steps as f64 * step
             }
+            Self::Images(spec) => spec.cost(),
             Self::Moments(spec) => {
                 let directions = (spec.data.code_dim + spec.moments.complement_directions) as f64;
                 spec.moments.samples as f64 * spec.data.input_dim as f64 * (2.0 * directions + 60.0)
@@ -395,7 +403,7 @@ impl ContrastiveSpec {
     }
 }
 
-fn at_least(key: &str, value: u64, least: u64) -> Result<(), SpecError> {
+pub(crate) fn at_least(key: &str, value: u64, least: u64) -> Result<(), SpecError> {
     if value >= least {
         return Ok(());
     }
@@ -406,15 +414,15 @@ fn finite(key: &str, value: f64) -> Result<(), SpecError> {
     range(key, value, value.is_finite(), "a finite number")
 }
 
-fn not_negative(key: &str, value: f64) -> Result<(), SpecError> {
+pub(crate) fn not_negative(key: &str, value: f64) -> Result<(), SpecError> {
     range(key, value, value.is_finite() && value >= 0.0, "a finite number, 0 or larger")
 }
 
-fn positive(key: &str, value: f64) -> Result<(), SpecError> {
+pub(crate) fn positive(key: &str, value: f64) -> Result<(), SpecError> {
     range(key, value, value.is_finite() && value > 0.0, "a finite number larger than 0")
 }
 
-fn range(key: &str, value: f64, right: bool, wanted: &str) -> Result<(), SpecError> {
+pub(crate) fn range(key: &str, value: f64, right: bool, wanted: &str) -> Result<(), SpecError> {
     if right {
         return Ok(());
     }

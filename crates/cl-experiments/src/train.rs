@@ -8,6 +8,7 @@ use crate::cli::Train;
 use crate::dashboard::{BatchLoader, EpochEnd, EpochEndLoader, Sink, SnapshotMetric, StepLoss};
 use crate::error::UserError;
 use crate::export::{Choice, choose};
+use crate::images::training::ImageTraining;
 use crate::learner::StepSizeScheduler;
 use crate::measure::Monitor;
 use crate::quiet::QuietRenderer;
@@ -29,7 +30,9 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
 pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
-    let Choice { claim, point, seed } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed)?;
+    let data_dir = arguments.data_dir.as_deref();
+    let Choice { claim, point, seed } =
+        choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, data_dir)?;
     let device = crate::device::open(&arguments.device)?;
     let folder = RunFolder::find(&arguments.runs, &claim, &point.name, &point.spec, seed);
     if folder.is_complete() {
@@ -40,6 +43,11 @@ pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> 
         RunSpec::Training(spec) => {
             let _lock = folder.open(&point.spec, seed)?;
             to_the_end(Monitor::new(spec, seed, &device), &folder, &device, arguments, stop)
+        }
+        RunSpec::Images(spec) => {
+            let _lock = folder.open(&point.spec, seed)?;
+            let training = ImageTraining::new(spec, seed, data_dir, &arguments.device, &device)?;
+            to_the_end(training, &folder, &device, arguments, stop)
         }
         RunSpec::Moments(_) => {
             let message = format!("--point {}: it estimates moments and has nothing to train", point.name);
@@ -93,10 +101,12 @@ fn launch<T: Training>(
     let first_step = learner.steps_done();
     let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, first_step)?;
     if !has_snapshot {
-        log.append(&training.snapshot(&learner.valid()))?;
+        let (snapshot, learner) = (training.snapshot(&learner.valid()), learner.valid());
+        log.append(&snapshot)?;
+        training.keep(&learner, &snapshot, folder)?;
     }
     let interrupter = Interrupter::new();
-    let sink = Arc::new(Sink::new(log, interrupter.clone(), schedule.steps, dashboard));
+    let sink = Arc::new(Sink::new(folder, log, interrupter.clone(), schedule.steps, dashboard));
     let batches = BatchLoader::new(training.clone(), first_step);
     let epoch_end = EpochEndLoader(EpochEnd::new(training.clone(), sink.clone()));
 

@@ -36,6 +36,14 @@ pub trait Training: Send + Sync + Sized + 'static {
     /// Measures a learner outside autodiff.
     fn snapshot(&self, learner: &Self::Learner) -> Self::Snapshot;
 
+    /// Keeps what is worth keeping of a learner whose snapshot has just been logged. Nothing unless said otherwise.
+    ///
+    /// # Errors
+    /// [`UserError`] when a file cannot be written.
+    fn keep(&self, _learner: &Self::Learner, _snapshot: &Self::Snapshot, _folder: &RunFolder) -> Result<(), UserError> {
+        Ok(())
+    }
+
     /// Writes what a finished training leaves behind, the completion marker aside.
     ///
     /// # Errors

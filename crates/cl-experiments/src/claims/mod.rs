@@ -4,6 +4,7 @@
 //! (C1), [`linear_stage`] (C2) and [`stages`] (C7).
 
 pub mod decoupling;
+pub mod images;
 pub mod linear_stage;
 pub mod stages;
 
@@ -62,6 +63,7 @@ impl ClaimResult {
                         values
                     }
                     RunSpec::Moments(_) => decoupling::metrics(&folder.moments()?),
+                    RunSpec::Images(_) => images::metrics(&folder.evaluation()?, &folder.snapshots()?),
                 };
                 metrics.entry(point.name.clone()).or_default().insert(seed, values);
             }

@@ -23,6 +23,8 @@ pub enum Chart {
     Rows(Rows),
     /// Values as colours.
     Heat(Heat),
+    /// Pictures side by side.
+    Gallery(Gallery),
 }
 
 /// Curves, dots and boxes over two axes.
@@ -160,6 +162,36 @@ pub struct Heat {
     pub has_numbers: bool,
     /// Name of the colours' scale; none without a scale.
     pub scale: Option<String>,
+}
+
+/// Pictures in rows from the top left.
+#[derive(Debug, Clone)]
+pub struct Gallery {
+    /// The pictures.
+    pub pictures: Vec<Picture>,
+    /// Pictures in a row.
+    pub columns: usize,
+}
+
+/// A small picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Columns of pixels.
+    pub width: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Red, green and blue of each pixel, row by row.
+    pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// A picture of three planes of values in [0, 1].
+    pub fn from_planes(width: usize, height: usize, planes: &[f32]) -> Self {
+        let plane = width * height;
+        let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
+        let rgb = (0..plane).flat_map(|k| [0, 1, 2].map(|c| byte(planes[c * plane + k]))).collect();
+        Self { width, height, rgb }
+    }
 }
 
 /// How an entry of a legend looks.

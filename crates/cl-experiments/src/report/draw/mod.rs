@@ -1,5 +1,6 @@
 //! Draws panels and legends on any plotters backend, at any scale.
 
+mod gallery;
 mod heat;
 mod plot;
 mod rows;
@@ -39,6 +40,7 @@ pub fn panel<DB: DrawingBackend>(panel: &Panel, area: &Area<DB>, scale: f64) -> 
         Chart::Plot(plot) => plot::draw(plot, &below, pen),
         Chart::Rows(rows) => rows::draw(rows, &below, pen),
         Chart::Heat(heat) => heat::draw(heat, &below, pen),
+        Chart::Gallery(gallery) => gallery::draw(gallery, &below, pen),
     }
 }
 

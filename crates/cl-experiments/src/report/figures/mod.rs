@@ -4,6 +4,7 @@ mod attribution;
 mod decoupling;
 mod downstream;
 mod growth;
+mod images;
 mod neurons;
 mod overview;
 mod phases;
@@ -22,8 +23,8 @@ use crate::error::UserError;
 /// [`UserError`] when a complete run folder cannot be read.
 pub fn of_claim(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
     let claim = result.experiment.claim.as_str();
+    let mut figures = images::figures(result)?;
     let runs = Runs::single_points(result)?;
-    let mut figures = Vec::new();
     match claim {
         "c1" => figures.extend(decoupling::figure(result)?),
         "c2" => figures.extend(growth::figure(result, &runs)),
@@ -71,6 +72,12 @@ pub fn in_words(point: &str) -> String {
     match point {
         "masked" => "complementary masks".into(),
         "none" => "no mask".into(),
+        "no-augmentation" => "no augmentation".into(),
+        "crop-flip" => "crop, flip".into(),
+        "crop-flip-jitter" => "crop, flip, jitter".into(),
+        "crop-flip-jitter-gray" => "… and greyscale".into(),
+        "crop-flip-jitter-gray-blur" => "… and blur".into(),
+        "random-mask" => "RandomMask".into(),
         "none-long" => "no mask, longer".into(),
         "none-no-decay" => "no mask, λ = 0".into(),
         "independent" => "independent masks".into(),

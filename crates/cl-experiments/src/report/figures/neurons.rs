@@ -6,6 +6,7 @@ use super::super::palette::Style;
 use super::super::series::{Runs, mean};
 use super::in_words;
 use crate::error::UserError;
+use crate::measure::Evaluation;
 use cl_model::features::FeatureMeasures;
 
 /// Per point: `|cos(w_i, M_j)|` of the first seed, `|N_i|`, and neurons per feature.
@@ -22,7 +23,7 @@ pub fn figure(claim: &str, runs: &[Runs]) -> Result<Option<Figure>, UserError> {
         let measures: Vec<FeatureMeasures> = runs
             .seeds
             .iter()
-            .map(|(_, folder, _)| folder.evaluation().map(|e| e.features))
+            .map(|(_, folder, _)| folder.evaluation().map(|e: Evaluation| e.features))
             .collect::<Result<_, _>>()?;
         let members: Vec<Vec<usize>> = measures.iter().map(|m| m.membership_histogram.clone()).collect();
         panels.push(Panel {

@@ -1,0 +1,42 @@
+//! Image runs: what their evaluations say, as numbers by name.
+
+use crate::images::evaluation::{ImageEvaluation, Scores};
+use crate::images::training::ImageSnapshot;
+use std::collections::BTreeMap;
+
+/// The metrics of an image run, by the names that `expected.toml` uses.
+pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTreeMap<String, f64> {
+    let mut values = BTreeMap::new();
+    let mut add_scores = |prefix: &str, scores: &Scores| {
+        values.insert(format!("{prefix}knn_accuracy"), scores.knn.accuracy);
+        values.insert(format!("{prefix}probe_accuracy"), scores.probe.accuracy);
+    };
+    add_scores("", &evaluation.last);
+    add_scores("best_", &evaluation.best);
+    if let Some(baselines) = &evaluation.baselines {
+        add_scores("pixels_", &baselines.pixels);
+        add_scores("untrained_", &baselines.untrained);
+    }
+    if let Some(last) = snapshots.last() {
+        values.insert("held_out_loss".into(), last.loss);
+        values.extend(last.positive_similarity.map(|s| ("positive_similarity".to_string(), s)));
+        values.extend(last.negative_similarity.map(|s| ("negative_similarity".to_string(), s)));
+    }
+    if let Some(anatomy) = &evaluation.anatomy {
+        if let Some(layer) = anatomy.layers.last() {
+            values.insert("last_layer_zero_share".into(), layer.zero_share);
+            values.insert("last_layer_density".into(), layer.density);
+            values.insert("last_layer_color_selective_share".into(), layer.color_selective_share);
+        }
+        let shares = &anatomy.filter_color_shares;
+        values.insert("filter_color_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
+    }
+    for direction in evaluation.directions.iter().flatten() {
+        values.insert(format!("view_correlation:{}", direction.name), direction.view_correlation);
+        values.insert(format!("kept_r_squared:{}", direction.name), direction.kept_r_squared);
+    }
+    for latent in evaluation.latents.iter().flatten() {
+        values.insert(format!("kept_r_squared:{}", latent.name), latent.kept_r_squared);
+    }
+    values
+}

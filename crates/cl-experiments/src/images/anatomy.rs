@@ -1,0 +1,197 @@
+//! What is inside an encoder: how sparse its activations are, which of its units ask for colour, what its first
+//! filters look like, which images excite its last units most, and where images lie on a map.
+
+use super::learner::ImageLearner;
+use super::training::ImageTraining;
+use crate::error::UserError;
+use crate::record::{RunFolder, safetensors_bytes};
+use burn::tensor::{Tensor, TensorData};
+use cl_data::images::ImageSet;
+use cl_data::{Part, Purpose, Stream, standard_normal};
+use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity, color_share_of_filters};
+use serde::{Deserialize, Serialize};
+
+/// Test images that activations are taken on.
+const IMAGES: usize = 1000;
+
+/// Units of the last layer whose images are kept, and images per unit.
+const UNITS: usize = 12;
+const IMAGES_PER_UNIT: usize = 8;
+
+/// Perplexity and iterations of t-SNE.
+pub const PERPLEXITY: f32 = 30.0;
+const TSNE_EPOCHS: usize = 1000;
+
+/// A unit asks for colour when its response changes by this share once colour is taken away, see [`ColorSelectivity`].
+pub const SELECTIVE: f64 = 0.5;
+
+/// What was found inside an encoder; filters and images are in `anatomy.safetensors`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Anatomy {
+    /// Per layer, from the first to the last.
+    pub layers: Vec<LayerActivity>,
+    /// Per filter of the first layer, the share of its squared norm that is orthogonal to grey.
+    pub filter_color_shares: Vec<f64>,
+    /// Perplexity of the map.
+    pub perplexity: f64,
+    /// Seed of the map.
+    pub map_seed: u64,
+    /// Test images on the map with their classes.
+    pub map: Vec<(f32, f32, usize)>,
+}
+
+/// How a layer responds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerActivity {
+    /// Its name.
+    pub name: String,
+    /// Share of its activations that are zero.
+    pub zero_share: f64,
+    /// Participation ratio of its units' mean activations, mean over images, see [`FeatureDensity`].
+    pub density: f64,
+    /// Share of its units that ask for colour, see [`SELECTIVE`].
+    pub color_selective_share: f64,
+}
+
+/// Looks into an encoder outside autodiff.
+///
+/// # Errors
+/// [`UserError`] when `anatomy.safetensors` cannot be written.
+pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder) -> Result<Anatomy, UserError> {
+    let test = &training.splits().test;
+    let count = IMAGES.min(test.len());
+    let filters = learner.encoder.first_layer_filters();
+    let exciting = exciting_images(training, learner, count);
+    let [height, width] = [test.height(), test.width()];
+    let pixels: Vec<f32> = exciting
+        .iter()
+        .flat_map(|(_, images)| images.iter().flat_map(|i| test.pixels(*i)))
+        .map(|p| f32::from(*p) / 255.0)
+        .collect();
+    let units: Vec<f32> = exciting.iter().map(|(unit, _)| *unit as f32).collect();
+    let per_unit = IMAGES_PER_UNIT.min(count);
+    let shape = [exciting.len(), per_unit, 3, height, width];
+    let tensors = [
+        ("first_layer_filters", filters.clone().into_data()),
+        ("exciting_images", TensorData::new(pixels, shape)),
+        ("exciting_units", TensorData::new(units, [exciting.len()])),
+    ];
+    folder.write("anatomy.safetensors", &safetensors_bytes(tensors))?;
+    Ok(Anatomy {
+        layers: layers(training, learner, count),
+        filter_color_shares: color_share_of_filters(filters),
+        perplexity: f64::from(PERPLEXITY),
+        map_seed: training.seed(),
+        map: map(training, learner, count),
+    })
+}
+
+fn layers(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<LayerActivity> {
+    let test = &training.splits().test;
+    let mut seen: Vec<Layer> = Vec::new();
+    for chunk in (0..count).collect::<Vec<_>>().chunks(250) {
+        let colored = learner.encoder.forward_layers(training.inputs(test, chunk));
+        let gray = without_color(&test.subset(chunk));
+        let gray = learner.encoder.forward_layers(training.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
+        for (k, ((name, colored), (_, gray))) in colored.into_iter().zip(gray).enumerate() {
+            if k == seen.len() {
+                seen.push(Layer { name, ..Layer::default() });
+            }
+            let [n, channels, _, _] = colored.dims();
+            seen[k].sparsity.add(colored.clone());
+            seen[k].density.add(colored.clone().mean_dim(2).mean_dim(3).reshape([n, channels]));
+            seen[k].selectivity.add(colored, gray);
+        }
+    }
+    let activity = |layer: Layer| {
+        let selectivity = layer.selectivity.per_unit();
+        let selective = selectivity.iter().filter(|v| **v >= SELECTIVE).count();
+        LayerActivity {
+            name: layer.name,
+            zero_share: layer.sparsity.zero_share(),
+            density: layer.density.participation_ratio(),
+            color_selective_share: selective as f64 / selectivity.len() as f64,
+        }
+    };
+    seen.into_iter().map(activity).collect()
+}
+
+/// What has been seen of a layer.
+#[derive(Default)]
+struct Layer {
+    name: String,
+    sparsity: ActivationSparsity,
+    density: FeatureDensity,
+    selectivity: ColorSelectivity,
+}
+
+/// The same images in grey (ITU-R 601-2 luma).
+fn without_color(images: &ImageSet) -> ImageSet {
+    let plane = images.height() * images.width();
+    let mut pixels = Vec::with_capacity(images.len() * 3 * plane);
+    for i in 0..images.len() {
+        let p = images.pixels(i);
+        let gray: Vec<u8> = (0..plane)
+            .map(|k| {
+                let sum =
+                    0.299 * f32::from(p[k]) + 0.587 * f32::from(p[plane + k]) + 0.114 * f32::from(p[2 * plane + k]);
+                sum.round() as u8
+            })
+            .collect();
+        (0..3).for_each(|_| pixels.extend_from_slice(&gray));
+    }
+    ImageSet::new(images.height(), images.width(), pixels, images.labels().to_vec(), images.class_names().to_vec())
+        .expect("the same sizes as an image set")
+}
+
+/// The units of the last layer with the largest single responses, and the images of each, the most exciting first.
+fn exciting_images(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<(usize, Vec<usize>)> {
+    let features = training.features(learner, &training.splits().test, count);
+    let [n, units] = features.dims();
+    let values: Vec<f32> = features.into_data().iter::<f32>().collect();
+    let response = |image: usize, unit: usize| values[image * units + unit];
+    // A unit stands out by its largest response over its mean.
+    let standing_out = |unit: usize| {
+        let mean = (0..n).map(|i| response(i, unit).abs()).sum::<f32>() / n as f32;
+        let largest = (0..n).map(|i| response(i, unit)).fold(f32::NEG_INFINITY, f32::max);
+        if mean > 0.0 { largest / mean } else { 0.0 }
+    };
+    let mut ranked: Vec<(usize, f32)> = (0..units).map(|unit| (unit, standing_out(unit))).collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    ranked.truncate(UNITS);
+    let most_exciting = |unit: usize| {
+        let mut images: Vec<usize> = (0..n).collect();
+        images.sort_by(|a, b| response(*b, unit).total_cmp(&response(*a, unit)).then(a.cmp(b)));
+        images.truncate(IMAGES_PER_UNIT);
+        images
+    };
+    ranked.into_iter().map(|(unit, _)| (unit, most_exciting(unit))).collect()
+}
+
+/// t-SNE of the features of test images, from a start that the seed decides.
+fn map(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<(f32, f32, usize)> {
+    let test = &training.splits().test;
+    let features = unit_rows(training.features(learner, test, count));
+    let dim = features.dims()[1];
+    let values: Vec<f32> = features.into_data().iter::<f32>().collect();
+    let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();
+    // Three times the perplexity is the number of neighbours that each image needs.
+    let perplexity = PERPLEXITY.min((count.saturating_sub(1) / 3) as f32).max(1.0);
+    let mut rng = Stream::new(training.seed(), Purpose::Evaluation).rng(Part::Whole, 0);
+    let start: Vec<f32> = standard_normal(&mut rng, 2 * count).into_iter().map(|v| 1e-4 * v).collect();
+    let distance = |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+    // Sums between threads come in any order; on one thread the same start gives the same map.
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+    let map = one_thread.install(|| {
+        let mut tsne: bhtsne::tSNE<f32, &[f32], 2> = bhtsne::tSNE::new(&rows);
+        tsne.perplexity(perplexity).epochs(TSNE_EPOCHS).initial_embedding(start).exact(distance);
+        tsne.embedding()
+    });
+    map.chunks_exact(2).zip(test.labels()).map(|(p, label)| (p[0], p[1], *label)).collect()
+}
+
+/// Rows of unit length; a row of zeros stays one.
+fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
+    let norms = rows.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    rows / norms
+}

@@ -1,0 +1,168 @@
+//! Decoupling on real images: along which directions of the pixels are the two views of an image correlated, and which
+//! of them does the trained encoder keep?
+
+use super::learner::ImageLearner;
+use super::spec::Dataset;
+use super::training::ImageTraining;
+use burn::tensor::{Tensor, TensorData};
+use cl_data::images::{ImageSet, ShapeLatents, ShapesModel};
+use cl_data::{Purpose, Stream};
+use cl_model::principal_directions;
+use cl_model::probe::{ProbeError, ridge_r_squared};
+use serde::{Deserialize, Serialize};
+
+/// Training images that directions and correlations are taken from.
+const IMAGES: usize = 1024;
+
+/// Leading principal directions.
+const PRINCIPAL: usize = 16;
+
+/// Pairs of views drawn per image.
+const PAIRS: u64 = 4;
+
+/// The first step whose views are used here: training does not come so far.
+const FIRST_STEP: u64 = 1 << 40;
+
+/// A direction of normalised pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Direction {
+    /// Its name: `brightness`, `red − green`, `yellow − blue`, or `PC k`.
+    pub name: String,
+    /// Share of the variance of the pixels along it.
+    pub variance_share: f64,
+    /// Correlation of the two views of an image along it, `E[⟨u,x⁺⟩⟨u,x⁺⁺⟩]` over the second moments, centred.
+    /// 0 is decoupled.
+    pub view_correlation: f64,
+    /// `R²` on test images of `⟨u, x⟩` predicted from the features by ridge regression: what the encoder kept.
+    pub kept_r_squared: f64,
+}
+
+/// Measures colours and leading principal directions, outside autodiff.
+///
+/// # Errors
+/// [`ProbeError`] when features are not finite.
+pub fn measure(training: &ImageTraining, learner: &ImageLearner) -> Result<Vec<Direction>, ProbeError> {
+    let (train, test) = (&training.splits().train, &training.splits().test);
+    let (fitted, scored) = (IMAGES.min(train.len()), IMAGES.min(test.len()));
+    let rows = |images: &ImageSet, count: usize| flat(training.inputs(images, &(0..count).collect::<Vec<_>>()));
+    let (x_train, x_test) = (rows(train, fitted), rows(test, scored));
+    let principal = principal_directions(x_train.clone(), PRINCIPAL);
+    let colors = color_directions(train.height() * train.width(), training);
+    let names = ["brightness", "red − green", "yellow − blue"].map(String::from);
+    let names = names.into_iter().chain((1..=principal.shares.len()).map(|k| format!("PC {k}")));
+    let directions = Tensor::cat(vec![colors, principal.directions], 0).transpose();
+
+    let correlations = view_correlations(training, &directions, fitted);
+    let (along_train, along_test) =
+        (columns(x_train.clone().matmul(directions.clone())), columns(x_test.matmul(directions)));
+    let total = x_train.clone() - x_train.mean_dim(0);
+    let total: f64 = total.square().sum().into_scalar();
+    let features = [training.features(learner, train, fitted), training.features(learner, test, scored)];
+    names
+        .enumerate()
+        .map(|(k, name)| {
+            let [train, test] = features.clone();
+            Ok(Direction {
+                name,
+                variance_share: centred_square(&along_train[k]) / total,
+                view_correlation: correlations[k],
+                kept_r_squared: ridge_r_squared(train, &along_train[k], test, &along_test[k])?,
+            })
+        })
+        .collect()
+}
+
+/// How well a latent of generated images can be read off the features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Latent {
+    /// Its name.
+    pub name: String,
+    /// `R²` on test images by ridge regression, mean over its coordinates.
+    pub kept_r_squared: f64,
+}
+
+/// A latent's name and its coordinates.
+type OfLatents = (&'static str, fn(&ShapeLatents) -> Vec<f64>);
+
+/// Measures the latents of generated images; `None` for others. The class is what the probe measures.
+///
+/// # Errors
+/// [`ProbeError`] when features are not finite.
+pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Option<Vec<Latent>>, ProbeError> {
+    let Dataset::Shapes(spec) = training.spec().images.dataset else { return Ok(None) };
+    let stream = Stream::new(spec.seed, Purpose::GeneratedImages);
+    let drawn = |count, step| ShapesModel::default().sample(count, stream, step).latents;
+    let (train, test) = (drawn(spec.train, 0), drawn(spec.test, 1));
+    let of: [OfLatents; 4] = [
+        ("colour of the shape", |l| l.foreground.map(f64::from).into()),
+        ("colour of the ground", |l| l.ground.map(f64::from).into()),
+        ("position", |l| l.centre.map(f64::from).into()),
+        ("size", |l| vec![f64::from(l.radius)]),
+    ];
+    let splits = training.splits();
+    let features = [&splits.train, &splits.test].map(|images| training.features(learner, images, images.len()));
+    let latent = |(name, read): OfLatents| {
+        let coordinates = read(&train[0]).len();
+        let column = |of: &[ShapeLatents], k: usize| of.iter().map(|l| read(l)[k]).collect::<Vec<f64>>();
+        let r_squared =
+            |k: usize| ridge_r_squared(features[0].clone(), &column(&train, k), features[1].clone(), &column(&test, k));
+        let sum = (0..coordinates).map(r_squared).sum::<Result<f64, _>>()?;
+        Ok(Latent { name: name.into(), kept_r_squared: sum / coordinates as f64 })
+    };
+    of.into_iter().map(latent).collect::<Result<_, _>>().map(Some)
+}
+
+/// Unit directions of the mean colour: brightness, red against green, yellow against blue, `[3, 3 h w]`.
+fn color_directions(plane: usize, training: &ImageTraining) -> Tensor<2> {
+    const COLORS: [[f64; 3]; 3] = [[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]];
+    let values: Vec<f32> = COLORS
+        .iter()
+        .flat_map(|color| {
+            let norm = (color.iter().map(|c| c * c).sum::<f64>() * plane as f64).sqrt();
+            color.iter().flat_map(move |c| std::iter::repeat_n((c / norm) as f32, plane))
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(values, [3, 3 * plane]), training.device())
+}
+
+fn view_correlations(training: &ImageTraining, directions: &Tensor<2>, count: usize) -> Vec<f64> {
+    let indices: Vec<usize> = (0..count).collect();
+    let mut sides: [Vec<Vec<f64>>; 2] =
+        [vec![Vec::new(); directions.dims()[1]], vec![Vec::new(); directions.dims()[1]]];
+    for pair in 0..PAIRS {
+        let views = training.views(&training.splits().train, &indices, Purpose::HeldOutImageViews, FIRST_STEP + pair);
+        for (half, side) in sides.iter_mut().enumerate() {
+            let along = flat(views.clone().narrow(0, half * count, count)).matmul(directions.clone());
+            for (all, new) in side.iter_mut().zip(columns(along)) {
+                all.extend(new);
+            }
+        }
+    }
+    let [first, second] = &sides;
+    first.iter().zip(second).map(|(a, b)| correlation(a, b)).collect()
+}
+
+fn flat(images: Tensor<4>) -> Tensor<2> {
+    let [n, c, h, w] = images.dims();
+    images.reshape([n, c * h * w])
+}
+
+fn columns(rows: Tensor<2>) -> Vec<Vec<f64>> {
+    let [_, k] = rows.dims();
+    let values: Vec<f64> = rows.into_data().iter::<f64>().collect();
+    (0..k).map(|c| values.iter().skip(c).step_by(k).copied().collect()).collect()
+}
+
+fn centred_square(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|v| (v - mean).powi(2)).sum()
+}
+
+/// Pearson's; 0 where one side does not vary.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let (ma, mb) = (mean(a), mean(b));
+    let product: f64 = a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum();
+    let scale = (centred_square(a) * centred_square(b)).sqrt();
+    if scale > 0.0 { product / scale } else { 0.0 }
+}

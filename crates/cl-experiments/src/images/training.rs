@@ -1,0 +1,311 @@
+//! Feeds an image encoder and measures it: [`Training`] for images.
+//!
+//! Every batch is a pure function of `(images, specification, seed, step)`, every snapshot one of these and of the
+//! weights, so that a resumed run writes what an uninterrupted one would.
+
+use super::dataset;
+use super::evaluation::{self, evaluate};
+use super::learner::{ImageBatch, ImageLearner};
+use super::spec::{ImageObjective, ImageSpec};
+use crate::error::UserError;
+use crate::record::{RunFolder, write_whole};
+use crate::training::{Measured, Schedule, Shown, Training};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order};
+use cl_data::{Purpose, Stream};
+use cl_model::knn::{KNearestNeighbors, accuracy};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Images that go through the network together when it is measured.
+const CHUNK: usize = 250;
+
+/// The weights of the best snapshot so far, while a run is under way.
+pub const BEST: &str = "best.bpk";
+
+/// One line of `metrics.jsonl` of an image run: the state after `step` steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageSnapshot {
+    /// Steps done.
+    pub step: u64,
+    /// Passes over the training images.
+    pub epoch: u64,
+    /// `η` of the last step (of the first, at step 0).
+    pub step_size: f64,
+    /// Loss on a batch of augmented test images, with running statistics in the norms.
+    pub loss: f64,
+    /// Mean cosine of the projections of two views of a test image; `None` with labels.
+    pub positive_similarity: Option<f64>,
+    /// Mean cosine of the projections of views of different test images; `None` with labels.
+    pub negative_similarity: Option<f64>,
+    /// Accuracy of kNN on features.
+    pub knn_accuracy: f64,
+    /// Images trained on per second since the snapshot before; not recorded, 0 at the first.
+    #[serde(skip)]
+    pub images_per_second: f64,
+}
+
+/// Images, specification and seed of a training.
+#[derive(Debug)]
+pub struct ImageTraining {
+    spec: ImageSpec,
+    seed: u64,
+    images: Arc<(ImageSplits, super::spec::Content)>,
+    statistics: ChannelStatistics,
+    /// Where networks are measured; training takes place on the same with autodiff.
+    device: Device,
+    /// Images whose views are made together.
+    images_per_chunk: usize,
+    /// The order of the epoch drawn last.
+    order: Mutex<(u64, Arc<Vec<usize>>)>,
+    /// Step and time of the last snapshot.
+    clock: Mutex<Option<(u64, Instant)>>,
+}
+
+impl ImageTraining {
+    /// Reads the images, which have to be those that the specification pins.
+    ///
+    /// # Errors
+    /// [`UserError`] when they cannot be read or are others.
+    pub fn new(
+        spec: &ImageSpec,
+        seed: u64,
+        data_dir: Option<&Path>,
+        device_name: &str,
+        device: &Device,
+    ) -> Result<Self, UserError> {
+        let mut spec = spec.clone();
+        dataset::pin(&mut spec, data_dir)?;
+        let images = dataset::load(&spec.images.dataset, data_dir)?;
+        // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
+        let images_per_chunk = if crate::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
+        Ok(Self {
+            statistics: images.0.train.channel_statistics(),
+            spec,
+            seed,
+            images,
+            device: device.clone().inner(),
+            images_per_chunk,
+            order: Mutex::new((u64::MAX, Arc::default())),
+            clock: Mutex::new(None),
+        })
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &ImageSpec {
+        &self.spec
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Training and test images.
+    pub fn splits(&self) -> &ImageSplits {
+        &self.images.0
+    }
+
+    /// Mean and standard deviation of the training images' colours.
+    pub fn statistics(&self) -> &ChannelStatistics {
+        &self.statistics
+    }
+
+    /// Where networks are measured.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The network before training, outside autodiff.
+    pub fn untrained(&self) -> ImageLearner {
+        ImageLearner::new(&self.spec, self.seed, &self.device)
+    }
+
+    /// Images as the network sees them without augmentation: normalised, `[n, 3, h, w]`.
+    pub fn inputs(&self, images: &ImageSet, indices: &[usize]) -> Tensor<4> {
+        self.statistics.normalise(images.tensor(indices, &self.device))
+    }
+
+    /// Features of the first `count` images, `[count, feature_dim]`.
+    pub fn features(&self, learner: &ImageLearner, images: &ImageSet, count: usize) -> Tensor<2> {
+        let indices: Vec<usize> = (0..count).collect();
+        let chunks = indices.chunks(CHUNK).map(|chunk| learner.encoder.forward(self.inputs(images, chunk)));
+        Tensor::cat(chunks.collect(), 0)
+    }
+
+    /// Both views of images, first views first, `[2n, 3, h, w]`, outside autodiff.
+    pub fn views(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> Tensor<4> {
+        let images = images.tensor(indices, &self.device);
+        let stream = Stream::new(self.seed, purpose);
+        self.spec.augmentation.stacked_views_in_chunks(&images, &self.statistics, stream, step, self.images_per_chunk)
+    }
+
+    fn drawn(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> ImageBatch {
+        let views = self.views(images, indices, purpose, step);
+        let classes: Vec<i64> = indices.iter().map(|i| images.labels()[*i] as i64).collect();
+        let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [indices.len()]), &self.device);
+        let views = match self.spec.objective {
+            ImageObjective::Supervised => views.narrow(0, 0, indices.len()),
+            _ => views,
+        };
+        ImageBatch { step, views, classes }
+    }
+
+    fn order(&self, epoch: u64) -> Arc<Vec<usize>> {
+        let draw =
+            || Arc::new(epoch_order(self.splits().train.len(), Stream::new(self.seed, Purpose::ImageOrder), epoch));
+        let Ok(mut order) = self.order.lock() else { return draw() };
+        if order.0 != epoch {
+            *order = (epoch, draw());
+        }
+        order.1.clone()
+    }
+
+    fn knn_accuracy(&self, learner: &ImageLearner) -> f64 {
+        let (train, test) = (&self.splits().train, &self.splits().test);
+        let e = &self.spec.evaluation;
+        let (voters, asked) = (e.snapshot_train.min(train.len()), e.snapshot_test.min(test.len()));
+        let knn = KNearestNeighbors { k: e.neighbors, temperature: e.temperature };
+        let features = self.features(learner, train, voters);
+        let asked_features = self.features(learner, test, asked);
+        knn.predict(features, &train.labels()[..voters], asked_features, train.num_classes())
+            .map_or(f64::NAN, |predicted| accuracy(&predicted, &test.labels()[..asked]))
+    }
+
+    fn images_per_second(&self, step: u64) -> f64 {
+        let now = Instant::now();
+        let Some(before) = self.clock.lock().ok().and_then(|mut clock| clock.replace((step, now))) else { return 0.0 };
+        let images = (step.saturating_sub(before.0) * self.spec.optimization.batch_size as u64) as f64;
+        images / now.duration_since(before.1).as_secs_f64()
+    }
+}
+
+impl Training for ImageTraining {
+    type Learner = ImageLearner;
+    type Batch = ImageBatch;
+    type Snapshot = ImageSnapshot;
+
+    fn schedule(&self) -> Schedule {
+        let steps_per_epoch = self.spec.steps_per_epoch() * self.spec.evaluation.epochs_per_snapshot;
+        Schedule { steps: self.spec.steps(), steps_per_epoch, step_size: self.spec.step_size() }
+    }
+
+    fn fresh(&self) -> ImageLearner {
+        ImageLearner::new(&self.spec, self.seed, &self.device.clone().autodiff())
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        self.spec.optimization.optimizer.init()
+    }
+
+    fn batch(&self, step: u64) -> ImageBatch {
+        let per_epoch = self.spec.steps_per_epoch();
+        let order = self.order(step / per_epoch);
+        let from = (step % per_epoch) as usize * self.spec.optimization.batch_size;
+        let indices = &order[from..from + self.spec.optimization.batch_size];
+        self.drawn(&self.splits().train, indices, Purpose::ImageViews, step)
+    }
+
+    fn snapshot(&self, learner: &ImageLearner) -> ImageSnapshot {
+        let step = crate::training::Learning::steps_done(learner);
+        let test = &self.splits().test;
+        let indices: Vec<usize> = (0..self.spec.optimization.batch_size.min(test.len())).collect();
+        let batch = self.drawn(test, &indices, Purpose::HeldOutImageViews, step);
+        let similarities = learner.similarities(&batch);
+        ImageSnapshot {
+            step,
+            epoch: step / self.spec.steps_per_epoch(),
+            step_size: self.spec.step_size().at(step.saturating_sub(1)),
+            loss: learner.loss(&batch).into_scalar(),
+            positive_similarity: similarities.map(|s| s[0]),
+            negative_similarity: similarities.map(|s| s[1]),
+            knn_accuracy: self.knn_accuracy(learner),
+            images_per_second: self.images_per_second(step),
+        }
+    }
+
+    fn keep(&self, learner: &ImageLearner, snapshot: &ImageSnapshot, folder: &RunFolder) -> Result<(), UserError> {
+        let best = best_snapshot(&folder.snapshots::<ImageSnapshot>()?).map(|s| s.step);
+        if best != Some(snapshot.step) {
+            return Ok(());
+        }
+        let staged = folder.path().join(format!(".staged-{BEST}"));
+        let saved = learner.clone().into_record().save(&staged);
+        saved.map_err(|e| UserError::file(&staged, format!("it cannot be written: {e}")))?;
+        let path = folder.path().join(BEST);
+        std::fs::rename(&staged, &path).map_err(|e| UserError::file(&path, format!("it cannot be written: {e}")))
+    }
+
+    fn finish(&self, learner: &ImageLearner, folder: &RunFolder) -> Result<(), UserError> {
+        let snapshots = folder.snapshots::<ImageSnapshot>()?;
+        let best = best_snapshot(&snapshots).ok_or_else(|| {
+            UserError::file(folder.path().join("metrics.jsonl"), "there is no snapshot in it; remove the run folder")
+        })?;
+        let path = folder.path().join(BEST);
+        let record =
+            ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
+        let best_learner = learner.clone().load_record(record);
+        let evaluation = evaluate(self, learner, (best.step, &best_learner), folder)?;
+        for (name, learner) in [("weights.safetensors", learner), ("weights-best.safetensors", &best_learner)] {
+            let path = folder.path().join(name);
+            write_whole(&path, &evaluation::safetensors(learner, &path)?)?;
+        }
+        folder.write_json("evaluation.json", &evaluation)?;
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(UserError::file(&path, format!("it cannot be removed: {e}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn summary(folder: &RunFolder) -> Result<String, UserError> {
+        let evaluation: evaluation::ImageEvaluation = folder.evaluation()?;
+        Ok(format!(
+            "kNN {:.3}, linear probe {:.3}; at the best snapshot (step {}) {:.3} and {:.3}",
+            evaluation.last.knn.accuracy,
+            evaluation.last.probe.accuracy,
+            evaluation.best_step,
+            evaluation.best.knn.accuracy,
+            evaluation.best.probe.accuracy
+        ))
+    }
+}
+
+/// The snapshot with the best kNN accuracy, the first of equals.
+fn best_snapshot(snapshots: &[ImageSnapshot]) -> Option<&ImageSnapshot> {
+    snapshots.iter().rev().max_by(|a, b| a.knn_accuracy.total_cmp(&b.knn_accuracy))
+}
+
+impl Measured for ImageSnapshot {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    fn shown() -> Vec<Shown<Self>> {
+        vec![
+            Shown { name: "Held-out loss", read: |s| s.loss, higher_is_better: false },
+            Shown {
+                name: "Positive similarity",
+                read: |s| s.positive_similarity.unwrap_or(0.0),
+                higher_is_better: true,
+            },
+            Shown {
+                name: "Negative similarity",
+                read: |s| s.negative_similarity.unwrap_or(0.0),
+                higher_is_better: false,
+            },
+            Shown { name: "kNN accuracy", read: |s| s.knn_accuracy, higher_is_better: true },
+            Shown { name: "Images per second", read: |s| s.images_per_second, higher_is_better: true },
+        ]
+    }
+}
