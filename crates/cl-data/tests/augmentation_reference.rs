@@ -121,7 +121,8 @@ fn flips_agree_exactly() {
 #[test]
 fn changes_of_colour_agree() {
     let reference = Reference::read();
-    let cases: [(&str, fn(f32) -> ColorChange, f32); 4] = [
+    type Change = fn(f32) -> ColorChange;
+    let cases: [(&str, Change, f32); 4] = [
         ("brightness", ColorChange::Brightness, BLENDS),
         ("contrast", ColorChange::Contrast, BLENDS),
         ("saturation", ColorChange::Saturation, BLENDS),
