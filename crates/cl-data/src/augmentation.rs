@@ -194,7 +194,9 @@ impl Fates {
 fn multiply(values: &mut [f32], words: &[u32; BLOCK], bounds: [u32; 2], factors: [f32; 3]) {
     Arch::new().dispatch(
         #[inline(always)]
-        || {
+        move || {
+            // Taken by value: see the normal numbers.
+            let values = values;
             for (value, &word) in values.iter_mut().zip(words) {
                 let rest = if word < bounds[1] { factors[1] } else { factors[2] };
                 *value *= if word < bounds[0] { factors[0] } else { rest };

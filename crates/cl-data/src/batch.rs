@@ -1,7 +1,9 @@
 //! The batch of one training step, as a pure function of the step.
 
+use crate::images::epoch_order;
 use crate::{Augmentation, Matrix, PositivePair, Purpose, SparseCodingModel, Stream};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where negatives come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,25 +49,53 @@ pub struct PairSampler {
     pub batch_size: usize,
     /// Negatives per step.
     pub negatives: Negatives,
+    /// Observations of the pairs that are trained on, see [`training_set`](Self::training_set); fresh ones at each step when `None`, as
+    /// in the paper.
+    pub training_set: Option<Arc<Matrix>>,
     /// The seed of the run.
     pub seed: u64,
 }
 
 impl PairSampler {
+    /// `count` observations that are drawn once: each epoch goes through them in an order of its own, with views of its own, and leaves
+    /// out what does not fill a batch at its end.
+    ///
+    /// Not in the paper: public follow-up code trains on 3,000 observations.
+    pub fn training_set(data: &SparseCodingModel, count: usize, seed: u64) -> Arc<Matrix> {
+        Arc::new(data.sample_inputs(count, Stream::new(seed, Purpose::TrainingSet), 0))
+    }
+
     /// The batch that step `step` trains on.
+    ///
+    /// # Panics
+    /// When a training set does not fill a batch.
     pub fn batch(&self, step: u64) -> ContrastiveBatch {
-        self.draw(Purpose::TrainingPairs, Purpose::TrainingNegatives, step)
+        let pairs = Stream::new(self.seed, Purpose::TrainingPairs);
+        let x = match &self.training_set {
+            Some(set) => self.of_training_set(set, step),
+            None => self.data.sample_inputs(self.batch_size, pairs, step),
+        };
+        self.pair_and_negatives(x, pairs, Purpose::TrainingNegatives, step)
     }
 
     /// A batch of the same make that nothing is trained on.
     pub fn held_out_batch(&self, step: u64) -> ContrastiveBatch {
-        self.draw(Purpose::HeldOutPairs, Purpose::HeldOutNegatives, step)
+        let pairs = Stream::new(self.seed, Purpose::HeldOutPairs);
+        let x = self.data.sample_inputs(self.batch_size, pairs, step);
+        self.pair_and_negatives(x, pairs, Purpose::HeldOutNegatives, step)
     }
 
-    fn draw(&self, pairs: Purpose, fresh: Purpose, step: u64) -> ContrastiveBatch {
-        let pairs = Stream::new(self.seed, pairs);
+    fn of_training_set(&self, set: &Matrix, step: u64) -> Matrix {
+        let per_epoch = (set.rows / self.batch_size) as u64;
+        assert!(per_epoch > 0, "{} observations do not fill a batch of {}", set.rows, self.batch_size);
+        let order = epoch_order(set.rows, Stream::new(self.seed, Purpose::TrainingSetOrder), step / per_epoch);
+        let from = (step % per_epoch) as usize * self.batch_size;
+        let rows = order[from..from + self.batch_size].iter().flat_map(|i| set.row(*i));
+        Matrix::from_values(self.batch_size, set.cols, rows.copied().collect())
+    }
+
+    fn pair_and_negatives(&self, x: Matrix, pairs: Stream, fresh: Purpose, step: u64) -> ContrastiveBatch {
         let fresh = Stream::new(self.seed, fresh);
-        let x = self.data.sample_inputs(self.batch_size, pairs, step);
         let pair = self.augmentation.apply(x, pairs, step);
         let negatives = match self.negatives {
             Negatives::Fresh { count } => Some(self.data.sample_inputs(count, fresh, step)),
@@ -92,6 +122,7 @@ mod tests {
             augmentation: Augmentation::complementary(),
             batch_size: 6,
             negatives,
+            training_set: None,
             seed: 9,
         }
     }
@@ -104,6 +135,32 @@ mod tests {
         assert_eq!(later, sampler.batch(11));
         assert_ne!(later.pair, sampler.batch(12).pair);
         assert_eq!(later.negatives.unwrap().rows, 3);
+    }
+
+    #[test]
+    fn a_training_set_is_gone_through_once_an_epoch_with_views_of_its_own() {
+        let mut sampler = sampler(Negatives::OtherKeys);
+        let set = PairSampler::training_set(&sampler.data, 20, 9);
+        sampler.training_set = Some(set.clone());
+        // Complementary masks at p = 1/2 add up to twice the observation; 20 observations fill three batches of 6.
+        let epoch = |epoch: u64| -> Vec<Vec<u32>> {
+            let batches = (3 * epoch..3 * epoch + 3).map(|step| sampler.batch(step).pair);
+            let sums = batches.flat_map(|p| {
+                let halves = p.x_plus.values.iter().zip(&p.x_plus_plus.values).map(|(a, b)| ((a + b) / 2.0).to_bits());
+                halves.collect::<Vec<_>>().chunks(16).map(<[u32]>::to_vec).collect::<Vec<_>>()
+            });
+            sums.collect()
+        };
+        let rows: Vec<Vec<u32>> = set.iter_rows().map(|r| r.iter().map(|v| v.to_bits()).collect()).collect();
+        for e in [0, 5] {
+            let mut seen = epoch(e);
+            assert!(seen.iter().all(|row| rows.contains(row)));
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), 18, "no observation comes twice");
+        }
+        assert_ne!(epoch(0), epoch(1));
+        assert_ne!(sampler.batch(0).pair.x_plus, sampler.batch(3).pair.x_plus);
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub enum DataError {
         /// Number of rows asked for.
         input_dim: usize,
     },
+    /// What is asked for is only drawn on the host.
+    #[error("{what} are not drawn on a device; draw on the host")]
+    NotOnDevice {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A size that has to be at least one is zero.
     #[error("{name} = 0, but it has to be at least 1")]
     Zero {

@@ -26,6 +26,7 @@
 
 mod augmentation;
 mod batch;
+mod device_sampling;
 mod dictionary;
 mod error;
 pub mod images;
@@ -38,10 +39,11 @@ mod stream;
 
 pub use augmentation::{Augmentation, PositivePair, Rescaling};
 pub use batch::{ContrastiveBatch, Negatives, PairSampler};
+pub use device_sampling::DeviceSampler;
 pub use dictionary::Dictionary;
 pub use error::DataError;
 pub use matrix::Matrix;
-pub use normal::{fill_standard_normal, standard_normal};
+pub use normal::standard_normal;
 pub use second_moments::{CoordinateFactors, SecondMoments};
 pub use sparse_code::{SparseCodeDistribution, default_nonzero_probability};
 pub use sparse_coding::{Observations, SparseCodingModel, default_noise_variance};

@@ -12,25 +12,32 @@ use rand::Rng;
 /// Numbers made per block: half of them by cosines, half by sines.
 const BLOCK: usize = 512;
 
-/// Fills `out` with independent `N(0, 1)` numbers; `|value| ≤ 6.8`.
-pub fn fill_standard_normal(rng: &mut impl Rng, out: &mut [f32]) {
+/// A vector of `count` independent `N(0, 1)` numbers; `|value| ≤ 6.8`.
+pub fn standard_normal(rng: &mut impl Rng, count: usize) -> Vec<f32> {
+    scaled_normal(rng, count, 1.0)
+}
+
+/// A vector of `count` independent `N(0, std²)` numbers.
+pub(crate) fn scaled_normal(rng: &mut impl Rng, count: usize, std: f32) -> Vec<f32> {
     let arch = Arch::new();
     let mut words = [0u32; BLOCK];
     let mut values = [0f32; BLOCK];
-    for chunk in out.chunks_mut(BLOCK) {
+    // Grown block by block: memory that is about to be written need not be zeroed first.
+    let mut out = Vec::with_capacity(count);
+    while out.len() < count {
         fill_words(rng, &mut words);
+        let (filled, made) = (&words, &mut values);
         arch.dispatch(
             #[inline(always)]
-            || box_muller(&words, &mut values),
+            move || {
+                // Taken by value, so that the closure can be called only once; others go through a shim that is
+                // compiled for the narrowest width.
+                let made = made;
+                box_muller(filled, std, made);
+            },
         );
-        chunk.copy_from_slice(&values[..chunk.len()]);
+        out.extend_from_slice(&values[..BLOCK.min(count - out.len())]);
     }
-}
-
-/// A vector of `count` independent `N(0, 1)` numbers.
-pub fn standard_normal(rng: &mut impl Rng, count: usize) -> Vec<f32> {
-    let mut out = vec![0.0; count];
-    fill_standard_normal(rng, &mut out);
     out
 }
 
@@ -44,14 +51,14 @@ pub(crate) fn fill_words<const N: usize>(rng: &mut impl Rng, words: &mut [u32; N
 }
 
 #[inline(always)]
-fn box_muller(words: &[u32; BLOCK], values: &mut [f32; BLOCK]) {
+fn box_muller(words: &[u32; BLOCK], std: f32, values: &mut [f32; BLOCK]) {
     let (radius_words, angle_words) = words.split_at(BLOCK / 2);
     let (first, second) = values.split_at_mut(BLOCK / 2);
     for i in 0..BLOCK / 2 {
         let radius = (-2.0 * ln_unit(radius_words[i])).sqrt();
         let (sin, cos) = sin_cos_turn(angle_words[i]);
-        first[i] = radius * cos;
-        second[i] = radius * sin;
+        first[i] = radius * cos * std;
+        second[i] = radius * sin * std;
     }
 }
 

@@ -22,6 +22,13 @@ pub enum SparseCodeDistribution {
         /// Number of non-zero entries, in 1..=d.
         nonzero_count: usize,
     },
+    /// Exactly `nonzero_count` entries, uniformly chosen: half of them (rounded up) are −1, the others +1.
+    ///
+    /// Not in the paper: the code of Pokle et al. (2022), whose entries add up to 0 or −1.
+    BalancedK {
+        /// Number of non-zero entries, in 1..=d.
+        nonzero_count: usize,
+    },
     /// One entry is +1.
     ///
     /// Not in the paper: the simplest code, used by follow-up work.
@@ -38,7 +45,7 @@ impl SparseCodeDistribution {
             Self::Bernoulli { nonzero_probability: q } if !(q > 0.0 && q <= 1.0) => {
                 Err(DataError::OutOfRange { name: "nonzero_probability", value: q, range: "(0, 1]" })
             }
-            Self::ExactK { nonzero_count: k } if k == 0 || k > code_dim => {
+            Self::ExactK { nonzero_count: k } | Self::BalancedK { nonzero_count: k } if k == 0 || k > code_dim => {
                 Err(DataError::TooManyNonzeros { count: k, code_dim })
             }
             _ => Ok(()),
@@ -49,7 +56,9 @@ impl SparseCodeDistribution {
     pub fn nonzero_probability(&self, code_dim: usize) -> f64 {
         match *self {
             Self::Bernoulli { nonzero_probability } => nonzero_probability,
-            Self::ExactK { nonzero_count } => nonzero_count as f64 / code_dim as f64,
+            Self::ExactK { nonzero_count } | Self::BalancedK { nonzero_count } => {
+                nonzero_count as f64 / code_dim as f64
+            }
             Self::OneHot => 1.0 / code_dim as f64,
         }
     }
@@ -77,6 +86,12 @@ impl SparseCodeDistribution {
                 for k in 0..nonzero_count {
                     order.swap(k, rng.random_range(k..z.len()));
                     z[order[k]] = if rng.random() { 1.0 } else { -1.0 };
+                }
+            }
+            Self::BalancedK { nonzero_count } => {
+                z.fill(0.0);
+                for (k, j) in rand::seq::index::sample(rng, z.len(), nonzero_count).into_iter().enumerate() {
+                    z[j] = if k < nonzero_count.div_ceil(2) { -1.0 } else { 1.0 };
                 }
             }
             Self::OneHot => {
@@ -113,6 +128,23 @@ mod tests {
     }
 
     /// 400,000 entries; both counts within 4.9 standard deviations (false alarm 2e-6).
+    #[test]
+    fn balanced_codes_have_as_many_of_either_sign_as_there_can_be() {
+        for (k, sum) in [(2, 0.0), (3, -1.0)] {
+            let codes = draw(SparseCodeDistribution::BalancedK { nonzero_count: k }, 10, 2000);
+            for code in &codes {
+                assert_eq!(code.iter().filter(|v| **v != 0.0).count(), k);
+                assert_eq!(code.iter().sum::<f32>(), sum);
+            }
+            // Each place is taken with probability k/10, and by −1 as often as its share; 4.9 standard deviations.
+            for j in 0..10 {
+                let taken = codes.iter().filter(|c| c[j] == -1.0).count() as f64;
+                let p = (k as f64 / 2.0).ceil() / 10.0;
+                assert!((taken - 2000.0 * p).abs() < 4.9 * (2000.0 * p * (1.0 - p)).sqrt(), "{j}: {taken}");
+            }
+        }
+    }
+
     #[test]
     fn bernoulli_entries_have_probability_q_and_fair_signs() {
         let q = 0.07;

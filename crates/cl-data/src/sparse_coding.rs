@@ -1,6 +1,7 @@
 //! Observations `x = M z + ξ`.
 
-use crate::{DataError, Dictionary, Matrix, Part, SparseCodeDistribution, Stream, fill_standard_normal};
+use crate::normal::scaled_normal;
+use crate::{DataError, Dictionary, Matrix, Part, SparseCodeDistribution, Stream};
 
 /// The sparse coding model `x = M z + ξ` with `ξ ~ N(0, σ_ξ² I)`.
 ///
@@ -43,6 +44,11 @@ impl SparseCodingModel {
     /// The dictionary `M`.
     pub fn dictionary(&self) -> &Dictionary {
         &self.dictionary
+    }
+
+    /// How codes are drawn.
+    pub fn sparse_code(&self) -> SparseCodeDistribution {
+        self.sparse_code
     }
 
     /// `σ_ξ`.
@@ -89,10 +95,9 @@ impl SparseCodingModel {
     }
 
     fn sample_noise(&self, count: usize, stream: Stream, step: u64) -> Matrix {
-        let mut xi = Matrix::zeros(count, self.dictionary.input_dim());
-        fill_standard_normal(&mut stream.rng(Part::DenseNoise, step), &mut xi.values);
-        xi.values.iter_mut().for_each(|v| *v *= self.noise_std);
-        xi
+        let d1 = self.dictionary.input_dim();
+        let mut rng = stream.rng(Part::DenseNoise, step);
+        Matrix::from_values(count, d1, scaled_normal(&mut rng, count * d1, self.noise_std))
     }
 
     fn add_sparse_features(&self, z: &Matrix, x: &mut Matrix) {

@@ -41,6 +41,10 @@ pub enum Purpose {
     HeldOutImageViews = 16,
     /// The order in which images are trained on.
     ImageOrder = 17,
+    /// Observations that are drawn once and trained on again and again.
+    TrainingSet = 18,
+    /// The order in which they are trained on.
+    TrainingSetOrder = 19,
 }
 
 /// Which part of an observation or pair the numbers fill.
