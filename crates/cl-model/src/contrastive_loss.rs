@@ -117,7 +117,8 @@ impl InfoNce {
         }
     }
 
-    fn factor(&self) -> f64 {
+    /// What stands in front of the logarithm.
+    pub(crate) fn factor(&self) -> f64 {
         match self.scale {
             LossScale::Temperature => self.temperature,
             LossScale::One => 1.0,

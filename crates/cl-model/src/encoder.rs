@@ -97,7 +97,8 @@ impl SymmetricReluEncoder {
 
     /// `‖w_i‖`, `[m]`, outside the gradient.
     pub fn weight_norms(&self) -> Tensor<1> {
-        self.weights.val().detach().square().sum_dim(1).sqrt().squeeze_dim(1)
+        // Not `detach`: what is detached still registers what is made of it with the graph.
+        self.weights.val().inner().square().sum_dim(1).sqrt().squeeze_dim(1)
     }
 }
 

@@ -31,6 +31,10 @@ pub struct FeatureMeasures {
     pub coverage_mean: f64,
     /// Minimum over features of the same.
     pub coverage_min: f64,
+    /// Median over features of `max_i |cos(w_i, M_j)|`.
+    pub coverage_median: f64,
+    /// Largest over features of `max_i |cos(w_i, M_j)|`.
+    pub coverage_max: f64,
     /// Features `j` with a neuron whose `N_i = {j}` and `|cos(w_i, M_j)| ≥` [`SINGLETON_COSINE`].
     pub features_with_singleton: usize,
     /// Share of neurons that are singletons.
@@ -110,12 +114,20 @@ impl Decomposition {
             energy_in_span: self.energies().iter().sum::<f64>() / m as f64,
             coverage_mean: coverage.iter().sum::<f64>() / d as f64,
             coverage_min: coverage.iter().copied().fold(f64::INFINITY, f64::min),
+            coverage_max: coverage.iter().copied().fold(0.0, f64::max),
+            coverage_median: median(coverage),
             features_with_singleton: with_singleton.iter().filter(|s| **s).count(),
             singleton_share: singletons as f64 / m as f64,
             membership_histogram: histogram,
             neurons_per_feature: per_feature,
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    if n == 0 { f64::NAN } else { (values[(n - 1) / 2] + values[n / 2]) / 2.0 }
 }
 
 /// Coverage corrected for chance: `(coverage − chance) / (1 − chance)`, 0 for random weights and 1 at best.

@@ -19,6 +19,7 @@
 
 pub mod activations;
 mod bias;
+pub mod closed_form;
 mod config_error;
 mod contrastive_loss;
 pub mod conv;
@@ -32,6 +33,8 @@ pub mod moments;
 mod optimizer;
 mod principal;
 pub mod probe;
+pub mod replicas;
+mod softmax_regression;
 mod step_size;
 mod supervised;
 
@@ -47,4 +50,4 @@ pub use supervised::cross_entropy;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same
 /// specification and data give other numbers.
-pub const ALGORITHM_VERSION: u32 = 1;
+pub const ALGORITHM_VERSION: u32 = 2;

@@ -4,10 +4,11 @@
 //! that does not vary is left at 0.
 
 use crate::host::{dot, rows_f64};
+use crate::softmax_regression::SoftmaxRegression;
 use burn::tensor::Tensor;
 use faer::{Mat, Side, prelude::Solve};
 use linfa::prelude::{Fit, Predict};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2};
 
 /// Ridge penalties tried, per training row, on standardised features.
 pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
@@ -15,14 +16,9 @@ pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
 /// Share of the training rows that chooses the ridge penalty.
 const VALIDATION_SHARE: f64 = 0.25;
 
-/// Iterations of L-BFGS for several classes.
-const MOST_ITERATIONS: u64 = 1000;
-
 /// How far, per training row, the loss of a converged fit of several classes may lie above its minimum. The penalty
 /// makes the summed loss strongly convex in the weights with modulus 1, so that it lies at most `‖∇‖²/2` above.
 const LARGEST_EXCESS: f64 = 1e-6;
-
-type Classifier = linfa_logistic::MultiFittedLogisticRegression<f64, usize>;
 
 /// Inputs that a probe cannot be fitted on.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -152,7 +148,7 @@ pub fn logistic_accuracy(
 
 /// Predicted classes of test rows under multi-class logistic regression fitted on training rows.
 ///
-/// Minimises `−Σ log softmax(W s(x) + b)_y + ‖W‖²/2` over the training rows by L-BFGS from 0; `s` standardises.
+/// Minimises `−Σ log softmax(W s(x) + b)_y + ‖W‖²/2` over the training rows to its minimum, from 0; `s` standardises.
 /// A class that no training row has is never predicted.
 ///
 /// # Shapes
@@ -178,41 +174,15 @@ pub fn logistic_classes(
         return Ok(vec![labels[0]; test.len()]);
     }
     let standardizer = Standardizer::fit(&train);
-    let model = fit_classes(&standardizer.apply(&train), labels, MOST_ITERATIONS)?;
-    Ok(model.predict(&array(&standardizer.apply(&test))).to_vec())
-}
-
-/// The minimum, on standardised rows.
-fn fit_classes(rows: &[Vec<f64>], labels: &[usize], most_iterations: u64) -> Result<Classifier, ProbeError> {
-    let dataset = linfa::DatasetBase::new(array(rows), Array1::from_vec(labels.to_vec()));
-    let model = linfa_logistic::MultiLogisticRegression::default()
-        .max_iterations(most_iterations)
-        .fit(&dataset)
-        .map_err(|error| ProbeError::NoConvergence(error.to_string()))?;
-    let left = gradient_norm(&model, rows, labels);
-    if left > largest_gradient(rows.len()) {
-        let message = format!("the gradient's norm is {left:.1e} after at most {most_iterations} iterations");
-        return Err(ProbeError::NoConvergence(message));
-    }
-    Ok(model)
+    let largest = largest_gradient(train.len());
+    SoftmaxRegression::fit(&standardizer.apply(&train), labels, num_classes, largest, None)
+        .map(|model| model.predict(&standardizer.apply(&test)))
+        .map_err(|left| ProbeError::NoConvergence(format!("a gradient of norm {:.1e} is left", left.0)))
 }
 
 /// The norm of the gradient that goes with [`LARGEST_EXCESS`].
 fn largest_gradient(rows: usize) -> f64 {
     (2.0 * LARGEST_EXCESS * rows as f64).sqrt()
-}
-
-/// Norm of the gradient of the penalised loss, over weights and intercepts.
-fn gradient_norm(model: &Classifier, rows: &[Vec<f64>], labels: &[usize]) -> f64 {
-    let x = array(rows);
-    let mut difference = model.predict_probabilities(&x);
-    for (mut row, label) in difference.rows_mut().into_iter().zip(labels) {
-        let column = model.classes().binary_search(label).expect("a label of the training rows is a class");
-        row[column] -= 1.0;
-    }
-    let weights = x.t().dot(&difference) + model.params();
-    let intercepts = difference.sum_axis(Axis(0));
-    weights.iter().chain(&intercepts).map(|v| v * v).sum::<f64>().sqrt()
 }
 
 fn array(rows: &[Vec<f64>]) -> Array2<f64> {
@@ -303,16 +273,6 @@ mod tests {
         let predicted = logistic_classes(train.clone(), &labels, train.clone(), 10).unwrap();
         assert!(accuracy(&predicted, &labels) > 0.97);
         assert_eq!(logistic_classes(train.clone(), &[4; 200], train, 10).unwrap(), [4; 200]);
-    }
-
-    #[test]
-    fn the_fit_has_no_gradient_left_and_a_fit_cut_short_is_refused() {
-        let (train, rows) = features(100, 0);
-        let labels = three_classes(&rows);
-        let rows = checked_rows(train).unwrap();
-        let fitted = fit_classes(&rows, &labels, MOST_ITERATIONS).unwrap();
-        assert!(gradient_norm(&fitted, &rows, &labels) < largest_gradient(rows.len()));
-        assert!(matches!(fit_classes(&rows, &labels, 2), Err(ProbeError::NoConvergence(_))));
     }
 
     #[test]

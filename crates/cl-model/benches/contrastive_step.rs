@@ -1,0 +1,51 @@
+//! Loss and gradient of one step, in closed form and through autodiff: `cargo bench -p cl-model`.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use cl_model::closed_form::{ContrastiveLoss, HostBatch, HostEncoder, Rows};
+use cl_model::{EncoderConfig, InfoNce};
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn numbers(count: usize, offset: usize, scale: f32) -> Vec<f32> {
+    (0..count).map(|i| scale * (((i + offset) * 7919 % 10_007) as f32 / 5003.5 - 1.0)).collect()
+}
+
+fn steps(c: &mut Criterion) {
+    for (d1, m, b) in [(256, 64, 256), (1024, 128, 512), (1024, 512, 512)] {
+        let mut group = c.benchmark_group(format!("d1 = {d1}, m = {m}, B = N = {b}"));
+        group.sample_size(20);
+        let (weights, biases) = (numbers(m * d1, 1, 0.05), vec![0.1; m]);
+        let [x_plus, x_plus_plus, negatives] = [2, 3, 4].map(|i| numbers(b * d1, i * 1_000_003, 1.0));
+        let encoder = HostEncoder { weights: Rows::new(&weights, d1), biases: &biases };
+        let batch = HostBatch {
+            x_plus: Rows::new(&x_plus, d1),
+            x_plus_plus: Rows::new(&x_plus_plus, d1),
+            negatives: Some(Rows::new(&negatives, d1)),
+        };
+        let loss = ContrastiveLoss::InfoNce(InfoNce::paper(1.0));
+        group.bench_function("step in closed form", |b| b.iter(|| black_box(loss.loss_and_gradient(encoder, batch))));
+
+        let device = Device::flex().autodiff();
+        let tensor = |values: &[f32], columns: usize| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [values.len() / columns, columns]), &device)
+        };
+        let plain = EncoderConfig::new().init(tensor(&weights, d1));
+        let [x_plus, x_plus_plus, negatives] = [&x_plus, &x_plus_plus, &negatives].map(|x| tensor(x, d1));
+        group.bench_function("step through autodiff", |b| {
+            b.iter(|| {
+                let query = plain.forward(x_plus.clone());
+                let key = plain.forward_detached(x_plus_plus.clone());
+                let others = plain.forward_detached(negatives.clone());
+                let loss = InfoNce::paper(1.0).forward(query, key, Some(others)).loss;
+                black_box(plain.weights.grad(&loss.backward()))
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);

@@ -1,0 +1,120 @@
+//! The contrastive loss as a function of embeddings, and its gradient, a block of queries at a time.
+//!
+//! The matrix of similarities never exists as a whole: a block of its rows is made, turned into the weights of the
+//! gradient in place, and used up.
+
+use super::elementwise::{add_scaled, dot, exponentials, scale};
+use super::product::{Rows, add_transposed_times, for_each, times, times_transposed};
+
+/// Similarities held at a time by one thread, 128 KiB of them, unless a single row has more.
+const BLOCK_ENTRIES: usize = 1 << 15;
+
+/// `c/B Σ_i ( log Σ_j e^{⟨q_i, o_j⟩/τ} − ⟨q_i, k_i⟩/τ )`.
+pub(super) struct Contrast<'a> {
+    /// `q`, `[B, m]`.
+    pub queries: Rows<'a>,
+    /// `o`, `[N, m]`.
+    pub others: Rows<'a>,
+    /// `k`.
+    pub positives: Positives<'a>,
+    /// `τ`.
+    pub temperature: f64,
+    /// `c`.
+    pub factor: f64,
+}
+
+/// Where the key `k_i` of query `i` is.
+pub(super) enum Positives<'a> {
+    /// Row `i` of a matrix of its own, counted in the sum in addition to the others.
+    Apart(Rows<'a>),
+    /// Row `i` of the others.
+    AmongOthers,
+    /// Row `i + N/2` (modulo N) of the others, which are the queries themselves; `j = i` is left out of the sum.
+    OtherView,
+}
+
+/// Value and gradients.
+pub(super) struct Contrasted {
+    /// The mean over queries.
+    pub loss: f64,
+    /// With respect to the queries, `[B, m]`.
+    pub queries: Vec<f32>,
+    /// With respect to keys apart (`[B, m]`, else empty) and others (`[N, m]`), where asked for.
+    pub keys_and_others: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Contrast<'_> {
+    /// Loss and gradients; those of keys and others only where `keys_flow`.
+    pub fn evaluate(&self, keys_flow: bool) -> Contrasted {
+        let (b, m) = (self.queries.count(), self.queries.cols);
+        let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b);
+        let mut losses = vec![0.0; b];
+        let mut queries = vec![0.0; b * m];
+        let blocks = losses.chunks_mut(rows).zip(queries.chunks_mut(rows * m)).enumerate();
+        let keys_and_others = if keys_flow {
+            let apart = if let Positives::Apart(keys) = &self.positives { keys.values.len() } else { 0 };
+            let mut gradient = (vec![0.0; apart], vec![0.0; self.others.values.len()]);
+            for (index, (losses, queries)) in blocks {
+                self.block(index * rows, losses, queries, Some(&mut gradient));
+            }
+            Some(gradient)
+        } else {
+            for_each(blocks.collect(), |(index, (losses, queries))| self.block(index * rows, losses, queries, None));
+            None
+        };
+        let loss = self.factor * losses.iter().sum::<f64>() / b as f64;
+        Contrasted { loss, queries, keys_and_others }
+    }
+
+    /// Queries `first..first + losses.len()`.
+    fn block(
+        &self,
+        first: usize,
+        losses: &mut [f64],
+        gradient: &mut [f32],
+        keys_and_others: Option<&mut (Vec<f32>, Vec<f32>)>,
+    ) {
+        let (n, m) = (self.others.count(), self.queries.cols);
+        let queries = Rows::new(&self.queries.values[first * m..(first + losses.len()) * m], m);
+        let mut weights = vec![0.0; losses.len() * n];
+        times_transposed(queries, self.others, (1.0 / self.temperature) as f32, &mut weights);
+        let unit = self.factor / (self.temperature * self.queries.count() as f64);
+        let mut weights_apart = Vec::new();
+        for (i, (row, loss)) in weights.chunks_exact_mut(n).zip(losses).enumerate() {
+            let (positive, place) = match &self.positives {
+                Positives::Apart(keys) => {
+                    let similarity = dot(queries.row(i), keys.row(first + i));
+                    ((f64::from(similarity) / self.temperature) as f32, None)
+                }
+                Positives::AmongOthers => (row[first + i], Some(first + i)),
+                Positives::OtherView => {
+                    let place = (first + i + n / 2) % n;
+                    row[first + i] = f32::NEG_INFINITY;
+                    (row[place], Some(place))
+                }
+            };
+            let (max, mut sum) = exponentials(row, positive);
+            let apart = if place.is_none() { (positive - max).exp() } else { 0.0 };
+            sum += apart;
+            *loss = f64::from(sum).ln() + f64::from(max) - f64::from(positive);
+            scale(row, (unit / f64::from(sum)) as f32);
+            match place {
+                Some(place) => row[place] -= unit as f32,
+                None => weights_apart.push((unit * (f64::from(apart / sum) - 1.0)) as f32),
+            }
+        }
+        let weights = Rows::new(&weights, n);
+        times(weights, self.others, gradient);
+        if let Positives::Apart(keys) = &self.positives {
+            for (i, (row, weight)) in gradient.chunks_exact_mut(m).zip(&weights_apart).enumerate() {
+                add_scaled(row, *weight, keys.row(first + i));
+            }
+        }
+        if let Some((keys, others)) = keys_and_others {
+            add_transposed_times(weights, queries, others);
+            for (i, (row, weight)) in keys.chunks_exact_mut(m).skip(first).zip(&weights_apart).enumerate() {
+                add_scaled(row, *weight, queries.row(i));
+            }
+        }
+    }
+}
