@@ -25,5 +25,7 @@ mod report_page;
 mod resume;
 /// Run folders: reused, never overwritten, damage is told.
 mod run_folders;
+/// Shares of a sweep, sweeps that are killed, replicas, and what `bench` says.
+mod sweep;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
 mod training_drivers;

@@ -3,14 +3,19 @@
 use crate::error::UserError;
 use crate::experiment::{DEFAULT_EXPERIMENTS, Extent};
 use crate::images::preview;
+use crate::plan::{self, Conditions};
 use crate::record::DEFAULT_RUNS;
 use crate::reproduce::{self, Conclusion, Request};
-use crate::{device, export, fetch, schedule, train};
+use crate::sweep::{self, Shard};
+use crate::{bench, device, export, fetch, schedule, train};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// Exit status of what was asked to stop, as shells have it for Ctrl-C.
+const STOPPED: u8 = 130;
 
 /// Feature learning in self-supervised contrastive learning, as a laboratory.
 #[derive(Debug, Parser)]
@@ -26,6 +31,10 @@ enum Command {
     Reproduce(Reproduce),
     /// Judge and report what is there, without running anything
     Report(Reproduce),
+    /// Run the points of an experiment file, or a share of them, without judging
+    Sweep(Sweep),
+    /// Time training steps: steps per second, where the time goes, share of the processor's peak
+    Bench(Bench),
     /// Train one point of an experiment under Burn's dashboard
     Train(Train),
     /// Data: what is generated, what is published
@@ -44,6 +53,75 @@ enum Command {
     /// Carry out one job given on standard input (used by `reproduce`)
     #[command(hide = true)]
     RunOne,
+    /// Time one job given on standard input (used by `bench`)
+    #[command(hide = true)]
+    BenchOne,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, clap::Args)]
+pub struct Sweep {
+    /// Folder of an experiment, such as experiments/c9-how-much-augmentation
+    pub experiment: PathBuf,
+    /// Points to run, repeatedly; all when none is given
+    #[arg(long)]
+    pub point: Vec<String>,
+    /// The full set: larger sizes, finer grids
+    #[arg(long)]
+    pub full: bool,
+    /// The i-th of n shares of the runs, such as 1/4; together the n shares are the whole
+    #[arg(long, default_value = "1/1")]
+    pub shard: Shard,
+    /// Train so many runs of the same shape side by side as one tensor program, in this process: for graphics cards
+    #[arg(long)]
+    pub replicas: Option<std::num::NonZeroUsize>,
+    /// Say what would be run and what it would cost, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Folder of run folders; several shards may write to one
+    #[arg(long, default_value = DEFAULT_RUNS)]
+    pub runs: PathBuf,
+    /// flex, ndarray, wgpu, cuda or cuda:n
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Runs side by side; one per core when not given
+    #[arg(long)]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// Folder of the experiment whose points are timed, each for as many steps as it has
+    #[arg(default_value = "experiments/bench")]
+    pub experiment: PathBuf,
+    /// Points to time, repeatedly; all when none is given
+    #[arg(long)]
+    pub point: Vec<String>,
+    /// The seed; the first one of each point when not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Numbers of threads, such as 1,2; one, and one per core, when not given
+    #[arg(long, value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Numbers of replicas trained as one tensor program, such as 1,16,256; without it, a single encoder by the usual step
+    #[arg(long, value_delimiter = ',')]
+    pub replicas: Vec<usize>,
+    /// With replicas: draw data on the device
+    #[arg(long, requires = "replicas")]
+    pub sample_on_device: bool,
+    /// flex, ndarray, wgpu, cuda or cuda:n
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Print JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for bench.json and for figures of the cost over each axis of the experiment's grids, and over replicas
+    #[arg(long)]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -181,6 +259,12 @@ pub fn run() -> Result<u8, UserError> {
             conclude(reproduce::reproduce(&arguments.request(true), &stop)?)
         }
         Command::Report(arguments) => conclude(reproduce::reproduce(&arguments.request(false), &stop)?),
+        Command::Sweep(arguments) => {
+            stop_on_signals(&stop)?;
+            Ok(if sweep::sweep(&arguments, &stop)? { 0 } else { STOPPED })
+        }
+        Command::Bench(arguments) => bench::bench(&arguments).map(|()| 0),
+        Command::BenchOne => bench::bench_one().map(|()| 0),
         Command::Train(arguments) => {
             stop_on_signals(&stop)?;
             train::train(&arguments, stop)
@@ -207,7 +291,7 @@ fn conclude(conclusion: Conclusion) -> Result<u8, UserError> {
     Ok(match conclusion {
         Conclusion::Judged { all_hold: true } => 0,
         Conclusion::Judged { all_hold: false } => 1,
-        Conclusion::Stopped => 130,
+        Conclusion::Stopped => STOPPED,
     })
 }
 
@@ -223,11 +307,13 @@ impl Reproduce {
             claims: self.claims.iter().map(|c| c.to_lowercase()).collect(),
             extent: if self.full { Extent::Full } else { Extent::Default },
             experiments: self.experiments.clone(),
-            runs: self.runs.clone(),
             output: self.output.clone(),
-            device: self.device.clone(),
-            data_dir: self.data_dir.clone(),
-            jobs: self.jobs.map_or_else(reproduce::default_jobs, usize::from),
+            conditions: Conditions {
+                runs: self.runs.clone(),
+                device: self.device.clone(),
+                data_dir: self.data_dir.clone(),
+                side_by_side: plan::side_by_side(self.jobs),
+            },
             run_missing,
             command: command_line(),
         }

@@ -12,7 +12,7 @@ use crate::measure::Monitor;
 use crate::moments;
 use crate::record::{Manifest, MetricsLog, RunFolder};
 use crate::spec::{MomentsSpec, RunSpec};
-use crate::training::{Learning, Measured, Schedule, Training, is_finite};
+use crate::training::{Learning, Measured, Schedule, Training, is_finite, step_and_draw};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
@@ -93,8 +93,10 @@ fn train<T: Training>(
     }
     let looks_at_every_loss = crate::device::is_host(session.device_name);
     let mut saved = Instant::now();
+    let mut ahead = None;
     while learner.steps_done() < steps {
-        let output = TrainStep::step(&learner, training.batch(learner.steps_done()));
+        let output;
+        (output, ahead) = step_and_draw(&training, &learner, ahead);
         let loss = output.item.loss;
         if looks_at_every_loss && !loss.clone().into_scalar::<f32>().is_finite() {
             return Err(no_longer_finite::<T>(&learner, folder));
@@ -189,14 +191,16 @@ impl Manifest {
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             duration_s,
+            replicas: 1,
             steps_done,
             peak_memory_byte: peak_memory_byte(),
         }
     }
 }
 
+/// Peak memory of this process in bytes; 0 where the system does not say.
 #[cfg(unix)]
-fn peak_memory_byte() -> u64 {
+pub(crate) fn peak_memory_byte() -> u64 {
     use nix::sys::resource::{UsageWho, getrusage};
     // ru_maxrss is in kibibytes on Linux and in bytes on macOS.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
@@ -204,6 +208,6 @@ fn peak_memory_byte() -> u64 {
 }
 
 #[cfg(not(unix))]
-fn peak_memory_byte() -> u64 {
+pub(crate) fn peak_memory_byte() -> u64 {
     0
 }

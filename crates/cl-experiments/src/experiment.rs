@@ -1,6 +1,7 @@
 //! Experiment files: `experiments/<claim>/experiment.toml` expanded into runs.
 
 use crate::error::UserError;
+use crate::images::dataset;
 use crate::spec::RunSpec;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -184,6 +185,32 @@ impl Experiment {
         self.points.iter().find(|p| p.name == name)
     }
 
+    /// Finds the images of points that train on images, and writes what they are into their specifications.
+    ///
+    /// # Errors
+    /// [`UserError`] when there are none, or others than those that are pinned.
+    pub fn pin_images(&mut self, data_dir: Option<&Path>) -> Result<(), UserError> {
+        for point in &mut self.points {
+            if let RunSpec::Images(spec) = &mut point.spec {
+                dataset::pin(spec, data_dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The points of some names, in the order of the file; all of them when no name is given.
+    ///
+    /// # Errors
+    /// [`UserError::Argument`] naming the point that is not there and those that are.
+    pub fn chosen(&self, names: &[String]) -> Result<Vec<&Point>, UserError> {
+        if let Some(unknown) = names.iter().find(|name| self.point(name).is_none()) {
+            let all: Vec<&str> = self.points.iter().map(|p| p.name.as_str()).collect();
+            let message = format!("--point {unknown}: {} has {}", self.folder.display(), all.join(", "));
+            return Err(UserError::Argument(message));
+        }
+        Ok(self.points.iter().filter(|p| names.is_empty() || names.contains(&p.name)).collect())
+    }
+
     /// All claims below a folder, ordered by number.
     ///
     /// # Errors
@@ -195,9 +222,14 @@ impl Experiment {
                 format!("the experiments cannot be read ({e}); run from the top of the project or give --experiments"),
             )
         })?;
+        // Experiments stand below the folder, or below one that groups some of them.
+        let inside = |path: PathBuf| match path.join("experiment.toml").is_file() {
+            true => vec![path],
+            false => std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect(),
+        };
         let mut folders: Vec<(String, PathBuf)> = entries
             .flatten()
-            .map(|entry| entry.path())
+            .flat_map(|entry| inside(entry.path()))
             .filter(|path| path.join("experiment.toml").is_file())
             .map(|path| (claim_of(&path), path))
             .collect();

@@ -1,7 +1,8 @@
 //! One training step, written once, over explicit state `(w, b, step)`.
 //!
 //! [`EncoderLearner`] is a Burn module with burn-train's `TrainStep`: the dashboard's learner and the light
-//! loop of [`crate::drive`] both call the same two functions, `step` and `optimize`.
+//! loop of [`crate::drive`] both call the same two functions, `step` and `optimize`. On Flex the contrastive gradient comes from
+//! [`cl_model::closed_form`], everywhere else from Burn's autodiff.
 
 use crate::spec::{Objective, TrainingSpec};
 use crate::training::{Learning, StepOutput};
@@ -13,7 +14,10 @@ use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdCon
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::{TrainOutput, TrainStep};
 use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
-use cl_model::{Bias, EncoderConfig, InfoNceOutput, StepSize, SymmetricReluEncoder, cross_entropy};
+use cl_model::closed_form::{ContrastiveLoss, HostBatch, HostEncoder, Rows};
+use cl_model::{
+    Bias, EncoderConfig, InfoNceOutput, Normalization, StepSize, SymmetricReluEncoder, cross_entropy, nt_xent,
+};
 
 /// The encoder in training: Algorithm 1 of Wen & Li 2021, or its supervised counterpart.
 #[derive(Module, Debug)]
@@ -31,6 +35,35 @@ pub struct EncoderLearner {
     bias: Bias,
     #[module(skip)]
     code_dim: usize,
+    #[module(skip)]
+    gradient: GradientSource,
+}
+
+/// Where the gradient of a step comes from. Both give the same numbers up to rounding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GradientSource {
+    /// Burn's autodiff over the plain formulation, on any backend.
+    Autodiff,
+    /// [`cl_model::closed_form`], in host memory.
+    ClosedForm(ContrastiveLoss),
+    /// The same for the loss alone; autodiff for the encoder.
+    LossInClosedForm(ContrastiveLoss),
+}
+
+impl GradientSource {
+    /// The fastest one there is for a specification on a device.
+    pub fn fastest(spec: &TrainingSpec, device: &Device) -> Self {
+        let loss = match spec.objective {
+            Objective::Contrastive(c) => ContrastiveLoss::InfoNce(c.info_nce()),
+            Objective::NtXent(s) => ContrastiveLoss::NtXent { temperature: s.temperature },
+            Objective::Supervised(_) => return Self::Autodiff,
+        };
+        match (device.clone().inner() == Device::flex(), spec.encoder.normalization) {
+            (false, _) => Self::Autodiff,
+            (true, Normalization::None) => Self::ClosedForm(loss),
+            (true, Normalization::Batch) => Self::LossInClosedForm(loss),
+        }
+    }
 }
 
 /// What one step trains on.
@@ -69,7 +102,7 @@ pub enum Samples {
 pub struct BatchLoss {
     /// Mean loss, `[1]`.
     pub loss: Tensor<1>,
-    /// Similarities; `None` for the supervised objective.
+    /// Similarities of InfoNCE.
     pub contrastive: Option<InfoNceOutput>,
 }
 
@@ -81,14 +114,27 @@ impl EncoderLearner {
         Self {
             encoder: config.init(initial_weights(m, d1, spec.encoder.initial_scale, seed).into_tensor(device)),
             head: match spec.objective {
-                Objective::Contrastive(_) => None,
+                Objective::Contrastive(_) | Objective::NtXent(_) => None,
                 Objective::Supervised(s) => Some(zero_head(m, s.num_classes, device)),
             },
             step: 0,
             objective: spec.objective,
             bias: spec.encoder.bias,
             code_dim: spec.data.code_dim,
+            gradient: GradientSource::fastest(spec, device),
         }
+    }
+
+    /// The same learner with its gradients from elsewhere.
+    pub fn with_gradient_from(self, gradient: GradientSource) -> Self {
+        Self { gradient, ..self }
+    }
+
+    /// The same learner with other weights `[m, d1]` and thresholds `[m]`, outside autodiff.
+    pub fn with_state(mut self, weights: Tensor<2>, biases: Tensor<1>) -> Self {
+        self.encoder.weights = Param::initialized(self.encoder.weights.id, weights);
+        self.encoder.biases = Param::initialized(self.encoder.biases.id, biases);
+        self
     }
 
     /// Plain SGD with weight decay on the encoder's weights alone.
@@ -112,12 +158,57 @@ impl EncoderLearner {
                 let out = spec.info_nce().forward(self.encoder.forward(x_plus), key(x_plus_plus), negatives.map(key));
                 BatchLoss { loss: out.loss.clone(), contrastive: Some(out) }
             }
+            (Samples::Contrastive { x_plus, x_plus_plus, .. }, Objective::NtXent(spec), _) => {
+                let loss = nt_xent(self.encoder.forward(x_plus), self.encoder.forward(x_plus_plus), spec.temperature);
+                BatchLoss { loss, contrastive: None }
+            }
             (Samples::Supervised { x, classes }, Objective::Supervised(_), Some(head)) => {
                 let loss = cross_entropy(head.forward(self.encoder.forward(x)), classes);
                 BatchLoss { loss, contrastive: None }
             }
             _ => panic!("the samples belong to another objective"),
         }
+    }
+
+    /// Loss and gradients of samples by [`cl_model::closed_form`].
+    fn closed_form(&self, loss: ContrastiveLoss, samples: Samples) -> TrainOutput<Tensor<1>> {
+        let Samples::Contrastive { x_plus, x_plus_plus, negatives } = samples else {
+            panic!("the samples belong to another objective");
+        };
+        let [m, d1] = self.encoder.weights.dims();
+        let (w, b) = (self.encoder.weights.val().into_data(), self.encoder.biases.val().into_data());
+        let batch = [Some(x_plus), Some(x_plus_plus), negatives].map(|x| x.map(Tensor::into_data));
+        let [x_plus, x_plus_plus, negatives] = batch.each_ref().map(|x| x.as_ref().map(|x| Rows::new(values(x), d1)));
+        let (Some(x_plus), Some(x_plus_plus)) = (x_plus, x_plus_plus) else { unreachable!("both views are there") };
+        let out = loss.loss_and_gradient(
+            HostEncoder { weights: Rows::new(values(&w), d1), biases: values(&b) },
+            HostBatch { x_plus, x_plus_plus, negatives },
+        );
+        let mut grads = GradientsParams::new();
+        let device = Device::flex();
+        grads.register(self.encoder.weights.id, Tensor::<2>::from_data(TensorData::new(out.weights, [m, d1]), &device));
+        if self.encoder.biases.is_require_grad() {
+            grads.register(self.encoder.biases.id, Tensor::<1>::from_data(TensorData::new(out.biases, [m]), &device));
+        }
+        TrainOutput { grads, item: Tensor::from_data([out.loss as f32], &device) }
+    }
+
+    /// Loss and gradients of samples, the loss by [`cl_model::closed_form`] and the encoder by autodiff.
+    fn loss_in_closed_form(&self, loss: ContrastiveLoss, samples: Samples) -> TrainOutput<Tensor<1>> {
+        let Samples::Contrastive { x_plus, x_plus_plus, negatives } = samples else {
+            panic!("the samples belong to another objective");
+        };
+        let [b, _] = x_plus.dims();
+        let key = |x| if loss.keys_flow() { self.encoder.forward(x) } else { self.encoder.forward_detached(x) };
+        let views = [Some(self.encoder.forward(x_plus)), Some(key(x_plus_plus)), negatives.map(key)];
+        let f = Tensor::cat(views.into_iter().flatten().collect(), 0);
+        let [_, m] = f.dims();
+        let (value, gradient) = loss.in_embeddings(values(&f.clone().detach().into_data()).to_vec(), m, b);
+        let rows = gradient.len() / m;
+        let gradient = Tensor::<2>::from_data(TensorData::new(gradient, [rows, m]), &f.device());
+        // Its gradient is that of the loss.
+        let product = (f.narrow(0, 0, rows) * gradient).sum();
+        TrainOutput::new(self, product.backward(), Tensor::from_data([value as f32], &Device::flex()))
     }
 
     /// Lets thresholds follow the weights, then counts the step.
@@ -149,9 +240,16 @@ impl TrainStep for EncoderLearner {
 
     fn step(&self, batch: TrainingBatch) -> TrainOutput<StepOutput> {
         assert_eq!(batch.step, self.step, "the batch belongs to another step");
-        let loss = self.loss(batch.samples).loss;
-        let gradients = loss.backward();
-        TrainOutput::new(self, gradients, StepOutput { step: self.step, loss: loss.detach() })
+        let TrainOutput { grads, item: loss } = match self.gradient {
+            GradientSource::ClosedForm(loss) => self.closed_form(loss, batch.samples),
+            GradientSource::LossInClosedForm(loss) => self.loss_in_closed_form(loss, batch.samples),
+            GradientSource::Autodiff => {
+                let loss = self.loss(batch.samples).loss;
+                let gradients = loss.backward();
+                TrainOutput::new(self, gradients, loss.detach())
+            }
+        };
+        TrainOutput { grads, item: StepOutput { step: self.step, loss } }
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
@@ -173,6 +271,11 @@ impl Learning for EncoderLearner {
     fn at_step(self, steps_done: u64) -> Self {
         Self { step: steps_done, ..self }
     }
+}
+
+/// Numbers that a tensor on the host holds.
+fn values(data: &TensorData) -> &[f32] {
+    data.as_slice().expect("tensors on Flex hold 32-bit floats")
 }
 
 /// `w_i⁽⁰⁾ ~ N(0, σ_0² I)` with `σ_0 = initial_scale / √d1`, `[m, d1]`.
@@ -204,7 +307,7 @@ impl BatchSource {
     pub fn new(spec: &TrainingSpec, seed: u64) -> Self {
         let d = spec.data.code_dim;
         let classes = match spec.objective {
-            Objective::Contrastive(_) => 0,
+            Objective::Contrastive(_) | Objective::NtXent(_) => 0,
             Objective::Supervised(s) => s.num_classes,
         };
         let mut rng = Stream::new(seed, Purpose::Classes).rng(Part::Whole, 0);
@@ -215,16 +318,21 @@ impl BatchSource {
     /// What is trained on at `step`.
     pub fn training(&self, step: u64, device: &Device) -> TrainingBatch {
         let samples = match self.objective {
-            Objective::Contrastive(_) => on_device(self.sampler.batch(step), device),
+            Objective::Contrastive(_) | Objective::NtXent(_) => on_device(self.sampler.batch(step), device),
             Objective::Supervised(_) => self.labelled(Purpose::TrainingPairs, step, device),
         };
         TrainingBatch { step, samples }
     }
 
+    /// The contrastive batch of `step` in host memory.
+    pub fn on_host(&self, step: u64) -> cl_data::ContrastiveBatch {
+        self.sampler.batch(step)
+    }
+
     /// Held-out samples of the same make, for the loss shown at `step`.
     pub fn held_out(&self, step: u64, device: &Device) -> Samples {
         match self.objective {
-            Objective::Contrastive(_) => on_device(self.sampler.held_out_batch(step), device),
+            Objective::Contrastive(_) | Objective::NtXent(_) => on_device(self.sampler.held_out_batch(step), device),
             Objective::Supervised(_) => self.labelled(Purpose::HeldOutPairs, step, device),
         }
     }

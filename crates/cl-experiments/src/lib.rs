@@ -4,6 +4,7 @@
 //! ([`drive`], [`train`]) into a run folder ([`record`]); claims are judged from folders ([`claims`]) and shown
 //! ([`report`]).
 
+pub mod bench;
 pub mod checkpoint;
 pub mod claims;
 pub mod cli;
@@ -19,12 +20,15 @@ pub mod judge;
 pub mod learner;
 pub mod measure;
 pub mod moments;
+pub mod plan;
 pub mod quiet;
 pub mod record;
+pub mod replicate;
 pub mod report;
 pub mod reproduce;
 pub mod schedule;
 pub mod spec;
+pub mod sweep;
 pub mod train;
 pub mod training;
 

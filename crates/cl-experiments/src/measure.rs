@@ -5,7 +5,7 @@
 
 use crate::dashboard::{EpochEnd, SnapshotOutput};
 use crate::error::UserError;
-use crate::learner::{BatchSource, EncoderLearner, TrainingBatch};
+use crate::learner::{BatchSource, EncoderLearner, GradientSource, TrainingBatch};
 use crate::record::{RunFolder, safetensors_bytes};
 use crate::spec::TrainingSpec;
 use crate::training::{Measured, Schedule, Shown, Training};
@@ -289,6 +289,10 @@ impl Training for Monitor {
 
     fn batch(&self, step: u64) -> TrainingBatch {
         self.batches.training(step, &self.device.clone().autodiff())
+    }
+
+    fn has_closed_form(&self) -> bool {
+        matches!(GradientSource::fastest(&self.spec, &self.device), GradientSource::ClosedForm(_))
     }
 
     fn snapshot(&self, learner: &EncoderLearner) -> Snapshot {

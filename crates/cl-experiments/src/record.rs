@@ -58,10 +58,17 @@ pub struct Manifest {
     pub platform: String,
     /// Wall-clock seconds of the session that finished the run.
     pub duration_s: f64,
+    /// Runs that were trained as one tensor program with this one, itself included.
+    #[serde(default = "alone")]
+    pub replicas: usize,
     /// Steps that session did; fewer than the run's when it was resumed.
     pub steps_done: u64,
     /// Peak memory of the process in bytes; 0 where the system does not say.
     pub peak_memory_byte: u64,
+}
+
+fn alone() -> usize {
+    1
 }
 
 /// Holds a run folder against other processes until it is dropped.

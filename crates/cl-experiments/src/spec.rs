@@ -1,7 +1,7 @@
 //! What a run is: every scientific value, checked once.
 
 use crate::error::SpecError;
-use crate::images::spec::ImageSpec;
+use crate::images::spec::{ImageSpec, NtXentSpec};
 use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
@@ -108,6 +108,8 @@ pub struct EncoderSpec {
 pub enum Objective {
     /// InfoNCE on positive pairs.
     Contrastive(ContrastiveSpec),
+    /// SimCLR's loss on positive pairs.
+    NtXent(NtXentSpec),
     /// Cross-entropy on classes `argmax_k (C z)_k` under a linear head, on unaugmented observations.
     Supervised(SupervisedSpec),
 }
@@ -150,6 +152,10 @@ pub struct OptimizationSpec {
     pub weight_decay: f64,
     /// Steps between two snapshots; an epoch of the dashboard.
     pub steps_per_epoch: u64,
+    /// Observations that are drawn once and trained on again and again, see [`PairSampler::training_set`]; fresh ones at each step when
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_set_size: Option<usize>,
 }
 
 /// Sizes of the samples that measures are taken on.
@@ -309,12 +315,28 @@ impl TrainingSpec {
                     Negatives::OtherKeys => at_least("training.batch_size", self.training.batch_size as u64, 2)?,
                 }
             }
-            Objective::Supervised(s) => at_least("objective.supervised.num_classes", s.num_classes as u64, 2)?,
+            Objective::NtXent(s) => {
+                positive("objective.nt_xent.temperature", s.temperature)?;
+                at_least("training.batch_size", self.training.batch_size as u64, 2)?;
+            }
+            Objective::Supervised(s) => {
+                at_least("objective.supervised.num_classes", s.num_classes as u64, 2)?;
+                if let Some(size) = self.training.training_set_size {
+                    return Err(SpecError::Range {
+                        key: "training.training_set_size".into(),
+                        value: size.to_string(),
+                        right: "left out: the supervised objective draws fresh observations".into(),
+                    });
+                }
+            }
         }
         let training = &self.training;
         at_least("training.steps", training.steps, 1)?;
         at_least("training.batch_size", training.batch_size as u64, 1)?;
         at_least("training.steps_per_epoch", training.steps_per_epoch, 1)?;
+        if let Some(size) = training.training_set_size {
+            at_least("training.training_set_size", size as u64, training.batch_size as u64)?;
+        }
         if !training.steps.is_multiple_of(training.steps_per_epoch) {
             return Err(SpecError::Range {
                 key: "training.steps_per_epoch".into(),
@@ -358,6 +380,8 @@ impl TrainingSpec {
                 Negatives::Fresh { count } | Negatives::FreshAugmented { count } => count,
                 Negatives::OtherKeys => self.training.batch_size - 1,
             },
+            // All views of other samples.
+            Objective::NtXent(_) => 2 * self.training.batch_size - 2,
             Objective::Supervised(_) => 0,
         }
     }
@@ -379,10 +403,12 @@ impl TrainingSpec {
     pub fn sampler(&self, seed: u64) -> PairSampler {
         let negatives = match self.objective {
             Objective::Contrastive(c) => c.negatives,
-            Objective::Supervised(_) => Negatives::OtherKeys,
+            Objective::NtXent(_) | Objective::Supervised(_) => Negatives::OtherKeys,
         };
+        let data = self.data.model(seed);
         PairSampler {
-            data: self.data.model(seed),
+            training_set: self.training.training_set_size.map(|n| PairSampler::training_set(&data, n, seed)),
+            data,
             augmentation: self.data.augmentation,
             batch_size: self.training.batch_size,
             negatives,

@@ -6,7 +6,7 @@ use crate::record::RunFolder;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::{InferenceStep, ItemLazy, LearnerModel, TrainStep};
+use burn::train::{InferenceStep, ItemLazy, LearnerModel, TrainOutput, TrainStep};
 use cl_model::StepSize;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,6 +33,13 @@ pub trait Training: Send + Sync + Sized + 'static {
     /// What is trained on at a step: a pure function of it.
     fn batch(&self, step: u64) -> Self::Batch;
 
+    /// Whether steps take their gradient from [`cl_model::closed_form`]. Then they come to the same bits whatever else the
+    /// threads do, so that the next batch may be drawn meanwhile. (Burn's reductions on Flex are cut according to which
+    /// threads are free.)
+    fn has_closed_form(&self) -> bool {
+        false
+    }
+
     /// Measures a learner outside autodiff.
     fn snapshot(&self, learner: &Self::Learner) -> Self::Snapshot;
 
@@ -57,6 +64,24 @@ pub trait Training: Send + Sync + Sized + 'static {
     fn summary(folder: &RunFolder) -> Result<String, UserError>;
 }
 
+/// One step, and the batch of the next, drawn at the same time where that is allowed and rayon has a thread for it.
+///
+/// `ahead` is what the step before has drawn. A batch is a pure function of its step, so that drawing ahead changes no number.
+pub fn step_and_draw<T: Training>(
+    training: &T,
+    learner: &T::Learner,
+    ahead: Option<T::Batch>,
+) -> (TrainOutput<StepOutput>, Option<T::Batch>) {
+    let step = learner.steps_done();
+    let batch = ahead.unwrap_or_else(|| training.batch(step));
+    if training.has_closed_form() && rayon::current_num_threads() > 1 && step + 1 < training.schedule().steps {
+        let (output, next) = rayon::join(|| TrainStep::step(learner, batch), || training.batch(step + 1));
+        (output, Some(next))
+    } else {
+        (TrainStep::step(learner, batch), None)
+    }
+}
+
 /// How long is trained, and with which step sizes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -69,7 +94,7 @@ pub struct Schedule {
 }
 
 /// A module that counts its steps.
-pub trait Learning: LearnerModel {
+pub trait Learning: LearnerModel + Sync {
     /// Steps done.
     fn steps_done(&self) -> u64;
 

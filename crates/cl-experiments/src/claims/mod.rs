@@ -85,6 +85,8 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
         ("energy_in_span", f.energy_in_span),
         ("coverage_mean", f.coverage_mean),
         ("coverage_min", f.coverage_min),
+        ("coverage_median", f.coverage_median),
+        ("coverage_max", f.coverage_max),
         ("coverage_corrected", evaluation.coverage_corrected),
         ("features_without_singleton", spec.data.code_dim as f64 - f.features_with_singleton as f64),
         ("singleton_share", f.singleton_share),
@@ -132,6 +134,7 @@ fn relative_smallest_loss(spec: &TrainingSpec, snapshots: &[Snapshot]) -> f64 {
             };
             factor * (spec.num_negatives() as f64).ln_1p()
         }
+        crate::spec::Objective::NtXent(_) => (spec.num_negatives() as f64).ln_1p(),
         crate::spec::Objective::Supervised(s) => (s.num_classes as f64).ln(),
     };
     smallest / scale

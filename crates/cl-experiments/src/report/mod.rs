@@ -33,6 +33,16 @@ pub struct ReportContext<'a> {
     pub full: bool,
 }
 
+pub use figures::cost::Growth;
+
+/// Draws what a step costs over a quantity into a folder that is there, as SVG and PNG.
+///
+/// # Errors
+/// [`UserError`] when a file cannot be written.
+pub fn write_growth(growth: &Growth, folder: &Path) -> Result<(), UserError> {
+    figure::write(&figures::cost::figure(growth), folder)
+}
+
 /// Writes `report.html`, `figures/*.svg` and `figures/*.png` below `output`; returns the page's path.
 ///
 /// # Errors

@@ -12,6 +12,9 @@ use plotters::style::{Color, FontTransform};
 /// Number of shades: neighbours of one shade are drawn as one box.
 const SHADES: f64 = 40.0;
 
+/// Width of a character in units of its size.
+const CHARACTER_WIDTH: f64 = 0.52;
+
 pub(super) fn draw<DB: DrawingBackend>(heat: &Heat, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
     let area = match &heat.scale {
         Some(name) => {
@@ -25,6 +28,12 @@ pub(super) fn draw<DB: DrawingBackend>(heat: &Heat, area: &Area<DB>, pen: Pen) -
     };
     let mut chart = pen.axes(&area, &heat.x, &heat.y, (false, false), 6.0)?;
     let rows = heat.cells.len();
+    let written = |cell: &Option<f64>| cell.map_or("–".into(), |v| decimal(v, 2));
+    let longest = heat.cells.iter().flatten().map(|cell| written(cell).chars().count()).max().unwrap_or(1);
+    let columns = heat.cells.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    let cell_width = f64::from(chart.plotting_area().dim_in_pixel().0) / columns as f64 / pen.scale;
+    // A digit is about half as wide as its size says; a tenth of the cell stays free.
+    let number_size = LABEL_SIZE.min(0.9 * cell_width / (CHARACTER_WIDTH * longest.max(1) as f64));
     for (r, row) in heat.cells.iter().enumerate() {
         let (low, high) = ((rows - r - 1) as f64, (rows - r) as f64);
         let shades: Vec<Option<f64>> = row.iter().map(|cell| cell.map(|v| shade(v, heat.ends))).collect();
@@ -36,9 +45,8 @@ pub(super) fn draw<DB: DrawingBackend>(heat: &Heat, area: &Area<DB>, pen: Pen) -
         if heat.has_numbers {
             let numbers = row.iter().enumerate().map(|(c, cell)| {
                 let color = cell.map_or(INK, |v| ink_on(viridis(shade(v, heat.ends))));
-                let style = pen.text(LABEL_SIZE, color, HPos::Center, VPos::Center);
-                let text = cell.map_or("–".into(), |v| decimal(v, 2));
-                EmptyElement::at((c as f64 + 0.5, low + 0.5)) + Text::new(text, (0, 0), style)
+                let style = pen.text(number_size, color, HPos::Center, VPos::Center);
+                EmptyElement::at((c as f64 + 0.5, low + 0.5)) + Text::new(written(cell), (0, 0), style)
             });
             chart.draw_series(numbers)?;
         }

@@ -1,6 +1,7 @@
 //! Which figures a claim has. A point that was not run is left out of its figure.
 
 mod attribution;
+pub mod cost;
 mod decoupling;
 mod downstream;
 mod growth;

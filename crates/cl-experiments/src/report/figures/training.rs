@@ -95,6 +95,7 @@ fn loss_scale(spec: &TrainingSpec) -> f64 {
             };
             factor * (spec.num_negatives() as f64).ln_1p()
         }
+        Objective::NtXent(_) => (spec.num_negatives() as f64).ln_1p(),
         Objective::Supervised(s) => (s.num_classes as f64).ln(),
     }
 }

@@ -1,0 +1,153 @@
+//! Which runs there are, where each belongs, which are missing, and what they cost.
+
+use crate::experiment::Experiment;
+use crate::record::RunFolder;
+use crate::schedule::{Ended, Job, run_all};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Multiply-adds per second and core that time estimates start from, before anything was measured.
+const ASSUMED_SPEED: f64 = 4e10;
+
+/// Where and how runs take place.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// Where runs are.
+    pub runs: PathBuf,
+    /// The device by name.
+    pub device: String,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
+    /// Runs side by side.
+    pub side_by_side: usize,
+}
+
+/// An experiment with the folder of each of its runs.
+#[derive(Debug)]
+pub struct Planned {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// By point and seed.
+    pub folders: BTreeMap<(String, u64), RunFolder>,
+}
+
+/// Experiments and the runs behind them; what several of them share is run once.
+#[derive(Debug)]
+pub struct Plan {
+    /// The experiments.
+    pub planned: Vec<Planned>,
+    /// Every run once.
+    runs: Vec<Job>,
+    side_by_side: usize,
+}
+
+impl Plan {
+    /// Gives each run its folder.
+    pub fn new(experiments: Vec<Experiment>, conditions: &Conditions) -> Self {
+        let mut by_identity: BTreeMap<(String, u64), RunFolder> = BTreeMap::new();
+        let mut runs = Vec::new();
+        let mut planned = Vec::new();
+        for experiment in experiments {
+            let mut folders = BTreeMap::new();
+            for point in &experiment.points {
+                for &seed in &point.seeds {
+                    let folder = by_identity.entry((point.spec.digest(), seed)).or_insert_with(|| {
+                        let folder =
+                            RunFolder::find(&conditions.runs, &experiment.claim, &point.name, &point.spec, seed);
+                        runs.push(Job {
+                            spec: point.spec.clone(),
+                            seed,
+                            folder: folder.path().to_path_buf(),
+                            device: conditions.device.clone(),
+                            data_dir: conditions.data_dir.clone(),
+                        });
+                        folder
+                    });
+                    folders.insert((point.name.clone(), seed), folder.clone());
+                }
+            }
+            planned.push(Planned { experiment, folders });
+        }
+        Self { planned, runs, side_by_side: conditions.side_by_side }
+    }
+
+    /// Keeps every n-th run from the i-th on, counted from 0 and the costliest first. Which runs those are depends on the
+    /// experiments alone, not on what is complete already, so that shards begun at different times never overlap.
+    pub fn keep_shard(&mut self, i: usize, n: usize) {
+        let rank = |job: &Job| (job.spec.digest(), job.seed);
+        self.runs.sort_by(|a, b| b.spec.cost().total_cmp(&a.spec.cost()).then_with(|| rank(a).cmp(&rank(b))));
+        let mut place = 0..;
+        self.runs.retain(|_| place.next().is_some_and(|place| place % n == i));
+    }
+
+    /// Runs, complete ones included.
+    pub fn all(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Runs that are not complete.
+    pub fn missing(&self) -> Vec<Job> {
+        self.runs.iter().filter(|job| !RunFolder::at(&job.folder).is_complete()).cloned().collect()
+    }
+
+    /// What missing runs are and cost, in a line.
+    pub fn cost(&self, missing: &[Job]) -> String {
+        if missing.is_empty() {
+            return format!("All {} runs are complete; they are reused.", self.all());
+        }
+        let steps: u64 = missing.iter().map(|j| j.spec.steps()).sum();
+        let cost: f64 = missing.iter().map(|j| j.spec.cost()).sum();
+        let estimate = Duration::from_secs_f64(cost / ASSUMED_SPEED / self.side_by_side as f64);
+        format!(
+            "{} runs to make ({steps} training steps, about {} on {} recent cores); results that are there already are reused.",
+            missing.len(),
+            HumanDuration(estimate),
+            self.side_by_side
+        )
+    }
+
+    /// Makes missing runs under a progress bar.
+    pub fn carry_out(&self, missing: &[Job], stop: &AtomicBool) -> Ended {
+        println!("{}", self.cost(missing));
+        if missing.is_empty() {
+            return Ended::default();
+        }
+        let bar = ProgressBar::new(1000);
+        let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} gone, {eta} to go  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_secs(1));
+        let hidden = bar.is_hidden();
+        let (begun, mut next_line) = (Instant::now(), 0.1);
+        let ended = run_all(
+            missing.to_vec(),
+            self.side_by_side,
+            stop,
+            &mut |share| {
+                bar.set_position((share * 1000.0) as u64);
+                if hidden && share >= next_line {
+                    let gone = begun.elapsed().as_secs_f64();
+                    println!(
+                        "{:3.0} %  {gone:.0} s gone, about {:.0} s to go",
+                        share * 100.0,
+                        gone / share * (1.0 - share)
+                    );
+                    next_line += 0.1;
+                }
+            },
+            &mut |text| {
+                if hidden { println!("{text}") } else { bar.println(text) }
+            },
+        );
+        bar.finish_and_clear();
+        ended
+    }
+}
+
+/// As many runs side by side as asked for; one per core when not said.
+pub fn side_by_side(asked: Option<NonZeroUsize>) -> usize {
+    asked.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from)
+}

@@ -1,0 +1,113 @@
+//! `sweep`: the runs of an experiment file, or a share of them, without judging.
+//!
+//! Shares (`--shard i/n`) are for a cluster's own scheduler: any number of them, on as many machines, write to one folder of
+//! runs, and `report` reads it. Each run is whole or not there, so a sweep can be killed at any moment and goes on when it is
+//! started again.
+
+use crate::cli::Sweep;
+use crate::drive::Outcome;
+use crate::error::UserError;
+use crate::experiment::{Experiment, Extent};
+use crate::plan::{self, Conditions, Plan};
+use crate::replicate;
+use crate::schedule::Ended;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The `i`-th of `n` shares, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// `i`.
+    pub index: usize,
+    /// `n`.
+    pub count: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
+            _ => Err("it has to be i/n with i from 1 to n, such as 1/4".into()),
+        }
+    }
+}
+
+/// Runs what is missing; whether that came to its end.
+///
+/// # Errors
+/// [`UserError`] when the experiment cannot be read or runs failed.
+pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
+    let extent = if arguments.full { Extent::Full } else { Extent::Default };
+    let mut experiment = Experiment::load(&arguments.experiment, extent)?;
+    experiment.points = experiment.chosen(&arguments.point)?.into_iter().cloned().collect();
+    experiment.pin_images(arguments.data_dir.as_deref())?;
+    let conditions = Conditions {
+        runs: arguments.runs.clone(),
+        device: arguments.device.clone(),
+        data_dir: arguments.data_dir.clone(),
+        side_by_side: plan::side_by_side(arguments.jobs),
+    };
+    let mut plan = Plan::new(vec![experiment], &conditions);
+    plan.keep_shard(arguments.shard.index - 1, arguments.shard.count);
+    if arguments.dry_run {
+        for job in plan.missing() {
+            println!("{}", job.folder.display());
+        }
+        println!("{}", plan.cost(&plan.missing()));
+        return Ok(true);
+    }
+    crate::device::open(&arguments.device)?;
+    let ended = match arguments.replicas {
+        Some(most) => in_groups(&plan, most.get(), &arguments.device, stop)?,
+        None => plan.carry_out(&plan.missing(), stop),
+    };
+    if !ended.failures.is_empty() {
+        return Err(UserError::Run(ended.failures.join("\n")));
+    }
+    println!("{} runs made, {} to go, {} in this share.", ended.finished, ended.stopped, plan.all());
+    Ok(!stop.load(Ordering::Relaxed))
+}
+
+/// Runs of one shape side by side in this process, the others as always.
+fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Result<Ended, UserError> {
+    let (groups, alone) = replicate::groups(plan.missing(), most);
+    let mut ended = Ended::default();
+    let device = crate::device::open(device)?;
+    for (index, group) in groups.iter().enumerate() {
+        let title = format!("group {} of {}, {} replicas", index + 1, groups.len(), group.len());
+        println!("{title}");
+        let mut next = 0.25;
+        let outcome = replicate::execute(group, &device, stop, &mut |share| {
+            if share >= next {
+                println!("{title}: {:.0} %", 100.0 * share);
+                next += 0.25;
+            }
+        });
+        match outcome {
+            Ok(Outcome::Finished) => ended.finished += group.len(),
+            Ok(Outcome::Stopped { .. }) => ended.stopped += group.len(),
+            Err(e) => ended.failures.push(e.to_string()),
+        }
+    }
+    let rest = plan.carry_out(&alone, stop);
+    ended.finished += rest.finished;
+    ended.stopped += rest.stopped;
+    ended.failures.extend(rest.failures);
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_counted_from_one() {
+        assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}
