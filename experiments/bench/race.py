@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Runs this program and the PyTorch program beside it in turn and prints the ratio of their speeds, round by round.
+
+    python3 experiments/bench/race.py                      # after cargo build --release, with torch installed
+    python3 experiments/bench/race.py --rounds 5 --compile
+
+In each round both take every number of threads, and the better of each counts. Both must reach the same state after the
+same steps: energy in span(M) and coverage, means over the rounds' seeds, within 0.02; otherwise the race is void and the exit status is 1.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parent.parent
+TOLERANCE = 0.02
+SHAPES = {  # name of the point: what torch_step.py needs to know of it
+    "d32": ["--code-dim=32", "--input-dim=256", "--neurons=64", "--batch=256", "--steps=2050", "--noise-std=0.24128", "--step-size=1.0", "--cap-ratio=1.7"],
+    "d64": ["--code-dim=64", "--input-dim=1024", "--neurons=128", "--batch=512", "--steps=1500", "--noise-std=0.18276", "--step-size=2.0", "--cap-ratio=1.8"],
+    "d64-wide": ["--code-dim=64", "--input-dim=1024", "--neurons=512", "--batch=512", "--steps=350", "--noise-std=0.18276", "--step-size=2.0", "--cap-ratio=1.8"],
+}
+
+
+def output_of(command, **environment):
+    done = subprocess.run(command, cwd=TOP, env=os.environ | environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout)
+
+
+def ours(point, seed, threads):
+    timing = output_of([given.program, "bench", "--point", point, "--seed", str(seed), "--threads", str(threads), "--json"])[0]
+    return {"steps_per_second": timing["steps_per_second"], **timing["state"]}
+
+
+def torch(point, seed, threads):
+    extra = ["--compile"] if given.compile else []
+    return output_of([sys.executable, HERE / "torch_step.py", *SHAPES[point], f"--seed={seed}", f"--threads={threads}", *extra])
+
+
+def race(point):
+    ratios, states = [], {"ours": [], "torch": []}
+    for round_number in range(given.rounds):
+        seed, best = 401 + round_number, {}
+        for name, program in [("ours", ours), ("torch", torch)] if round_number % 2 == 0 else [("torch", torch), ("ours", ours)]:
+            runs = {threads: program(point, seed, threads) for threads in given.threads}
+            states[name].extend(runs.values())
+            best[name] = {threads: run["steps_per_second"] for threads, run in runs.items()}
+        ratios.append(max(best["ours"].values()) / max(best["torch"].values()))
+        speeds = "  ".join(f"{name} " + " / ".join(f"{v:.0f}" for v in best[name].values()) for name in best)
+        print(f"{point:9} round {round_number + 1}: {speeds} steps/s, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"{point:9} ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+    same = True
+    for measure in ["energy_in_span", "coverage_mean"]:
+        means = {name: statistics.mean(run[measure] for run in runs) for name, runs in states.items()}
+        close = abs(means["ours"] - means["torch"]) <= TOLERANCE
+        same &= close
+        print(f"{point:9} {measure}: ours {means['ours']:.3f}, torch {means['torch']:.3f}{'' if close else '  DIFFERENT: the race is void'}")
+    return same
+
+
+def five_seeds():
+    """Wall time of five seeds of the first shape to the end, two at a time with one thread each."""
+    import tempfile
+
+    ratios = []
+    for round_number in range(given.rounds):
+        with tempfile.TemporaryDirectory() as runs:
+            started = time.perf_counter()
+            subprocess.run([given.program, "sweep", "experiments/bench", "--point", "d32", "--runs", runs, "--jobs", "2"], cwd=TOP, stdout=subprocess.DEVNULL, check=True)
+            seconds = time.perf_counter() - started
+        started, waiting, running = time.perf_counter(), [401, 402, 403, 404, 405], []
+        while waiting or running:
+            while waiting and len(running) < 2:
+                command = [sys.executable, HERE / "torch_step.py", *SHAPES["d32"], f"--seed={waiting.pop()}", "--threads=1"]
+                running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+            running = [process for process in running if process.poll() is None]
+            time.sleep(0.01)
+        theirs = time.perf_counter() - started
+        ratios.append(theirs / seconds)
+        print(f"five seeds round {round_number + 1}: ours {seconds:.2f} s, torch {theirs:.2f} s, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"five seeds ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--program", default=str(TOP / "target/release/cl-experiments"))
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
+parser.add_argument("--points", type=lambda text: text.split(","), default=list(SHAPES))
+parser.add_argument("--compile", action="store_true", help="torch.compile of the loss")
+given = parser.parse_args()
+
+same = [race(point) for point in given.points]
+five_seeds()
+sys.exit(0 if all(same) else 1)
