@@ -1,8 +1,8 @@
 //! Carries a run from wherever it stands to its end: the light loop under `reproduce`.
 //!
 //! It calls the same `step` and `optimize` as burn-train's learner (see [`crate::train`]), without the metric
-//! threads and the events per batch: over 3,000 steps of the recipe at d = 32 the learner takes 5 to 10 % longer with a core
-//! to spare, and 6 to 18 % longer with two seeds on two cores.
+//! threads and the events per batch: over 3,000 steps of the recipe at d = 32 the learner takes 4 to 9 % longer with a core
+//! to spare, and 15 to 25 % longer with two seeds on two cores.
 
 use crate::checkpoint;
 use crate::error::UserError;

@@ -61,7 +61,7 @@ impl SoftmaxRegression {
             (parameters, now) = loop {
                 let tried = &parameters + faer::Scale(length) * &direction;
                 let there = loss.at(&tried);
-                // Half a millionth of the loss is what rounding leaves of a difference of losses.
+                // Near the minimum a difference of losses is no more than their rounding.
                 if there.value <= now.value + 1e-4 * length * slope + 1e-12 * now.value.abs() {
                     break (tried, there);
                 }
