@@ -77,6 +77,7 @@ fn run(spec: &ImageSpec, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) ->
         device_name: "flex",
         device: &device,
         data_dir: None,
+        checkpoint_every: std::time::Duration::from_secs(5),
         stop: &stop,
         progress: &mut |done, _| stop.store(on_progress(done), Ordering::Relaxed),
         warn: &mut |text| panic!("{text}"),

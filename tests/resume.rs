@@ -2,7 +2,7 @@ use crate::support::{results, run, scratch, small_spec};
 use cl_experiments::checkpoint;
 use cl_experiments::drive::Outcome;
 use cl_experiments::record::RunFolder;
-use cl_experiments::spec::TrainingSpec;
+use cl_experiments::spec::{Objective, SupervisedSpec, TrainingSpec};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const SEED: u64 = 3;
@@ -44,8 +44,7 @@ fn a_stopped_run_goes_on_bit_by_bit() {
 #[test]
 fn a_supervised_run_goes_on_bit_by_bit() {
     let mut spec = small_spec();
-    spec.objective =
-        cl_experiments::spec::Objective::Supervised(cl_experiments::spec::SupervisedSpec { num_classes: 3 });
+    spec.objective = Objective::Supervised(SupervisedSpec { num_classes: 3, shuffled_labels: false });
     assert_eq!(stopped_and_resumed(&spec, 30, |_| {}), uninterrupted(&spec));
 }
 

@@ -81,6 +81,7 @@ pub fn run(
         device_name: "flex",
         device: &device,
         data_dir: None,
+        checkpoint_every: std::time::Duration::from_secs(5),
         stop,
         progress: &mut |done, _| on_progress(done),
         warn: &mut |_| {},

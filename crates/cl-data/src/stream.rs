@@ -45,6 +45,8 @@ pub enum Purpose {
     TrainingSet = 18,
     /// The order in which they are trained on.
     TrainingSetOrder = 19,
+    /// Rounding that is put into a run, to see what it does.
+    Rounding = 20,
 }
 
 /// Which part of an observation or pair the numbers fill.

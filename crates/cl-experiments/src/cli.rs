@@ -7,7 +7,7 @@ use crate::plan::{self, Conditions};
 use crate::record::DEFAULT_RUNS;
 use crate::reproduce::{self, Conclusion, Request};
 use crate::sweep::{self, Shard};
-use crate::{bench, device, export, fetch, schedule, train};
+use crate::{bench, certify, device, drive, export, fetch, schedule, train};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -35,6 +35,8 @@ enum Command {
     Sweep(Sweep),
     /// Time training steps: steps per second, where the time goes, share of the processor's peak
     Bench(Bench),
+    /// Run one experiment on every backend of this binary and write how far apart they come out
+    Certify(Certify),
     /// Train one point of an experiment under Burn's dashboard
     Train(Train),
     /// Data: what is generated, what is published
@@ -84,6 +86,9 @@ pub struct Sweep {
     /// flex, ndarray, wgpu, cuda or cuda:n
     #[arg(long, default_value = "flex")]
     pub device: String,
+    /// Least seconds between two checkpoints of a run; 0 makes one at the end of each epoch
+    #[arg(long, default_value_t = drive::CHECKPOINT_EVERY_S, value_parser = seconds)]
+    pub checkpoint_every: f64,
     /// Runs side by side; one per core when not given
     #[arg(long)]
     pub jobs: Option<std::num::NonZeroUsize>,
@@ -95,7 +100,7 @@ pub struct Sweep {
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// Folder of the experiment whose points are timed, each for as many steps as it has
+    /// Folder of the experiment whose points are timed, each for as many steps as it has (on images for ten)
     #[arg(default_value = "experiments/bench")]
     pub experiment: PathBuf,
     /// Points to time, repeatedly; all when none is given
@@ -116,6 +121,9 @@ pub struct Bench {
     /// flex, ndarray, wgpu, cuda or cuda:n
     #[arg(long, default_value = "flex")]
     pub device: String,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
     /// Print JSON, for machines
     #[arg(long)]
     pub json: bool,
@@ -131,6 +139,9 @@ struct Reproduce {
     /// The full set: larger sizes, finer grids
     #[arg(long)]
     full: bool,
+    /// Also break the program on purpose, and see that those claims notice which must (experiments/broken.toml)
+    #[arg(long)]
+    broken: bool,
     /// Folder of experiment files
     #[arg(long, default_value = DEFAULT_EXPERIMENTS)]
     experiments: PathBuf,
@@ -143,12 +154,29 @@ struct Reproduce {
     /// flex, ndarray, wgpu, cuda or cuda:n
     #[arg(long, default_value = "flex")]
     device: String,
+    /// Least seconds between two checkpoints of a run; 0 makes one at the end of each epoch
+    #[arg(long, default_value_t = drive::CHECKPOINT_EVERY_S, value_parser = seconds)]
+    checkpoint_every: f64,
     /// Runs side by side; one per core when not given
     #[arg(long)]
     jobs: Option<std::num::NonZeroUsize>,
     /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
     #[arg(long)]
     data_dir: Option<PathBuf>,
+}
+
+/// Arguments of `certify`.
+#[derive(Debug, clap::Args)]
+pub struct Certify {
+    /// Folder of an experiment with the paper's encoder
+    #[arg(default_value = "experiments/certificate")]
+    pub experiment: PathBuf,
+    /// Write data, masks, weights, gradient and measures of the first point's first seed for tests/python/check_run.py instead
+    #[arg(long)]
+    pub against_python: bool,
+    /// Folder for certificate.json, its figure and the runs, or for what is recomputed
+    #[arg(long, default_value = "certificate")]
+    pub output: PathBuf,
 }
 
 /// Arguments of `train`.
@@ -265,6 +293,11 @@ pub fn run() -> Result<u8, UserError> {
         }
         Command::Bench(arguments) => bench::bench(&arguments).map(|()| 0),
         Command::BenchOne => bench::bench_one().map(|()| 0),
+        Command::Certify(arguments) if arguments.against_python => certify::python::export(&arguments).map(|()| 0),
+        Command::Certify(arguments) => {
+            stop_on_signals(&stop)?;
+            Ok(if certify::certify(&arguments, &stop)? { 0 } else { 1 })
+        }
         Command::Train(arguments) => {
             stop_on_signals(&stop)?;
             train::train(&arguments, stop)
@@ -285,6 +318,12 @@ pub fn run() -> Result<u8, UserError> {
             schedule::run_one(&stop).map(|()| 0)
         }
     }
+}
+
+/// A length of time.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=1e9).contains(s));
+    seconds.ok_or_else(|| "it has to be a number of seconds from 0 to 1e9".into())
 }
 
 fn conclude(conclusion: Conclusion) -> Result<u8, UserError> {
@@ -312,9 +351,11 @@ impl Reproduce {
                 runs: self.runs.clone(),
                 device: self.device.clone(),
                 data_dir: self.data_dir.clone(),
+                checkpoint_every_s: self.checkpoint_every,
                 side_by_side: plan::side_by_side(self.jobs),
             },
             run_missing,
+            broken: self.broken,
             command: command_line(),
         }
     }

@@ -85,6 +85,11 @@ fn instantiate(kind: &str, index: usize) -> Device {
     }
 }
 
+/// Names of all backends, the reference first, whether this binary holds them or not.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BACKENDS.iter().map(|b| b.name)
+}
+
 /// Whether a device computes in the memory of this process, so that looking at a number costs nothing.
 pub fn is_host(name: &str) -> bool {
     matches!(name, "flex" | "ndarray")

@@ -21,8 +21,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Least time between two checkpoints of the light loop.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Least time between two checkpoints of the light loop unless the command line says otherwise, in seconds.
+pub const CHECKPOINT_EVERY_S: f64 = 5.0;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Session<'a> {
     pub device: &'a Device,
     /// The folder of images, where it is named.
     pub data_dir: Option<&'a Path>,
+    /// Least time between two checkpoints; none is made but at the end of an epoch.
+    pub checkpoint_every: Duration,
     /// Set to end the run after the step under way.
     pub stop: &'a AtomicBool,
     /// Hears `(done, of)`.
@@ -115,7 +117,7 @@ fn train<T: Training>(
             (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);
-        if at_epoch_end && (stopping || saved.elapsed() >= CHECKPOINT_EVERY) {
+        if at_epoch_end && (stopping || saved.elapsed() >= session.checkpoint_every) {
             let epoch = (learner.steps_done() / steps_per_epoch) as usize;
             checkpoint::save(&folder.checkpoints(), epoch, &learner, &optimizer, &step_sizes)?;
             saved = Instant::now();

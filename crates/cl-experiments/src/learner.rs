@@ -137,6 +137,15 @@ impl EncoderLearner {
         self
     }
 
+    /// The same learner with each weight multiplied by a number of its own, `[m, d1]`.
+    pub fn with_weights_times(mut self, factors: Matrix) -> Self {
+        self.encoder.weights = self.encoder.weights.map(|w| {
+            let factors = factors.into_tensor(&w.device());
+            (w.detach() * factors).detach().require_grad()
+        });
+        self
+    }
+
     /// Plain SGD with weight decay on the encoder's weights alone.
     pub fn optimizer(spec: &TrainingSpec) -> ModuleOptimizer {
         let plain = SgdConfig::new();
@@ -345,7 +354,11 @@ impl BatchSource {
     fn labelled(&self, purpose: Purpose, step: u64, device: &Device) -> Samples {
         let stream = Stream::new(self.sampler.seed, purpose);
         let observations = self.sampler.data.sample(self.sampler.batch_size, stream, step);
-        let classes: Vec<i64> = observations.z.iter_rows().map(|z| self.class_of(z) as i64).collect();
+        let mut classes: Vec<i64> = observations.z.iter_rows().map(|z| self.class_of(z) as i64).collect();
+        if matches!(self.objective, Objective::Supervised(s) if s.shuffled_labels) {
+            // Observations are independent, so that the class of the next one is as good as any.
+            classes.rotate_left(1);
+        }
         let count = classes.len();
         Samples::Supervised {
             x: observations.x.into_tensor(device),

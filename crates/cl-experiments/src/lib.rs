@@ -5,6 +5,8 @@
 //! ([`report`]).
 
 pub mod bench;
+pub mod broken;
+pub mod certify;
 pub mod checkpoint;
 pub mod claims;
 pub mod cli;

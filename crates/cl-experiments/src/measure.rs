@@ -148,6 +148,22 @@ impl Monitor {
         self.features.clone()
     }
 
+    /// The direction of the downstream task, `w*`, `[d]`.
+    pub fn target(&self) -> &[f32] {
+        &self.target
+    }
+
+    /// Observations that [`evaluate`](Self::evaluate) takes embeddings of.
+    pub fn evaluation_observations(&self) -> Observations {
+        self.sample(self.spec.measurement.evaluation_samples, Purpose::Evaluation, 2)
+    }
+
+    /// Observations that [`evaluate`](Self::evaluate) fits its probe on, and those that it scores it on.
+    pub fn probe_observations(&self) -> [Observations; 2] {
+        [Purpose::ProbeTraining, Purpose::ProbeTest]
+            .map(|purpose| self.sample(self.spec.measurement.probe_samples, purpose, 0))
+    }
+
     /// Measures a learner whose modules are on this monitor's device, outside autodiff.
     fn measure(&self, learner: &EncoderLearner) -> Snapshot {
         let encoder = &learner.encoder;
@@ -186,11 +202,10 @@ impl Monitor {
     /// [`ProbeError`] when features are not finite.
     pub fn evaluate(&self, learner: &EncoderLearner) -> Result<Evaluation, ProbeError> {
         let encoder = &learner.encoder;
-        let measurement = self.spec.measurement;
-        let evaluation = self.sample(measurement.evaluation_samples, Purpose::Evaluation, 2);
+        let evaluation = self.evaluation_observations();
         let features = Decomposition::new(encoder.weights.val(), self.features()).measures();
         let chance_coverage = self.chance_coverage();
-        let task = DownstreamTask::new(self.data(), &self.target, measurement.probe_samples, self.seed, &self.device);
+        let task = DownstreamTask::new(self.probe_observations(), &|z| self.task_targets(z), &self.device);
         Ok(Evaluation {
             embeddings: self.embedding_measures(encoder, &evaluation),
             incoherence: self.data().dictionary().incoherence(),
@@ -198,7 +213,7 @@ impl Monitor {
             coverage_corrected: chance_corrected(features.coverage_mean, chance_coverage),
             features,
             probe: task.score(&|x| encoder.forward(x))?,
-            baselines: if measurement.baselines { Some(self.baselines(&task)?) } else { None },
+            baselines: if self.spec.measurement.baselines { Some(self.baselines(&task)?) } else { None },
         })
     }
 
@@ -207,7 +222,7 @@ impl Monitor {
         let tuning = self.sample(self.spec.measurement.probe_samples, Purpose::Tuning, 0);
         let half = tuning.z.rows / 2;
         let x = tuning.x.to_tensor(&self.device);
-        let y = task_targets(&tuning.z, &self.target);
+        let y = self.task_targets(&tuning.z);
         let mut oracle_threshold = (0.0, f64::NEG_INFINITY);
         for threshold in ORACLE_THRESHOLDS {
             let code = self.oracle(threshold).forward(x.clone());
@@ -234,7 +249,7 @@ impl Monitor {
     fn quick_probe(&self, encoder: &SymmetricReluEncoder) -> Result<f64, ProbeError> {
         let [train, test] = &self.snapshot_samples;
         let embed = |o: &Observations| encoder.forward(o.x.to_tensor(&self.device));
-        let y = |o: &Observations| task_targets(&o.z, &self.target);
+        let y = |o: &Observations| self.task_targets(&o.z);
         ridge_r_squared(embed(train), &y(train), embed(test), &y(test))
     }
 
@@ -247,6 +262,18 @@ impl Monitor {
             embed(observations.xi.clone()),
             &has_feature,
         )
+    }
+
+    /// `⟨w*, z⟩` of each row, or of another one where targets are shuffled.
+    fn task_targets(&self, z: &Matrix) -> Vec<f64> {
+        let product = |z: &[f32]| z.iter().zip(&self.target).map(|(z, w)| f64::from(z * w)).sum();
+        let mut targets: Vec<f64> = z.iter_rows().map(product).collect();
+        if self.spec.measurement.shuffled_targets {
+            // Observations are independent, so that the target of the next one is as good as any.
+            let by = 1.min(targets.len());
+            targets.rotate_left(by);
+        }
+        targets
     }
 
     fn chance_coverage(&self) -> f64 {
@@ -367,17 +394,16 @@ struct TaskSamples {
 }
 
 impl DownstreamTask {
-    fn new(data: &SparseCodingModel, target: &[f32], samples: usize, seed: u64, device: &Device) -> Self {
-        let draw = |purpose| {
-            let o = data.sample(samples, Stream::new(seed, purpose), 0);
+    fn new(observations: [Observations; 2], targets: &dyn Fn(&Matrix) -> Vec<f64>, device: &Device) -> Self {
+        let [train, test] = observations.map(|o| {
             let rows = o.z.iter_rows().enumerate().filter(|(_, z)| z.iter().any(|v| *v != 0.0));
             TaskSamples {
-                y: task_targets(&o.z, target),
+                y: targets(&o.z),
                 with_feature: rows.map(|(i, _)| i as i64).collect(),
                 x: o.x.into_tensor(device),
             }
-        };
-        Self { train: draw(Purpose::ProbeTraining), test: draw(Purpose::ProbeTest) }
+        });
+        Self { train, test }
     }
 
     fn score(&self, represent: &dyn Fn(Tensor<2>) -> Tensor<2>) -> Result<ProbeScore, ProbeError> {
@@ -391,8 +417,4 @@ impl DownstreamTask {
         let ((train, train_signs), (test, test_signs)) = (signs(&self.train, train), signs(&self.test, test));
         Ok(ProbeScore { r_squared, accuracy: logistic_accuracy(train, &train_signs, test, &test_signs)? })
     }
-}
-
-fn task_targets(z: &Matrix, target: &[f32]) -> Vec<f64> {
-    z.iter_rows().map(|z| z.iter().zip(target).map(|(z, w)| f64::from(z * w)).sum()).collect()
 }

@@ -40,6 +40,15 @@ impl DirectionMoment {
 }
 
 impl MomentsReport {
+    /// The same estimates beside what the closed form says of another specification.
+    pub fn held_against(mut self, spec: &MomentsSpec, seed: u64) -> Self {
+        let data = spec.data.model(seed);
+        let directions = directions(data.dictionary(), self.complement.len(), seed);
+        let predicted = predicted(&data, spec, &directions);
+        self.features.iter_mut().chain(&mut self.complement).zip(predicted).for_each(|(d, p)| d.predicted = p);
+        self
+    }
+
     /// All directions.
     pub fn directions(&self) -> impl Iterator<Item = &DirectionMoment> {
         self.features.iter().chain(&self.complement)

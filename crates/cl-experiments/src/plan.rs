@@ -22,6 +22,8 @@ pub struct Conditions {
     pub device: String,
     /// The folder of images, where it is named.
     pub data_dir: Option<PathBuf>,
+    /// Least time between two checkpoints of a run, in seconds.
+    pub checkpoint_every_s: f64,
     /// Runs side by side.
     pub side_by_side: usize,
 }
@@ -64,6 +66,7 @@ impl Plan {
                             folder: folder.path().to_path_buf(),
                             device: conditions.device.clone(),
                             data_dir: conditions.data_dir.clone(),
+                            checkpoint_every_s: conditions.checkpoint_every_s,
                         });
                         folder
                     });

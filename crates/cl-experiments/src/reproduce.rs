@@ -1,9 +1,10 @@
 //! `reproduce`: run what is missing, judge, report.
 
+use crate::broken;
 use crate::claims::ClaimResult;
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent};
-use crate::judge::Verdict;
+use crate::judge::{Expected, Verdict};
 use crate::plan::{Conditions, Plan};
 use crate::record::{Manifest, pretty, write_whole};
 use crate::report::{self, ReportContext};
@@ -26,6 +27,8 @@ pub struct Request {
     pub conditions: Conditions,
     /// Whether missing runs are made, or only what is there is judged.
     pub run_missing: bool,
+    /// Whether the program is also broken on purpose, see [`crate::broken`].
+    pub broken: bool,
     /// The command as it was given, for the report.
     pub command: String,
 }
@@ -65,12 +68,23 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
         }
     }
     let full = request.extent == Extent::Full;
+    let experiments: Vec<Experiment> = plan.planned.iter().map(|p| p.experiment.clone()).collect();
+    let family = Expected::intervals_of(&experiments, full)?;
     let results = plan
         .planned
         .into_iter()
-        .map(|p| ClaimResult::judge(p.experiment, p.folders, full))
+        .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family))
         .collect::<Result<Vec<_>, _>>()?;
     print!("{}", table(&results));
+    let noticed = match request.broken {
+        true => broken::notice(&experiments, &request.experiments.join("broken.toml"), &request.conditions, stop)?,
+        false => Some(Vec::new()),
+    };
+    let Some(noticed) = noticed else {
+        println!("Stopped; the same command goes on from the last checkpoint of each run.");
+        return Ok(Conclusion::Stopped);
+    };
+    print!("{}", broken::table(&noticed));
     let duration_s = started.elapsed().as_secs_f64();
     let peak = peak_memory(&results).max(Manifest::now(&request.conditions.device, 0.0, 0).peak_memory_byte);
     let context = ReportContext {
@@ -79,19 +93,23 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
         peak_memory_byte: peak,
         full,
     };
-    let page = report::write(&results, &request.output, &context)?;
+    let page = report::write(&results, &noticed, &request.output, &context)?;
     let verdicts: Vec<_> = results
         .iter()
         .map(|r| serde_json::json!({"claim": r.experiment.claim, "verdict": r.verdict, "judgements": r.judgements}))
         .collect();
     write_whole(&request.output.join("verdicts.json"), pretty(&verdicts).as_bytes())?;
+    if request.broken {
+        write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
+    }
     println!(
         "\n{} after {}, largest process {:.0} MiB",
         page.display(),
         indicatif::HumanDuration(Duration::from_secs_f64(duration_s)),
         peak as f64 / 1048576.0
     );
-    Ok(Conclusion::Judged { all_hold: results.iter().all(|r| r.verdict == Verdict::Holds) })
+    let as_expected = noticed.iter().all(|n| n.as_expected);
+    Ok(Conclusion::Judged { all_hold: as_expected && results.iter().all(|r| r.verdict == Verdict::Holds) })
 }
 
 fn load(request: &Request) -> Result<Vec<Experiment>, UserError> {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 /// A run to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub struct Job {
     pub device: String,
     /// The folder of images, where it is named.
     pub data_dir: Option<PathBuf>,
+    /// Least time between two checkpoints, in seconds.
+    pub checkpoint_every_s: f64,
 }
 
 /// What a child tells its parent, a JSON line each.
@@ -90,7 +93,7 @@ pub fn run_all(
             told_to_stop = true;
             running.iter().for_each(|(_, child)| ask_to_stop(child));
         }
-        let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else { continue };
+        let Ok((index, message)) = receiver.recv_timeout(Duration::from_millis(200)) else { continue };
         match message {
             Some(Message::Progress(done, of)) => {
                 shares[index] = done as f64 / of as f64;
@@ -191,6 +194,7 @@ pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
             device_name: &job.device,
             device: &device,
             data_dir: job.data_dir.as_deref(),
+            checkpoint_every: Duration::from_secs_f64(job.checkpoint_every_s),
             stop,
             progress: &mut |done, of| say(&Message::Progress(done, of)),
             warn: &mut |text| say(&Message::Warning(text)),

@@ -136,6 +136,13 @@ pub struct ContrastiveSpec {
 pub struct SupervisedSpec {
     /// `K`, at least 2.
     pub num_classes: usize,
+    /// Whether each observation has the class of another one, so that classes say nothing.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub shuffled_labels: bool,
+}
+
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// Stochastic gradient descent on fresh samples.
@@ -168,6 +175,9 @@ pub struct MeasurementSpec {
     pub probe_samples: usize,
     /// Whether the probe is also fitted on x, on the oracle code and on the untrained encoder.
     pub baselines: bool,
+    /// Whether each observation has the downstream target of another one, so that there is nothing to predict.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub shuffled_targets: bool,
 }
 
 impl RunSpec {

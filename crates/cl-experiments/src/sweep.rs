@@ -48,6 +48,7 @@ pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
         runs: arguments.runs.clone(),
         device: arguments.device.clone(),
         data_dir: arguments.data_dir.clone(),
+        checkpoint_every_s: arguments.checkpoint_every,
         side_by_side: plan::side_by_side(arguments.jobs),
     };
     let mut plan = Plan::new(vec![experiment], &conditions);

@@ -7,6 +7,9 @@
 use crate::{BiasRule, InfoNce, KeyGradient, Similarity};
 use burn::tensor::{Device, Tensor, TensorData};
 
+/// Memory that the similarities of a step may take at once, over all replicas; one row is always held.
+pub const SIMILARITIES_BYTE: usize = 256 << 20;
+
 /// What one replica is trained with, apart from its step size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReplicaSettings {
@@ -100,9 +103,18 @@ impl Replicas {
 
     /// Mean losses `[R]` and their gradients in the weights, `[R, m, d1]`.
     ///
+    /// Similarities of so many queries with all keys are held at once that they fit [`SIMILARITIES_BYTE`].
+    ///
     /// # Panics
     /// When shapes do not match.
     pub fn loss_and_gradient(&self, batch: ReplicaBatch) -> (Tensor<1>, Tensor<3>) {
+        let [r, b, _] = batch.x_plus.dims();
+        let n = batch.negatives.as_ref().map_or(b, |x| x.dims()[1]);
+        self.in_blocks(batch, SIMILARITIES_BYTE / (4 * r * n))
+    }
+
+    /// The same with similarities of at most `rows` queries at a time.
+    fn in_blocks(&self, batch: ReplicaBatch, rows: usize) -> (Tensor<1>, Tensor<3>) {
         let [r, b, _] = batch.x_plus.dims();
         let thresholds: Tensor<3> = self.biases.clone().unsqueeze_dim(1);
         let inner = |x: Tensor<3>| x.matmul(self.weights.clone().transpose());
@@ -110,14 +122,32 @@ impl Replicas {
         let h = inner(batch.x_plus.clone());
         // Both arms are shut or one is open, since thresholds are not negative: the slope is 0 or 1.
         let slope = h.clone().abs().greater(thresholds.clone().expand(h.dims())).float();
-        let queries = outer(h);
-        let keys = outer(inner(batch.x_plus_plus));
-        let positives = (queries.clone() * keys.clone()).sum_dim(2) * self.inverse_temperatures.clone();
+        let (queries, keys) = (outer(h), outer(inner(batch.x_plus_plus)));
         let negatives = batch.negatives.map(|x| outer(inner(x)));
-        let (others, apart) = match negatives {
-            Some(negatives) => (negatives, true),
-            None => (keys.clone(), false),
-        };
+        let rows = rows.clamp(1, b);
+        let blocks = (0..b).step_by(rows).map(|from| {
+            let block = |t: &Tensor<3>| t.clone().narrow(1, from, rows.min(b - from));
+            self.contrast(block(&queries), block(&keys), negatives.clone(), &keys)
+        });
+        let (losses, mean_keys): (Vec<_>, Vec<_>) = blocks.unzip();
+        let losses = Tensor::cat(losses, 1).mean_dim(1).reshape([r]);
+        let gradient = (Tensor::cat(mean_keys, 1) - keys) * (self.gradient_factors.clone() / b as f64) * slope;
+        let factors = Tensor::from_data(data(self.loss_factors.iter().copied(), [r]), &losses.device());
+        (losses * factors, gradient.transpose().matmul(batch.x_plus))
+    }
+
+    /// Losses of queries `[R, B', 1]` and the mean of what each is compared with, `[R, B', m]`, weighted by the softmax over
+    /// similarities. `keys` are the queries' own, `all_keys` serve where there are no negatives.
+    fn contrast(
+        &self,
+        queries: Tensor<3>,
+        keys: Tensor<3>,
+        negatives: Option<Tensor<3>>,
+        all_keys: &Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let positives = (queries.clone() * keys.clone()).sum_dim(2) * self.inverse_temperatures.clone();
+        let apart = negatives.is_some();
+        let others = negatives.unwrap_or_else(|| all_keys.clone());
         let logits = queries.matmul(others.clone().transpose()) * self.inverse_temperatures.clone();
         let largest = logits.clone().max_dim(2);
         let largest = if apart { largest.max_pair(positives.clone()) } else { largest };
@@ -125,12 +155,10 @@ impl Replicas {
         let sum = weights.clone().sum_dim(2);
         let positive_weight = (positives.clone() - largest.clone()).exp();
         let sum = if apart { sum + positive_weight.clone() } else { sum };
-        let losses = (sum.clone().log() + largest - positives).mean_dim(1).reshape([r]);
-        let mean_key = (weights / sum.clone()).matmul(others);
-        let mean_key = if apart { mean_key + keys.clone() * (positive_weight / sum) } else { mean_key };
-        let gradient = (mean_key - keys) * (self.gradient_factors.clone() / b as f64) * slope;
-        let factors = Tensor::from_data(data(self.loss_factors.iter().copied(), [r]), &losses.device());
-        (losses * factors, gradient.transpose().matmul(batch.x_plus))
+        let losses = sum.clone().log() + largest - positives;
+        let mean_keys = (weights / sum.clone()).matmul(others);
+        let mean_keys = if apart { mean_keys + keys * (positive_weight / sum) } else { mean_keys };
+        (losses, mean_keys)
     }
 
     /// Thresholds follow the weights, each by its replica's rule.
@@ -232,6 +260,42 @@ mod tests {
                 // A dozen products of numbers of size 1, in another order.
                 for (found, alone) in gradients[r * m * d1..].iter().zip(&alone.weights) {
                     assert!((found - alone).abs() < 2e-5, "replica {r}: {found} {alone}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_queries_come_to_the_same_loss_and_gradient() {
+        let device = Device::flex();
+        let (b, n, m, d1) = (7, 9, 5, 12);
+        let settings = [0.5, 2.0].map(|temperature| ReplicaSettings {
+            loss: InfoNce::paper(temperature),
+            weight_decay: 0.0,
+            bias: None,
+        });
+        let tensor = |rows: usize, offset: usize| {
+            let values = numbers(2 * rows * d1, offset, 0.8);
+            Tensor::<3>::from_data(TensorData::new(values, [2, rows, d1]), &device)
+        };
+        let weights = (0..2).map(|r| tensor(m, 40 * r).narrow(0, r, 1).reshape([m, d1])).collect();
+        let replicas = Replicas::new(weights, &settings, 4);
+        for with_negatives in [true, false] {
+            let batch = || ReplicaBatch {
+                x_plus: tensor(b, 100),
+                x_plus_plus: tensor(b, 200),
+                negatives: with_negatives.then(|| tensor(n, 300)),
+            };
+            let numbers = |rows: usize| {
+                let (losses, gradients) = replicas.in_blocks(batch(), rows);
+                let (losses, gradients) = (losses.into_data(), gradients.into_data());
+                losses.iter::<f32>().chain(gradients.iter::<f32>()).collect::<Vec<_>>()
+            };
+            let whole = numbers(b);
+            assert!(whole.iter().any(|v| v.abs() > 0.1));
+            for rows in [1, 3, 5] {
+                for (found, whole) in numbers(rows).iter().zip(&whole) {
+                    assert!((found - whole).abs() < 1e-5, "{rows} rows: {found} {whole}");
                 }
             }
         }

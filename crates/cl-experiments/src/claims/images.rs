@@ -16,6 +16,10 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
     if let Some(baselines) = &evaluation.baselines {
         add_scores("pixels_", &baselines.pixels);
         add_scores("untrained_", &baselines.untrained);
+        for score in ["knn", "probe"] {
+            let [trained, untrained] = ["", "untrained_"].map(|state| values[&format!("{state}{score}_accuracy")]);
+            values.insert(format!("{score}_over_untrained"), trained - untrained);
+        }
     }
     if let Some(last) = snapshots.last() {
         values.insert("held_out_loss".into(), last.loss);

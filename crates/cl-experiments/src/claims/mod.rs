@@ -34,7 +34,8 @@ pub struct ClaimResult {
 }
 
 impl ClaimResult {
-    /// Reads complete run folders and judges them.
+    /// Reads complete run folders and judges them, with `family` as in [`Expected::judge`]. Folders may hold runs of other
+    /// specifications: what is predicted is predicted from the experiment's own.
     ///
     /// # Errors
     /// [`UserError`] when a folder or `expected.toml` cannot be read.
@@ -42,6 +43,7 @@ impl ClaimResult {
         experiment: Experiment,
         folders: BTreeMap<(String, u64), RunFolder>,
         full: bool,
+        family: usize,
     ) -> Result<Self, UserError> {
         let expected = Expected::load(&experiment.folder)?;
         let mut metrics = Metrics::new();
@@ -62,7 +64,11 @@ impl ClaimResult {
                         }
                         values
                     }
-                    RunSpec::Moments(_) => decoupling::metrics(&folder.moments()?),
+                    RunSpec::Moments(spec) => {
+                        let moments = folder.moments()?;
+                        let is_own = folder.spec()?.0 == point.spec;
+                        decoupling::metrics(&if is_own { moments } else { moments.held_against(spec, seed) })
+                    }
                     RunSpec::Images(_) => images::metrics(&folder.evaluation()?, &folder.snapshots()?),
                 };
                 metrics.entry(point.name.clone()).or_default().insert(seed, values);
@@ -71,7 +77,7 @@ impl ClaimResult {
         if let Some(level) = expected.parameters.get("family_level") {
             decoupling::correct_for_all_tests(&mut metrics, *level);
         }
-        let judgements = expected.judge(&metrics, full);
+        let judgements = expected.judge(&metrics, full, family);
         let verdict = overall(&judgements);
         Ok(Self { experiment, expected, folders, metrics, judgements, verdict })
     }

@@ -260,12 +260,18 @@ impl ImageSpec {
         StepSize::WarmupCosine { peak: self.optimization.peak_step_size, warmup_steps, steps: self.steps() }
     }
 
+    /// Multiply-adds of the encoder for one image; 0 before the images are known.
+    pub fn encoder_multiply_adds(&self) -> u64 {
+        let Some(content) = &self.images.content else { return 0 };
+        let [height, width] = content.size;
+        let encoder = self.network.encoder.init(&mut |n| vec![0.0; n], &burn::tensor::Device::flex());
+        encoder.multiply_adds(height, width) as u64
+    }
+
     /// Cost in multiply-adds, for time estimates.
     pub fn cost(&self) -> f64 {
         let Some(content) = &self.images.content else { return 0.0 };
-        let [height, width] = content.size;
-        let encoder = self.network.encoder.init(&mut |n| vec![0.0; n], &burn::tensor::Device::flex());
-        let forward = encoder.multiply_adds(height, width) as f64;
+        let forward = self.encoder_multiply_adds() as f64;
         let views = if self.objective == ImageObjective::Supervised { 1.0 } else { 2.0 };
         let training = self.optimization.epochs as f64 * content.train as f64 * views * 3.0 * forward;
         let snapshots = (self.optimization.epochs / self.evaluation.epochs_per_snapshot) as f64;

@@ -13,6 +13,8 @@ mod page;
 mod palette;
 mod series;
 
+use crate::broken::Noticed;
+use crate::certify::Certificate;
 use crate::claims::ClaimResult;
 use crate::error::UserError;
 use crate::record::write_whole;
@@ -43,11 +45,24 @@ pub fn write_growth(growth: &Growth, folder: &Path) -> Result<(), UserError> {
     figure::write(&figures::cost::figure(growth), folder)
 }
 
+/// Draws how far backends come apart into a folder that is there, as SVG and PNG.
+///
+/// # Errors
+/// [`UserError`] when a file cannot be written.
+pub fn write_divergence(certificate: &Certificate, folder: &Path) -> Result<(), UserError> {
+    figure::write(&figures::divergence::figure(certificate), folder)
+}
+
 /// Writes `report.html`, `figures/*.svg` and `figures/*.png` below `output`; returns the page's path.
 ///
 /// # Errors
 /// [`UserError`] when a run cannot be read or a file not written.
-pub fn write(results: &[ClaimResult], output: &Path, context: &ReportContext) -> Result<PathBuf, UserError> {
+pub fn write(
+    results: &[ClaimResult],
+    noticed: &[Noticed],
+    output: &Path,
+    context: &ReportContext,
+) -> Result<PathBuf, UserError> {
     let folder = output.join("figures");
     std::fs::create_dir_all(&folder)
         .map_err(|e| UserError::file(&folder, format!("the folder cannot be made: {e}")))?;
@@ -60,7 +75,7 @@ pub fn write(results: &[ClaimResult], output: &Path, context: &ReportContext) ->
     for result in results {
         of_claims.push(figures::of_claim(result)?.iter().map(save).collect::<Result<Vec<_>, _>>()?);
     }
-    let text = page::render(results, main, of_claims, context)
+    let text = page::render(results, noticed, main, of_claims, context)
         .map_err(|e| UserError::Run(format!("the page cannot be rendered: {e}")))?;
     let path = output.join("report.html");
     write_whole(&path, text.as_bytes())?;

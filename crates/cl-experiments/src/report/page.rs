@@ -4,6 +4,7 @@ use super::ReportContext;
 use super::chart::Figure;
 use super::figure::{inline_svg, inline_swatch};
 use super::number::{bytes, duration, number};
+use crate::broken::Noticed;
 use crate::claims::ClaimResult;
 use crate::judge::{Judgement, Over, Verdict};
 use minijinja::value::{Serde, Value};
@@ -47,6 +48,21 @@ struct PageClaim<'a> {
     point: &'a str,
     parameters: String,
     folders: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PageBroken<'a> {
+    title: &'a str,
+    why: &'a str,
+    cells: Vec<PageCell<'a>>,
+    as_expected: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PageCell<'a> {
+    claim: &'a str,
+    verdict: PageVerdict,
+    must_break: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +111,7 @@ impl PageFigure {
 /// What is wrong with the template.
 pub fn render(
     results: &[ClaimResult],
+    noticed: &[Noticed],
     main: Option<PageFigure>,
     figures: Vec<Vec<PageFigure>>,
     context: &ReportContext,
@@ -108,6 +125,7 @@ pub fn render(
         context! {
             claims => Value::from(Serde(&claims)),
             main => Value::from(Serde(&main)),
+            broken => Value::from(Serde(&noticed.iter().map(broken).collect::<Vec<_>>())),
             command => context.command,
             duration => context.duration_s.map(duration),
             memory => (context.peak_memory_byte > 0).then(|| bytes(context.peak_memory_byte)),
@@ -138,6 +156,23 @@ fn claim(result: &ClaimResult, figures: Vec<PageFigure>, full: bool) -> PageClai
         point: first.map_or("", |p| p.name.as_str()),
         parameters: first.map_or_else(String::new, |p| crate::record::pretty(&p.spec)),
         folders: result.folders.values().map(|f| f.path().display().to_string()).collect(),
+    }
+}
+
+fn broken(noticed: &Noticed) -> PageBroken<'_> {
+    PageBroken {
+        title: &noticed.broken.title,
+        why: &noticed.broken.why,
+        cells: noticed
+            .verdicts
+            .iter()
+            .map(|(claim, v)| PageCell {
+                claim,
+                verdict: verdict(Some(*v)),
+                must_break: noticed.broken.breaks.contains(claim),
+            })
+            .collect(),
+        as_expected: noticed.as_expected,
     }
 }
 
@@ -199,7 +234,7 @@ mod tests {
     #[test]
     fn a_page_without_results_is_whole_and_escapes_what_it_is_given() {
         let context = ReportContext { command: "reproduce <x>", duration_s: None, peak_memory_byte: 0, full: false };
-        let text = render(&[], None, Vec::new(), &context).unwrap();
+        let text = render(&[], &[], None, Vec::new(), &context).unwrap();
         assert!(text.contains("reproduce &lt;x&gt;") && text.trim_end().ends_with("</html>"));
         assert!(!text.contains("http"));
     }

@@ -2,6 +2,7 @@
 
 mod attribution;
 pub mod cost;
+pub mod divergence;
 mod decoupling;
 mod downstream;
 mod growth;

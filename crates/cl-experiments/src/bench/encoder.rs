@@ -1,0 +1,200 @@
+//! Timings of the paper's encoder, one or many side by side.
+
+use super::BenchJob;
+use super::peak::peak_flop_per_second;
+use super::steps::{self, Lengths, Parts, Timed};
+use crate::drive::peak_memory_byte;
+use crate::error::UserError;
+use crate::measure::{Monitor, Snapshot};
+use crate::replicate::Replication;
+use crate::spec::{Objective, TrainingSpec};
+use crate::training::Training;
+use burn::module::Module;
+use burn::tensor::Device;
+use cl_data::DeviceSampler;
+use cl_model::replicas::ReplicaBatch;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// Steps before the clock starts.
+const WARM_UP: u64 = 50;
+
+/// Steps over which the parts are timed one after another.
+const STEPS_IN_PARTS: u64 = 40;
+
+/// What was measured of one shape.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Timing {
+    /// Name of the point.
+    pub point: String,
+    /// d, d1, m, B and N.
+    pub shape: [usize; 5],
+    /// The seed.
+    pub seed: u64,
+    /// Backend by name.
+    pub device: String,
+    /// Threads.
+    pub threads: usize,
+    /// Encoders trained at once; every figure of a step is that of one step of one of them.
+    pub replicas: usize,
+    /// Steps timed, after 50 to warm up.
+    pub steps: u64,
+    /// Steps per second, all of a step included: data, both views, negatives, loss, gradient, update, thresholds.
+    pub steps_per_second: f64,
+    /// Seconds of a step's parts, one after another; they exceed a step where data are drawn beside it.
+    pub part_s: Parts,
+    /// Floating-point operations of the products of a step.
+    pub flop_per_step: f64,
+    /// Floating-point operations per second of square products on as many threads.
+    pub peak_flop_per_second: f64,
+    /// `flop_per_step · steps_per_second / peak_flop_per_second`; `None` away from the host.
+    pub share_of_peak: Option<f64>,
+    /// Peak memory of the process in bytes.
+    pub peak_memory_byte: u64,
+    /// What the encoder is like at the end.
+    pub state: State,
+}
+
+/// The state reached.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct State {
+    /// See [`cl_model::features::FeatureMeasures`].
+    pub energy_in_span: f64,
+    /// See [`cl_model::features::FeatureMeasures`].
+    pub coverage_mean: f64,
+    /// See [`cl_model::features::FeatureMeasures`].
+    pub coverage_min: f64,
+    /// Loss on a held-out batch.
+    pub loss: f64,
+}
+
+/// Times the step that a driver takes.
+pub fn time(job: &BenchJob, spec: &TrainingSpec, device: &Device) -> Timing {
+    let training = Monitor::new(spec, job.seed, device);
+    let lengths = Lengths { warm_up: WARM_UP, steps: spec.training.steps, in_parts: STEPS_IN_PARTS };
+    let timed = steps::time(&training, device, lengths);
+    let state = State::from(training.snapshot(&timed.learner.valid()));
+    timing(job, spec, 1, timed, state)
+}
+
+/// The same of replicas: seeds `seed`, `seed + 1`, … of one specification.
+///
+/// # Errors
+/// [`UserError`] when the specification is not for replicas or its data cannot be drawn on a device.
+pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: &Device) -> Result<Timing, UserError> {
+    let group = (0..count as u64).map(|i| (spec.clone(), job.seed + i)).collect();
+    let mut replication = Replication::new(&group, device)?;
+    let models: Vec<_> = group.iter().map(|(spec, seed)| spec.data.model(*seed)).collect();
+    let sampler = match job.sample_on_device {
+        true => Some(
+            DeviceSampler::new(&models, spec.data.augmentation, device)
+                .map_err(|e| UserError::Argument(format!("--sample-on-device: {e}")))?,
+        ),
+        false => None,
+    };
+    let draw = |replication: &Replication| match &sampler {
+        None => replication.batch(),
+        Some(sampler) => {
+            let [x_plus, x_plus_plus] = sampler.pairs(spec.training.batch_size);
+            let negatives = Some(sampler.observations(spec.num_negatives()));
+            ReplicaBatch { x_plus, x_plus_plus, negatives }
+        }
+    };
+    // What goes wrong on the device shows in the numbers that are read next.
+    let wait = || drop(device.sync());
+    // Fewer steps, the more replicas: enough to be timed.
+    let timed = (spec.training.steps / count as u64).clamp(10, spec.training.steps);
+    let (mut part_s, mut started) = (Parts::default(), Instant::now());
+    let warm_up = timed.min(WARM_UP) / 2;
+    for step in 0..warm_up + timed {
+        if step == warm_up {
+            wait();
+            (part_s, started) = (Parts::default(), Instant::now());
+        }
+        let t0 = Instant::now();
+        let batch = draw(&replication);
+        wait();
+        let t1 = Instant::now();
+        let _ = replication.step(batch);
+        wait();
+        let replica_steps = (timed * count as u64) as f64;
+        part_s.data += t1.duration_since(t0).as_secs_f64() / replica_steps;
+        part_s.gradient += t1.elapsed().as_secs_f64() / replica_steps;
+    }
+    let steps_per_second = (timed * count as u64) as f64 / started.elapsed().as_secs_f64();
+    let training = Monitor::new(spec, job.seed, device);
+    let state = State::from(training.snapshot(&replication.learner(0)));
+    let peak_memory_byte = peak_memory_byte();
+    let timed = Timed { learner: (), steps: timed, steps_per_second, part_s, peak_memory_byte };
+    Ok(timing(job, spec, count, timed, state))
+}
+
+impl From<Snapshot> for State {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            energy_in_span: snapshot.energy_in_span,
+            coverage_mean: snapshot.coverage_mean,
+            coverage_min: snapshot.coverage_min,
+            loss: snapshot.loss,
+        }
+    }
+}
+
+fn timing<L>(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed<L>, state: State) -> Timing {
+    let flop_per_step = flop_per_step(spec);
+    let peak_flop_per_second = peak_flop_per_second();
+    let on_host = crate::device::is_host(&job.device);
+    let Timed { steps, steps_per_second, part_s, peak_memory_byte, .. } = timed;
+    Timing {
+        point: job.point.clone(),
+        shape: shape(spec),
+        seed: job.seed,
+        device: job.device.clone(),
+        threads: rayon::current_num_threads(),
+        replicas,
+        steps,
+        steps_per_second,
+        part_s,
+        flop_per_step,
+        peak_flop_per_second,
+        share_of_peak: on_host.then(|| flop_per_step * steps_per_second / peak_flop_per_second),
+        peak_memory_byte,
+        state,
+    }
+}
+
+fn shape(spec: &TrainingSpec) -> [usize; 5] {
+    let (data, encoder) = (&spec.data, &spec.encoder);
+    [data.code_dim, data.input_dim, encoder.num_neurons, spec.training.batch_size, spec.num_negatives()]
+}
+
+/// Two per multiply-add: embeddings of both views and negatives, similarities and their way back, the gradient of
+/// the weights.
+fn flop_per_step(spec: &TrainingSpec) -> f64 {
+    let (b, n) = (spec.training.batch_size as f64, spec.num_negatives() as f64);
+    let (m, d1) = (spec.encoder.num_neurons as f64, spec.data.input_dim as f64);
+    match spec.objective {
+        // Every view is query and key.
+        Objective::NtXent(_) => 8.0 * m * d1 * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
+        Objective::Contrastive(_) => 2.0 * m * d1 * (3.0 * b + n) + 4.0 * b * n * m,
+        Objective::Supervised(s) => 4.0 * b * m * d1 + 6.0 * b * m * s.num_classes as f64,
+    }
+}
+
+pub(super) const HEAD: &str = "point           d    d1     m     B     N  replicas  threads    steps/s   ms/step   data  gradient  update   MFLOP/step  of peak  peak memory";
+
+pub(super) fn row(t: &Timing) -> String {
+    let [data, gradient, update] = t.part_s.shares();
+    let of_peak = t.share_of_peak.map_or("-".to_string(), |s| format!("{:.0} %", 100.0 * s));
+    let [d, d1, m, b, n] = t.shape;
+    format!(
+        "{:<12} {d:>4} {d1:>5} {m:>5} {b:>5} {n:>5} {:>9} {:>8} {:>10.1} {:>9.3} {data:>6} {gradient:>9} {update:>7} {:>12.1} {of_peak:>8} {:>8.0} MiB",
+        t.point,
+        t.replicas,
+        t.threads,
+        t.steps_per_second,
+        1e3 / t.steps_per_second,
+        t.flop_per_step / 1e6,
+        t.peak_memory_byte as f64 / 1_048_576.0
+    )
+}

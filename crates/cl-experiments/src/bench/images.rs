@@ -1,0 +1,81 @@
+//! Timings of image encoders.
+
+use super::BenchJob;
+use super::steps::{self, Lengths, Parts};
+use crate::error::UserError;
+use crate::images::spec::ImageSpec;
+use crate::images::training::ImageTraining;
+use crate::training::Training;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// Steps before the clock starts.
+const WARM_UP: u64 = 2;
+
+/// Steps timed whole, and then in parts.
+const STEPS: u64 = 8;
+
+/// What was measured of training on images.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImageTiming {
+    /// Name of the point.
+    pub point: String,
+    /// The seed.
+    pub seed: u64,
+    /// Backend by name.
+    pub device: String,
+    /// Threads.
+    pub threads: usize,
+    /// Images in a batch, each with two views (one with labels).
+    pub batch_size: usize,
+    /// Multiply-adds of the encoder for one view.
+    pub encoder_multiply_adds: u64,
+    /// Steps timed.
+    pub steps: u64,
+    /// Images trained on per second, all of a step included: loading, views, forward, loss, backward, update.
+    pub images_per_second: f64,
+    /// Seconds of a step's parts; `data` is loading and augmentation.
+    pub part_s: Parts,
+    /// Peak memory of the process in bytes.
+    pub peak_memory_byte: u64,
+}
+
+/// Times the step that a driver takes.
+///
+/// # Errors
+/// [`UserError`] when the images cannot be read.
+pub fn time(job: &BenchJob, spec: &ImageSpec, device: &Device) -> Result<ImageTiming, UserError> {
+    let training = ImageTraining::new(spec, job.seed, job.data_dir.as_deref(), &job.device, device)?;
+    let batch_size = spec.optimization.batch_size;
+    let steps = (WARM_UP + STEPS).min(training.schedule().steps);
+    let timed = steps::time(&training, device, Lengths { warm_up: WARM_UP, steps, in_parts: STEPS });
+    Ok(ImageTiming {
+        point: job.point.clone(),
+        seed: job.seed,
+        device: job.device.clone(),
+        threads: rayon::current_num_threads(),
+        batch_size,
+        encoder_multiply_adds: spec.encoder_multiply_adds(),
+        steps: timed.steps,
+        images_per_second: timed.steps_per_second * batch_size as f64,
+        part_s: timed.part_s,
+        peak_memory_byte: timed.peak_memory_byte,
+    })
+}
+
+pub(super) const HEAD: &str =
+    "point                           B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
+
+pub(super) fn row(t: &ImageTiming) -> String {
+    let [data, gradient, update] = t.part_s.shares();
+    format!(
+        "{:<28} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
+        t.point,
+        t.batch_size,
+        t.encoder_multiply_adds as f64 / 1e6,
+        t.threads,
+        t.images_per_second,
+        1e3 * t.batch_size as f64 / t.images_per_second,
+        t.peak_memory_byte as f64 / 1_048_576.0
+    )
+}

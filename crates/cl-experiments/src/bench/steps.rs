@@ -1,0 +1,98 @@
+//! The clock: whole steps, then their parts one after another, of any kind of training.
+
+use crate::drive::peak_memory_byte;
+use crate::learner::StepSizeScheduler;
+use crate::training::{Learning, Training, step_and_draw};
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::tensor::Device;
+use burn::train::TrainStep;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// How many steps are timed.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    /// Steps before the clock starts; fewer where there are not more in all.
+    pub warm_up: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Steps over which the parts are timed afterwards.
+    pub in_parts: u64,
+}
+
+/// Seconds of a step's parts.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Parts {
+    /// Observations or images, their views and negatives.
+    pub data: f64,
+    /// Embeddings, loss and gradient.
+    pub gradient: f64,
+    /// Descent and thresholds.
+    pub update: f64,
+}
+
+impl Parts {
+    /// The share of each part in percent, for a terminal.
+    pub fn shares(&self) -> [String; 3] {
+        let total = self.data + self.gradient + self.update;
+        [self.data, self.gradient, self.update].map(|part| format!("{:.0} %", 100.0 * part / total))
+    }
+}
+
+/// What the clock says.
+#[derive(Debug)]
+pub struct Timed<L> {
+    /// The learner after [`Lengths::steps`].
+    pub learner: L,
+    /// Steps timed.
+    pub steps: u64,
+    /// Whole steps per second.
+    pub steps_per_second: f64,
+    /// Seconds of the parts.
+    pub part_s: Parts,
+    /// Peak memory of the process in bytes.
+    pub peak_memory_byte: u64,
+}
+
+/// Trains from the first step on and times it.
+pub fn time<T: Training>(training: &T, device: &Device, lengths: Lengths) -> Timed<T::Learner> {
+    // What goes wrong on the device shows in the numbers that are read next.
+    let wait = || drop(device.sync());
+    let mut learner = training.fresh();
+    let mut optimizer = training.optimizer();
+    let mut step_sizes = StepSizeScheduler::new(training.schedule().step_size, 0);
+    let warm_up = lengths.warm_up.min(lengths.steps - 1);
+    let (mut ahead, mut started) = (None, Instant::now());
+    for step in 0..lengths.steps {
+        if step == warm_up {
+            wait();
+            started = Instant::now();
+        }
+        let output;
+        (output, ahead) = step_and_draw(training, &learner, ahead);
+        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+    }
+    wait();
+    let steps = lengths.steps - warm_up;
+    let steps_per_second = steps as f64 / started.elapsed().as_secs_f64();
+    let (reached, peak_memory_byte) = (learner.clone(), peak_memory_byte());
+
+    let mut part_s = Parts::default();
+    for _ in 0..lengths.in_parts {
+        let t0 = Instant::now();
+        let batch = training.batch(learner.steps_done());
+        wait();
+        let t1 = Instant::now();
+        let output = TrainStep::step(&learner, batch);
+        wait();
+        let t2 = Instant::now();
+        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        wait();
+        let t3 = Instant::now();
+        let seconds = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() / lengths.in_parts as f64;
+        part_s.data += seconds(t0, t1);
+        part_s.gradient += seconds(t1, t2);
+        part_s.update += seconds(t2, t3);
+    }
+    Timed { learner: reached, steps, steps_per_second, part_s, peak_memory_byte }
+}

@@ -1,0 +1,245 @@
+//! `certify`: one seeded experiment on every backend of this binary, and how far apart they come out.
+//!
+//! Backends add in other orders, so that they differ by rounding from the first step on, and training carries such differences on.
+//! What float32 rounding alone may do to this very experiment is measured (see [`rounding`]), and a backend agrees as long as
+//! it stays within that.
+
+pub mod python;
+pub mod rounding;
+
+use crate::claims::ClaimResult;
+use crate::cli::Certify;
+use crate::device;
+use crate::drive::{CHECKPOINT_EVERY_S, Outcome, Session, execute};
+use crate::error::UserError;
+use crate::experiment::{Experiment, Extent};
+use crate::judge::{Expected, Verdict};
+use crate::measure::Snapshot;
+use crate::record::{Manifest, RunFolder, pretty, write_whole};
+use crate::report;
+use crate::spec::{RunSpec, TrainingSpec};
+use rounding::Envelope;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// The backend that the others are held against.
+const REFERENCE: &str = "flex";
+
+/// A number of a snapshot by name.
+pub type Metric = (&'static str, fn(&Snapshot) -> f64);
+
+/// Numbers of a snapshot whose divergence is followed.
+pub const METRICS: [Metric; 9] = [
+    ("loss", |s| s.loss),
+    ("energy_in_span", |s| s.energy_in_span),
+    ("coverage_mean", |s| s.coverage_mean),
+    ("norm_in_span", |s| s.norm_in_span),
+    ("norm_complement", |s| s.norm_complement),
+    ("threshold_ratio", |s| s.threshold_ratio),
+    ("correlation_sparse", |s| s.correlation_sparse),
+    ("correlation_dense", |s| s.correlation_dense),
+    ("probe_r_squared", |s| s.probe_r_squared),
+];
+
+/// `certificate.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The experiment.
+    pub experiment: String,
+    /// The backend that the others are held against.
+    pub reference: String,
+    /// How tolerances come about.
+    pub tolerance: String,
+    /// Commit, versions and platform.
+    pub manifest: Manifest,
+    /// Backends that were run.
+    pub backends: Vec<BackendResult>,
+    /// Backends that were not, and why.
+    pub left_out: BTreeMap<String, String>,
+    /// Whether all that were run agree with the reference.
+    pub agree: bool,
+}
+
+/// What came out on one backend.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackendResult {
+    /// The backend by name.
+    pub name: String,
+    /// The verdict of the experiment on it.
+    pub verdict: Verdict,
+    /// Whether verdict and metrics agree with the reference.
+    pub agrees: bool,
+    /// Seconds it took; those of this call, nothing for runs that were there already.
+    pub duration_s: f64,
+    /// By metric; empty for the reference.
+    pub metrics: BTreeMap<String, Divergence>,
+}
+
+/// How far a metric comes apart, the largest over points and seeds at each step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Divergence {
+    /// The first step at which a run lies outside its tolerance.
+    pub first_step_outside: Option<u64>,
+    /// Largest divergence in units of the tolerance.
+    pub largest_share_of_tolerance: f64,
+    /// Step, divergence and tolerance, in units of the metric's largest value in the run; of the run that is closest to its tolerance.
+    pub over_time: Vec<(u64, f64, f64)>,
+}
+
+/// Runs the experiment on each backend, compares, writes the certificate; whether all agree.
+///
+/// # Errors
+/// [`UserError`] when the experiment cannot be read, trains no encoder of the paper, or a run fails.
+pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<bool, UserError> {
+    let experiment = Experiment::load(&arguments.experiment, Extent::Default)?;
+    let runs = training_runs(&experiment)?;
+    let (mut ready, mut left_out) = (Vec::new(), BTreeMap::new());
+    for name in device::names() {
+        match device::open(name) {
+            Ok(device) => ready.push((name, device)),
+            Err(reason) => {
+                left_out.insert(name.to_string(), reason.to_string());
+            }
+        }
+    }
+    println!(
+        "{} runs on each of {}; float32 rounding is tried {} times on each.",
+        runs.len(),
+        ready.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        rounding::TRIALS
+    );
+    let mut folders_of = BTreeMap::new();
+    let mut durations = BTreeMap::new();
+    for (name, device) in &ready {
+        let started = Instant::now();
+        let mut folders = BTreeMap::new();
+        for run in &runs {
+            let spec = RunSpec::Training(run.spec.clone());
+            let below = arguments.output.join("runs").join(name);
+            let folder = RunFolder::new(&below, &experiment.claim, &run.point, &spec, run.seed);
+            let session = Session {
+                device_name: name,
+                device,
+                data_dir: None,
+                checkpoint_every: Duration::from_secs_f64(CHECKPOINT_EVERY_S),
+                stop,
+                progress: &mut |_, _| {},
+                warn: &mut |text| eprintln!("{text}"),
+            };
+            if let Outcome::Stopped { .. } = execute(&spec, run.seed, &folder, session)? {
+                return Err(UserError::Run("stopped; the same command goes on from the last checkpoint".into()));
+            }
+            folders.insert((run.point.clone(), run.seed), folder);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{name}: done in {seconds:.0} s");
+        durations.insert(*name, seconds);
+        folders_of.insert(*name, folders);
+    }
+    let snapshots_of = |name: &str, run: &Run| -> Result<Vec<Snapshot>, UserError> {
+        folders_of[name][&(run.point.clone(), run.seed)].snapshots()
+    };
+    let mut envelopes = Vec::new();
+    for run in &runs {
+        let reference = snapshots_of(REFERENCE, run)?;
+        envelopes.push((run, Envelope::of(&run.spec, run.seed, &reference), reference));
+    }
+    let family = Expected::load(&experiment.folder)?.intervals(false);
+    let mut backends: Vec<BackendResult> = Vec::new();
+    for (name, _) in &ready {
+        let verdict = ClaimResult::judge(experiment.clone(), folders_of[name].clone(), false, family)?.verdict;
+        let mut metrics = BTreeMap::new();
+        if *name != REFERENCE {
+            for (run, envelope, reference) in &envelopes {
+                let found = snapshots_of(name, run)?;
+                for (metric, divergence) in envelope.compare(reference, &found) {
+                    worst(&mut metrics, metric, divergence);
+                }
+            }
+        }
+        let verdict_of_reference = backends.first().map_or(verdict, |b| b.verdict);
+        let is_inside = metrics.values().all(|d: &Divergence| d.first_step_outside.is_none());
+        backends.push(BackendResult {
+            name: name.to_string(),
+            verdict,
+            agrees: is_inside && verdict == verdict_of_reference,
+            duration_s: durations[name],
+            metrics,
+        });
+    }
+    let certificate = Certificate {
+        experiment: experiment.claim.clone(),
+        reference: REFERENCE.into(),
+        tolerance: rounding::in_words(),
+        manifest: Manifest::now(REFERENCE, durations.values().sum(), 0),
+        agree: backends.iter().all(|b| b.agrees),
+        backends,
+        left_out,
+    };
+    print!("{}", table(&certificate));
+    write_whole(&arguments.output.join("certificate.json"), pretty(&certificate).as_bytes())?;
+    if certificate.backends.len() > 1 {
+        report::write_divergence(&certificate, &arguments.output)?;
+    }
+    println!("{}", arguments.output.join("certificate.json").display());
+    Ok(certificate.agree)
+}
+
+/// A run to be compared.
+#[derive(Debug, Clone)]
+struct Run {
+    point: String,
+    spec: TrainingSpec,
+    seed: u64,
+}
+
+fn training_runs(experiment: &Experiment) -> Result<Vec<Run>, UserError> {
+    let mut runs = Vec::new();
+    for point in &experiment.points {
+        let RunSpec::Training(spec) = &point.spec else {
+            let path = experiment.folder.join("experiment.toml");
+            return Err(UserError::file(path, format!("points.{} does not train the paper's encoder", point.name)));
+        };
+        runs.extend(point.seeds.iter().map(|seed| Run { point: point.name.clone(), spec: spec.clone(), seed: *seed }));
+    }
+    Ok(runs)
+}
+
+/// Keeps of two runs the one that is closer to its tolerance, and the earlier first step outside.
+fn worst(metrics: &mut BTreeMap<String, Divergence>, metric: &str, found: Divergence) {
+    let Some(kept) = metrics.get_mut(metric) else {
+        metrics.insert(metric.into(), found);
+        return;
+    };
+    let earliest = match (kept.first_step_outside, found.first_step_outside) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    if found.largest_share_of_tolerance > kept.largest_share_of_tolerance {
+        *kept = found;
+    }
+    kept.first_step_outside = earliest;
+}
+
+fn table(certificate: &Certificate) -> String {
+    let mut text = String::new();
+    for backend in &certificate.backends {
+        let agrees = if backend.agrees { "agrees" } else { "DISAGREES" };
+        let role = if backend.name == certificate.reference { "the reference" } else { agrees };
+        text.push_str(&format!("\n{:<8} {role}; the claim {} on it\n", backend.name, backend.verdict));
+        for (metric, d) in &backend.metrics {
+            let outside = d.first_step_outside.map_or("never".to_string(), |step| format!("step {step}"));
+            let largest = d.over_time.iter().map(|(_, found, _)| *found).fold(0.0, f64::max);
+            text.push_str(&format!(
+                "         {metric:<20} largest divergence {largest:.1e}, {:>5.2} of the tolerance; outside: {outside}\n",
+                d.largest_share_of_tolerance
+            ));
+        }
+    }
+    for (name, reason) in &certificate.left_out {
+        text.push_str(&format!("\n{name:<8} left out: {reason}\n"));
+    }
+    text
+}
