@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use burn::train::TrainStep;
 use cl_experiments::images::spec::NtXentSpec;
 use cl_experiments::learner::{BatchSource, EncoderLearner, GradientSource, StepSizeScheduler};
+use cl_experiments::replicate::Replication;
 use cl_experiments::spec::{Objective, TrainingSpec};
 use cl_model::{Bias, KeyGradient, Normalization, Similarity};
 
@@ -18,21 +19,38 @@ fn three_steps(mut spec: TrainingSpec, device: &Device, gradient: Option<Gradien
     if let cl_model::Bias::Scheduled(rule) = &mut spec.encoder.bias {
         rule.start_step = 1;
     }
-    let device = device.clone().autodiff();
-    let mut learner = EncoderLearner::new(&spec, 7, &device);
-    if let Some(gradient) = gradient {
-        learner = learner.with_gradient_from(gradient);
-    }
-    let source = BatchSource::new(&spec, 7);
-    let mut optimizer = EncoderLearner::optimizer(&spec);
+    let learner = EncoderLearner::new(&spec, 7, &device.clone().autodiff());
+    let learner = match gradient {
+        Some(gradient) => learner.with_gradient_from(gradient),
+        None => learner,
+    };
+    state(&three_steps_of(learner, &spec, 7))
+}
+
+/// Three steps from where a learner stands.
+fn three_steps_of(mut learner: EncoderLearner, spec: &TrainingSpec, seed: u64) -> EncoderLearner {
+    let device = learner.encoder.weights.device().inner().autodiff();
+    let source = BatchSource::new(spec, seed);
+    let mut optimizer = EncoderLearner::optimizer(spec);
     let mut schedule = StepSizeScheduler::new(spec.training.step_size, 0);
     for t in 0..3 {
         let output = TrainStep::step(&learner, source.training(t, &device));
         learner = learner.optimize(&mut optimizer, schedule.step().into(), output.grads);
     }
+    learner
+}
+
+/// Weights and thresholds, one after another.
+fn state(learner: &EncoderLearner) -> Vec<f64> {
     let weights = learner.encoder.weights.val().into_data();
     let biases = learner.encoder.biases.val().into_data();
     weights.iter::<f64>().chain(biases.iter::<f64>()).collect()
+}
+
+/// Every backend of this build that has a device here, the reference left out.
+fn others() -> Vec<(&'static str, Device)> {
+    let compiled = cl_experiments::device::names().filter(|n| *n != "flex" && cl_experiments::device::is_compiled(n));
+    compiled.map(|name| (name, cl_experiments::device::open(name).unwrap_or_else(|e| panic!("{e}")))).collect()
 }
 
 /// Sums of at most 32 terms in another order, three times: a few units of 2⁻²⁴ of the largest value each.
@@ -41,17 +59,79 @@ fn three_steps_agree_on_every_backend_of_this_build() {
     let expected = after_three_steps(&cl_experiments::device::open("flex").unwrap());
     let largest = expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
     let mut compared = vec!["flex"];
-    for name in ["ndarray", "wgpu"] {
-        if !cl_experiments::device::is_compiled(name) {
-            continue;
-        }
-        let device = cl_experiments::device::open(name).unwrap_or_else(|e| panic!("{e}"));
+    for (name, device) in others() {
         for (found, expected) in after_three_steps(&device).iter().zip(&expected) {
             assert!((found - expected).abs() < 2e-6 * largest, "{name}: {found} instead of {expected}");
         }
         compared.push(name);
     }
     println!("compared: {}", compared.join(", "));
+}
+
+/// Replicas with other seeds, temperatures, step sizes, decay and thresholds, trained as one tensor program, against each alone on
+/// Flex.
+#[test]
+fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
+    let group: Vec<(TrainingSpec, u64)> = [(3, 0.5), (4, 1.0), (5, 2.0)]
+        .into_iter()
+        .map(|(seed, number)| {
+            let mut spec = small_spec();
+            if let Objective::Contrastive(c) = &mut spec.objective {
+                c.temperature = number;
+            }
+            spec.training.weight_decay = 0.01 * number;
+            spec.training.step_size = cl_model::StepSize::Constant { eta: 0.2 * number };
+            spec.encoder.bias = match seed {
+                3 => Bias::Zero,
+                _ => Bias::Scheduled(cl_model::BiasRule { start_step: 1, initial_ratio: 0.3, growth: 0.1, cap_ratio: 0.6 }),
+            };
+            (spec, seed)
+        })
+        .collect();
+    let alone = |(spec, seed): &(TrainingSpec, u64)| {
+        state(&three_steps_of(EncoderLearner::new(spec, *seed, &Device::flex().autodiff()), spec, *seed))
+    };
+    let alone: Vec<Vec<f64>> = group.iter().map(alone).collect();
+    for (name, device) in [("flex", Device::flex())].into_iter().chain(others()) {
+        let mut replication = Replication::new(&group, &device).unwrap();
+        for _ in 0..3 {
+            let _ = replication.step(replication.batch());
+        }
+        for (replica, alone) in alone.iter().enumerate() {
+            let found = state(&replication.learner(replica));
+            let largest = alone.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+            for (found, alone) in found.iter().zip(alone) {
+                assert!((found - alone).abs() < 4e-6 * largest, "{name}, replica {replica}: {found} instead of {alone}");
+            }
+        }
+        println!("{name}: {} replicas", replication.count());
+    }
+}
+
+/// What a device draws has the distribution of what the host draws, and masks of pairs are complementary.
+#[test]
+fn devices_draw_what_they_should() {
+    let spec = small_spec();
+    let models: Vec<_> = [1, 2].map(|seed| spec.data.model(seed)).into();
+    for (name, device) in [("flex", Device::flex())].into_iter().chain(others()) {
+        let sampler = cl_data::DeviceSampler::new(&models, spec.data.augmentation, &device).unwrap();
+        let count = 4096;
+        let [plus, plus_plus] = sampler.pairs(count).map(|x| x.into_data().iter::<f64>().collect::<Vec<_>>());
+        assert!(plus.iter().zip(&plus_plus).all(|(a, b)| *a == 0.0 || *b == 0.0), "{name}: masks overlap");
+        let observations: Vec<f64> = sampler.observations(count).into_data().iter::<f64>().collect();
+        let square = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
+        let (d, d1) = (spec.data.code_dim as f64, spec.data.input_dim as f64);
+        let q = spec.data.sparse_code.unwrap().nonzero_probability(spec.data.code_dim);
+        let expected = q * d / d1 + spec.data.noise_std.unwrap().powi(2);
+        // Views are twice as large half of the time.
+        for (what, values, expected) in
+            [("observations", &observations, expected), ("x+", &plus, 2.0 * expected), ("x++", &plus_plus, 2.0 * expected)]
+        {
+            let found = square(values);
+            // 200,000 numbers: 1 % is four standard errors or more.
+            assert!((found - expected).abs() < 0.03 * expected, "{name}, {what}: {found} instead of {expected}");
+        }
+    }
 }
 
 /// The paper's loss and what public code makes of it, in closed form and through autodiff on the same backend.

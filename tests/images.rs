@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An experiment on generated images that takes a few seconds.
-const SMALL: &str = r#"
+pub const SMALL: &str = r#"
 claim = "pictures"
 on_request = true
 title = "A small experiment on images"

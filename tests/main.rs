@@ -3,8 +3,14 @@
 /// Shared: a small experiment, scratch folders, the binary.
 mod support;
 
+/// Damaged files, and files made to do harm.
+mod bad_bytes;
+/// The loaders of the program, as they are handed bytes by tests and fuzzers.
+mod entry_points;
 /// The same step on every backend that is compiled in.
 mod backends;
+/// Nothing hangs on the clock on the wall.
+mod clock;
 /// What the command line says when it is used wrongly.
 mod command_line_errors;
 /// `data export` writes what a step trains on.
@@ -15,6 +21,15 @@ mod data_fetch;
 mod experiment_files;
 /// Image runs: resumed bit by bit, the same under both drivers, decoupled by what changes colour.
 mod images;
+/// SIGKILL at random moments, for every kind of run.
+#[cfg(unix)]
+mod kill;
+/// Memory, files and threads over 200,000 steps.
+#[cfg(target_os = "linux")]
+mod long_runs;
+/// As a user without rights, and beside other processes.
+#[cfg(unix)]
+mod permissions;
 /// Masks let the features of a known dictionary be found; without them they are not.
 mod recovery;
 /// Three training steps against a loop in double precision.
@@ -25,6 +40,8 @@ mod report_page;
 mod resume;
 /// Run folders: reused, never overwritten, damage is told.
 mod run_folders;
+/// Coverage of intervals, errors of many verdicts together.
+mod statistics;
 /// Shares of a sweep, sweeps that are killed, replicas, and what `bench` says.
 mod sweep;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.

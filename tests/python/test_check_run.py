@@ -78,7 +78,7 @@ class Maker:
         w = 1.3 * self.dictionary.T[np.arange(M) % D] + 0.08 * self.rng.standard_normal((M, D1))
         w[-1] = 0.1 * self.rng.standard_normal(D1)
         w = w.astype(F)
-        share = {"zero": 0.0}.get(self.bias, 0.25)
+        share = 0.0 if self.bias == "zero" else 0.25
         return w, (share * np.linalg.norm(w, axis=1)).astype(F)
 
     def masks(self, shape):
@@ -248,10 +248,9 @@ def embeddings(w, b, tensors):
 
 def score(tensors, represent):
     """A probe by normal equations and by Newton's method."""
-    (train, y, z), (test, y_test, z_test) = (
-        (represent(tensors[f"probe_{p}_x"]).astype(float), tensors[f"probe_{p}_z"] @ tensors["target"], tensors[f"probe_{p}_z"])
-        for p in ("train", "test")
-    )
+    train, test = (represent(tensors[f"probe_{part}_x"]).astype(float) for part in ("train", "test"))
+    z, z_test = (tensors[f"probe_{part}_z"] for part in ("train", "test"))
+    y, y_test = z @ tensors["target"], z_test @ tensors["target"]
     fit = ROWS - ROWS // 4
     best = max((10.0**-k for k in range(5, 0, -1)), key=lambda p: ridge(train[:fit], y[:fit], train[fit:], y[fit:], p))
     rows, rows_test = z.any(1), z_test.any(1)
@@ -306,8 +305,8 @@ def make(augmentation=COMPLEMENTARY, bias=SCHEDULED, step=8, scale="temperature"
     tensors, loss, eta = maker.step_tensors()
     end = maker.end_tensors()
     reported = evaluation(maker.spec, end)
-    run = {"spec": maker.spec, "seed": 7, "step": step, "loss": loss, "eta": eta, "snapshot": {}, "evaluation": reported}
-    return run, tensors, end
+    run = {"spec": maker.spec, "seed": 7, "step": step, "loss": loss, "eta": eta, "snapshot": {}}
+    return run | {"evaluation": reported}, tensors, end
 
 
 def plain(run):

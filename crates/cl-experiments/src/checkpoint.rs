@@ -3,7 +3,7 @@
 
 use crate::error::UserError;
 use crate::learner::StepSizeScheduler;
-use crate::record::RunFolder;
+use crate::record::{RunFolder, STAGED};
 use crate::training::{Learning, Training, is_finite, shapes};
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
@@ -41,7 +41,7 @@ impl AtomicCheckpointer {
 
 impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
     fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        let staged = self.directory.join(format!("staged-{}-{epoch}.bpk", self.name));
+        let staged = self.directory.join(format!("{STAGED}{}-{epoch}.bpk", self.name));
         record.save(staged.clone())?;
         std::fs::File::open(&staged).and_then(|f| f.sync_all()).map_err(CheckpointerError::IOError)?;
         std::fs::rename(staged, self.path(epoch)).map_err(CheckpointerError::IOError)
@@ -109,19 +109,22 @@ pub fn restore_latest<T: Training>(
     folder: &RunFolder,
     warn: &mut dyn FnMut(String),
 ) -> (T::Learner, ModuleOptimizer, Option<usize>) {
-    let (directory, steps_per_epoch) = (folder.checkpoints(), training.schedule().steps_per_epoch);
-    for epoch in epochs(&directory) {
+    let (directory, schedule) = (folder.checkpoints(), training.schedule());
+    let last = schedule.steps / schedule.steps_per_epoch;
+    for epoch in epochs(&directory).into_iter().filter(|epoch| *epoch as u64 <= last) {
+        let steps_done = epoch as u64 * schedule.steps_per_epoch;
         let path = |name: &str| directory.join(format!("{name}-{epoch}.bpk"));
-        let restored = load(&path("model"), &training.fresh()).map_err(|reason| (path("model"), reason));
-        let restored = restored.and_then(|learner| {
-            let record = <OptimizerRecord as Checkpoint>::load(path("optim"));
-            let record = record.map_err(|e| (path("optim"), e.to_string()))?;
-            Ok((learner, training.optimizer().load_record(record)))
+        let in_file = |name: &str| {
+            let path = path(name);
+            move |reason: String| (path, reason)
+        };
+        let restored = load(&path("model"), &training.fresh()).map_err(in_file("model")).and_then(|learner| {
+            let optimizer = load_optimizer(&path("optim"), training).map_err(in_file("optim"))?;
+            check_step(&path("scheduler"), steps_done).map_err(in_file("scheduler"))?;
+            Ok((learner, optimizer))
         });
         match restored {
-            Ok((learner, optimizer)) => {
-                return (learner.at_step(epoch as u64 * steps_per_epoch), optimizer, Some(epoch));
-            }
+            Ok((learner, optimizer)) => return (learner.at_step(steps_done), optimizer, Some(epoch)),
             Err((path, reason)) => {
                 warn(format!("{}: this checkpoint cannot be used ({reason}); trying the one before", path.display()))
             }
@@ -130,12 +133,17 @@ pub fn restore_latest<T: Training>(
     (training.fresh(), training.optimizer(), None)
 }
 
+/// What `f` gives, or `reason` where it panics: Burn panics over records that do not fit.
+fn or_panic<T>(reason: &str, f: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|_| reason.to_string())
+}
+
 fn load<L: Learning>(path: &Path, learner: &L) -> Result<L, String> {
-    let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
     let expected = shapes(learner);
-    // A record of other shapes panics inside Burn when it is applied.
-    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| learner.clone().load_record(record)));
-    let restored = applied.map_err(|_| "it does not fit this model".to_string())?;
+    let restored = or_panic("it does not fit this model", || {
+        let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
+        Ok::<_, String>(learner.clone().load_record(record.cast_to_module_dtype()))
+    })??;
     let found = shapes(&restored);
     if let Some((found, expected)) = found.iter().zip(&expected).find(|(f, e)| f != e) {
         return Err(format!("a parameter has shape {found:?} instead of {expected:?}"));
@@ -144,4 +152,22 @@ fn load<L: Learning>(path: &Path, learner: &L) -> Result<L, String> {
         return Err("a weight is not finite".into());
     }
     Ok(restored)
+}
+
+fn load_optimizer<T: Training>(path: &Path, training: &T) -> Result<ModuleOptimizer, String> {
+    or_panic("it does not fit this optimizer", || {
+        let record = <OptimizerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
+        Ok(training.optimizer().load_record(record))
+    })?
+}
+
+/// The step sizes have to go on where the weights do.
+fn check_step(path: &Path, steps_done: u64) -> Result<(), String> {
+    let record = or_panic("it does not fit these step sizes", || {
+        <LrSchedulerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())
+    })??;
+    match record.scalar::<u64>("next") {
+        Some(next) if next == steps_done => Ok(()),
+        next => Err(format!("it stands at step {next:?} instead of {steps_done}")),
+    }
 }

@@ -5,7 +5,9 @@ use crate::images::dataset;
 use crate::spec::RunSpec;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use toml::de::DeValue;
 use toml::{Table, Value};
 
 /// Where experiment files live unless the command line says otherwise.
@@ -13,6 +15,18 @@ pub const DEFAULT_EXPERIMENTS: &str = "experiments";
 
 /// Keys of a point that are not values of its specification.
 const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
+
+/// Points of a grid, at most.
+const MOST_POINTS: usize = 100_000;
+
+/// Parts of a dotted key, at most; specifications nest less.
+const DEEPEST_KEY: usize = 16;
+
+/// Bytes of a TOML file, at most.
+const LARGEST_FILE_BYTE: u64 = 4 << 20;
+
+/// Levels of tables and lists in a TOML file, at most; experiments nest less.
+const DEEPEST_TABLE: usize = 64;
 
 /// A claim's experiment, expanded.
 #[derive(Debug, Clone)]
@@ -114,6 +128,7 @@ impl Experiment {
         }
         let mut points = Vec::new();
         for (name, value) in &file.points {
+            is_folder_name(name).map_err(|e| UserError::file(&path, format!("points.{name:?}: {e}")))?;
             let Value::Table(overrides) = value else {
                 return Err(UserError::file(&path, format!("points.{name} has to be a table of sections")));
             };
@@ -147,6 +162,10 @@ impl Experiment {
                     _ => (axis.key.clone(), axis.values.clone()),
                 })
                 .collect();
+            let count = axes.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
+            if count.is_none_or(|count| count > MOST_POINTS) {
+                return Err(in_grid(format!("its axes span more than the {MOST_POINTS} points that a grid may have")));
+            }
             let mut names = Vec::new();
             for cell in cells(&axes) {
                 let mut overrides = grid.overrides.clone();
@@ -158,6 +177,7 @@ impl Experiment {
                 }
                 let spec = merged_spec(folder, file.base.as_deref(), &overrides)
                     .map_err(|e| in_grid(format!("{label}: {e}")))?;
+                is_folder_name(&label).map_err(|e| in_grid(format!("point {label:?}: {e}")))?;
                 points.push(Point { name: label.clone(), spec, seeds: grid.seeds.clone() });
                 names.push(label);
             }
@@ -251,13 +271,47 @@ fn claim_of(folder: &Path) -> String {
     if is_number { first.to_string() } else { name }
 }
 
+/// Whether runs can stand in a folder of this name.
+fn is_folder_name(name: &str) -> Result<(), String> {
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(part)), None) if part == name && !name.contains(['/', '\\']) => Ok(()),
+        _ => Err("runs stand in a folder of this name, so it cannot hold a path; use letters, digits and hyphens".into()),
+    }
+}
+
 /// Reads a TOML file into a checked type.
 ///
 /// # Errors
 /// [`UserError::File`] with the parser's words, which show line and key.
 pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError> {
-    let text = std::fs::read_to_string(path).map_err(|e| UserError::file(path, format!("it cannot be read: {e}")))?;
-    toml::from_str(&text).map_err(|e| UserError::file(path, e.to_string().trim().to_string()))
+    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be read: {e}"));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(LARGEST_FILE_BYTE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > LARGEST_FILE_BYTE {
+        return Err(UserError::file(path, format!("it has more than {LARGEST_FILE_BYTE} bytes, which no experiment needs")));
+    }
+    let wrong = |e: toml::de::Error| UserError::file(path, e.to_string().trim().to_string());
+    // First as it stands: what nests too deep for the checks and merges that follow is not looked at closer.
+    let spanned = toml::de::DeTable::parse(&text).map_err(wrong)?;
+    if nests_deeper(spanned.get_ref().values(), DEEPEST_TABLE) {
+        return Err(UserError::file(path, format!("its tables and lists nest more than {DEEPEST_TABLE} levels deep")));
+    }
+    toml::from_str(&text).map_err(wrong)
+}
+
+/// Whether values nest more than so many levels deep; looks no deeper than that.
+fn nests_deeper<'a, 'b: 'a>(values: impl Iterator<Item = &'a toml::Spanned<DeValue<'b>>>, levels: usize) -> bool {
+    let mut values = values.peekable();
+    if levels == 0 {
+        return values.peek().is_some();
+    }
+    values.any(|value| match value.get_ref() {
+        DeValue::Table(table) => nests_deeper(table.values(), levels - 1),
+        DeValue::Array(array) => nests_deeper(array.iter(), levels - 1),
+        _ => false,
+    })
 }
 
 fn merged_spec(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<RunSpec, String> {
@@ -293,7 +347,11 @@ fn is_other_variant(old: &Table, new: &Table) -> bool {
 
 /// Sets the value at a dotted path.
 fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
-    let mut keys: Vec<&str> = path.split('.').collect();
+    let mut keys: Vec<&str> = path.split('.').take(DEEPEST_KEY + 1).collect();
+    if keys.len() > DEEPEST_KEY {
+        let begin: String = path.chars().take(40).collect();
+        return Err(format!("axis {begin}…: a key has at most {DEEPEST_KEY} parts"));
+    }
     let last = keys.pop().unwrap_or_default();
     let mut place = table;
     for key in keys {

@@ -19,6 +19,9 @@ use cl_model::{
     Bias, EncoderConfig, InfoNceOutput, Normalization, StepSize, SymmetricReluEncoder, cross_entropy, nt_xent,
 };
 
+/// Steps in closed form between two [sweeps](sweep_graph) of Burn's graph.
+const SWEEP_EVERY: u64 = 512;
+
 /// The encoder in training: Algorithm 1 of Wen & Li 2021, or its supervised counterpart.
 #[derive(Module, Debug)]
 pub struct EncoderLearner {
@@ -231,6 +234,9 @@ impl EncoderLearner {
                 .map(|b| rule.apply(b.detach(), before, after, step, code_dim).set_require_grad(false));
         }
         self.step += 1;
+        if self.step.is_multiple_of(SWEEP_EVERY) && matches!(self.gradient, GradientSource::ClosedForm(_)) {
+            sweep_graph(&self.encoder.weights.device().inner().autodiff());
+        }
         self
     }
 
@@ -280,6 +286,12 @@ impl Learning for EncoderLearner {
     fn at_step(self, steps_done: u64) -> Self {
         Self { step: steps_done, ..self }
     }
+}
+
+/// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may ask for a gradient, until a backward
+/// pass looks which of them are still there. Steps in closed form make no backward pass.
+fn sweep_graph(device: &Device) {
+    let _ = Tensor::<1>::zeros([1], device).require_grad().sum().backward();
 }
 
 /// Numbers that a tensor on the host holds.

@@ -29,6 +29,9 @@ pub const DEFAULT_RUNS: &str = "runs";
 
 const MARKER: &str = "COMPLETE";
 
+/// How names of files begin that are not whole yet.
+pub const STAGED: &str = ".staged-";
+
 /// A run's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
@@ -140,6 +143,8 @@ impl RunFolder {
                 "another process is working in this run folder; wait for it or end it",
             ));
         }
+        remove_staged(&self.path)?;
+        remove_staged(&self.checkpoints())?;
         let text = Self::identity(spec, seed);
         let path = self.path.join("spec.json");
         match fs::read_to_string(&path) {
@@ -290,6 +295,17 @@ impl RunFolder {
     }
 }
 
+/// Removes what a process that was killed had begun to write. The folder has to be held by this one.
+fn remove_staged(folder: &Path) -> Result<(), UserError> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(STAGED) {
+            fs::remove_file(&path).map_err(|e| UserError::file(&path, format!("it cannot be removed: {e}")))?;
+        }
+    }
+    Ok(())
+}
+
 /// The growing `metrics.jsonl` of a run.
 #[derive(Debug)]
 pub struct MetricsLog {
@@ -305,7 +321,12 @@ impl MetricsLog {
     /// [`UserError::File`] naming the file.
     pub fn resume<S: Measured>(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
         let path = folder.path().join("metrics.jsonl");
-        let text = fs::read_to_string(&path).unwrap_or_default();
+        let text = match fs::read(&path) {
+            // What is no text is no line that is kept.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(UserError::file(&path, format!("it cannot be read: {e}"))),
+        };
         let mut kept = String::new();
         let mut last = None;
         for line in text.split_inclusive('\n') {
@@ -317,7 +338,7 @@ impl MetricsLog {
                 _ => break,
             }
         }
-        if kept != text || !path.exists() {
+        if kept != text || !path.exists() || fs::metadata(&path).is_ok_and(|m| m.len() != kept.len() as u64) {
             write_whole(&path, kept.as_bytes())?;
         }
         let file = File::options()
@@ -346,7 +367,7 @@ impl MetricsLog {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
     let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let staged = path.with_file_name(format!(".staged-{}-{name}", std::process::id()));
+    let staged = path.with_file_name(format!("{STAGED}{}-{name}", std::process::id()));
     let mut file = File::create(&staged).map_err(failed)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(e) = written.and_then(|()| fs::rename(&staged, path)) {

@@ -26,8 +26,9 @@ pub enum Bias {
 /// With `u = √(log d / d)`, after the step at time `t` has moved `w_i` to `w_i'`:
 /// * `t < T1`: `b_i = 0`;
 /// * `t = T1`: `b_i = c u ‖w_i'‖`;
-/// * `t > T1`: `b_i ← max(b_i (1 + g/d), b_i ‖w_i'‖/‖w_i‖)`, clipped at `C u ‖w_i'‖`; from the cap on
-///   the ratio `b_i/‖w_i‖` is kept.
+/// * `t > T1`, `b_i < C u ‖w_i'‖`: `b_i ← max(b_i (1 + g/d), b_i ‖w_i'‖/‖w_i‖)`, clipped at `C u ‖w_i'‖`;
+/// * `t > T1` otherwise: `b_i ← b_i ‖w_i'‖/‖w_i‖`, so that from the cap on the ratio to the norm is kept. (A threshold just
+///   below its cap whose weights shrink comes here, too, and stays just below.)
 ///
 /// The paper's factor is `1 + η/d`; at laboratory size that silences the neurons, hence `g` on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -33,7 +33,8 @@ pub enum LossScale {
     One,
 }
 
-/// `L = −τ log( e^{Sim(x⁺,x⁺⁺)/τ} / Σ_{x∈B} e^{Sim(x⁺,x)/τ} )`, `B = {x⁺⁺} ∪ negatives`.
+/// `L = −τ log( e^{Sim(x⁺,x⁺⁺)/τ} / Σ_{x∈B} e^{Sim(x⁺,x)/τ} )`, `B = {x⁺⁺} ∪ negatives`; without the `τ` in front where
+/// [`scale`](Self::scale) is [`One`](LossScale::One).
 ///
 /// Wen & Li 2021, set-up. Safe for similarities of any finite size: each row is shifted by its maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

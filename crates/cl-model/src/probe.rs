@@ -115,13 +115,14 @@ pub fn r_squared(predicted: &[f64], y: &[f64]) -> f64 {
     1.0 - rest / total
 }
 
-/// Accuracy on test rows of logistic regression (L-BFGS, unit L2 penalty on the summed loss) fitted on training rows.
+/// Accuracy on test rows of logistic regression (L-BFGS, at most 200 iterations, unit L2 penalty on the summed loss, features
+/// standardised) fitted on training rows.
 ///
 /// # Shapes
 /// Features `[n, k]`, labels of length n.
 ///
 /// # Errors
-/// [`ProbeError`] on features that are not finite, too few rows or no convergence.
+/// [`ProbeError`] on features that are not finite, too few rows, or where the line search finds no way down.
 pub fn logistic_accuracy(
     train: Tensor<2>,
     y_train: &[bool],

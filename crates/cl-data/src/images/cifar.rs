@@ -125,6 +125,9 @@ fn read_names(path: &Path, expected: usize, fallback: impl FnOnce() -> Vec<Strin
         ImageError::Io { path: path.into(), source }
     })?;
     let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+    if let Some(name) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
+        return Err(ImageError::RepeatedName { path: path.into(), name: name.clone() });
+    }
     match names.len() {
         found if found == expected => Ok(names),
         found => Err(ImageError::WrongNumberOfNames { path: path.into(), found, expected }),

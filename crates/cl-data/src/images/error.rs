@@ -54,6 +54,14 @@ pub enum ImageError {
         /// The name.
         name: String,
     },
+    /// A list of class names has one twice.
+    #[error("{}: the class name {name:?} stands there twice; each class has a name of its own", path.display())]
+    RepeatedName {
+        /// The list.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// A class holds fewer images than were asked for.
     #[error("class {class:?} has {found} images, {wanted} are asked for")]
     TooFewOfClass {

@@ -6,13 +6,15 @@ use crate::export::{Choice, choose};
 use crate::learner::{EncoderLearner, StepSizeScheduler};
 use crate::measure::Monitor;
 use crate::record::{pretty, safetensors_bytes, write_whole};
-use crate::spec::{RunSpec, TrainingSpec};
+use crate::spec::{Objective, RunSpec, TrainingSpec};
 use crate::training::{Learning, Training};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
+use cl_model::Normalization;
+use cl_model::replicas::ReplicaSettings;
 use std::path::Path;
 
 /// Trains the first point of the experiment under its first seed on Flex and writes what there is to recompute.
@@ -31,7 +33,8 @@ pub fn export(arguments: &Certify) -> Result<(), UserError> {
     };
     let Some(negatives) = fresh_negatives(spec) else {
         return Err(UserError::Argument(format!(
-            "{claim}: {} is not contrastive with fresh negatives, which is what the check recomputes",
+            "{claim}: {} is not what the check recomputes, which is the paper's loss: inner products, no gradient through keys, fresh \
+             negatives, no normalization, fresh observations at each step",
             point.name
         )));
     };
@@ -47,12 +50,18 @@ pub fn export(arguments: &Certify) -> Result<(), UserError> {
     Ok(())
 }
 
+/// The number of negatives of a run that the check can recompute.
 fn fresh_negatives(spec: &TrainingSpec) -> Option<usize> {
     match spec.objective {
-        crate::spec::Objective::Contrastive(c) => match c.negatives {
-            Negatives::Fresh { count } => Some(count),
-            _ => None,
-        },
+        Objective::Contrastive(c) => {
+            let is_plain = ReplicaSettings::supports(&c.info_nce())
+                && spec.encoder.normalization == Normalization::None
+                && spec.training.training_set_size.is_none();
+            match c.negatives {
+                Negatives::Fresh { count } if is_plain => Some(count),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use super::evaluation::{self, evaluate};
 use super::learner::{ImageBatch, ImageLearner};
 use super::spec::{ImageObjective, ImageSpec};
 use crate::error::UserError;
-use crate::record::{RunFolder, write_whole};
+use crate::record::{RunFolder, STAGED, write_whole};
 use crate::training::{Measured, Schedule, Shown, Training};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
@@ -234,7 +234,7 @@ impl Training for ImageTraining {
         if best != Some(snapshot.step) {
             return Ok(());
         }
-        let staged = folder.path().join(format!(".staged-{BEST}"));
+        let staged = folder.path().join(format!("{STAGED}{BEST}"));
         let saved = learner.clone().into_record().save(&staged);
         saved.map_err(|e| UserError::file(&staged, format!("it cannot be written: {e}")))?;
         let path = folder.path().join(BEST);

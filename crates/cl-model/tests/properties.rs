@@ -1,0 +1,75 @@
+//! What holds of encoder and measures whatever the numbers are.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use cl_model::features::{Decomposition, FeatureMeasures};
+use cl_model::{Bias, EncoderConfig};
+use proptest::prelude::*;
+
+const D: usize = 3;
+const D1: usize = 6;
+
+fn tensor(values: &[f32], columns: usize) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / columns, columns]), &Device::flex())
+}
+
+fn numbers(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// The first unit vectors are an orthonormal dictionary.
+fn features() -> Tensor<2> {
+    tensor(&(0..D * D1).map(|i| if i / D1 == i % D1 { 1.0 } else { 0.0 }).collect::<Vec<_>>(), D1)
+}
+
+fn measures(weights: &[f32]) -> FeatureMeasures {
+    Decomposition::new(tensor(weights, D1), features()).measures()
+}
+
+fn weights() -> impl Strategy<Value = Vec<f32>> {
+    (1usize..8).prop_flat_map(|m| proptest::collection::vec(-10.0f32..10.0, m * D1))
+}
+
+proptest! {
+    #[test]
+    fn the_encoder_is_odd_and_soft_thresholds(
+        w in weights(), x in proptest::collection::vec(-10.0f32..10.0, 4 * D1), b in 0.0f64..20.0,
+    ) {
+        let encoder = EncoderConfig { bias: Bias::Trained { initial: b }, ..EncoderConfig::new() }.init(tensor(&w, D1));
+        let f = |x: Tensor<2>| numbers(encoder.forward(x));
+        let (there, back) = (f(tensor(&x, D1)), f(-tensor(&x, D1)));
+        let inner = numbers(tensor(&x, D1).matmul(tensor(&w, D1).transpose()));
+        for ((f, odd), h) in there.iter().zip(&back).zip(&inner) {
+            prop_assert_eq!(*f, -*odd);
+            let expected = h.signum() * (h.abs() - b as f32).max(0.0);
+            prop_assert!((f - expected).abs() <= 1e-4 * (1.0 + h.abs()), "{f} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn measures_lie_in_their_range(w in weights()) {
+        let m = measures(&w);
+        let shares = [m.energy_in_span, m.coverage_mean, m.coverage_min, m.coverage_median, m.coverage_max, m.singleton_share];
+        prop_assert!(shares.iter().all(|v| (0.0..=1.0 + 1e-6).contains(v)), "{m:?}");
+        prop_assert!(m.coverage_min <= m.coverage_mean && m.coverage_mean <= m.coverage_max + 1e-12);
+        prop_assert_eq!(m.membership_histogram.iter().sum::<usize>(), w.len() / D1);
+        prop_assert!(m.features_with_singleton <= D);
+    }
+
+    #[test]
+    fn measures_do_not_see_the_size_sign_or_order_of_neurons(w in weights(), size in 1e-6f32..1e6, flip in any::<bool>()) {
+        let sign = if flip { -1.0 } else { 1.0 };
+        let moved: Vec<f32> = w.rchunks_exact(D1).flatten().map(|v| v * size * sign).collect();
+        let (a, b) = (measures(&w), measures(&moved));
+        prop_assert!((a.energy_in_span - b.energy_in_span).abs() < 1e-5, "{a:?} {b:?}");
+        prop_assert!((a.coverage_mean - b.coverage_mean).abs() < 1e-5 && (a.coverage_min - b.coverage_min).abs() < 1e-5);
+    }
+
+    #[test]
+    fn dead_neurons_count_as_nothing(w in weights()) {
+        let dead: Vec<f32> = w.iter().copied().chain([0.0; D1]).collect();
+        let (a, b) = (measures(&w), measures(&dead));
+        prop_assert_eq!(a.coverage_mean, b.coverage_mean);
+        let neurons = (w.len() / D1) as f64;
+        prop_assert!((a.energy_in_span * neurons - b.energy_in_span * (neurons + 1.0)).abs() < 1e-9);
+    }
+}
