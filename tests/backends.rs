@@ -83,7 +83,12 @@ fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
             spec.training.step_size = cl_model::StepSize::Constant { eta: 0.2 * number };
             spec.encoder.bias = match seed {
                 3 => Bias::Zero,
-                _ => Bias::Scheduled(cl_model::BiasRule { start_step: 1, initial_ratio: 0.3, growth: 0.1, cap_ratio: 0.6 }),
+                _ => Bias::Scheduled(cl_model::BiasRule {
+                    start_step: 1,
+                    initial_ratio: 0.3,
+                    growth: 0.1,
+                    cap_ratio: 0.6,
+                }),
             };
             (spec, seed)
         })
@@ -101,7 +106,10 @@ fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
             let found = state(&replication.learner(replica));
             let largest = alone.iter().fold(0.0f64, |a, v| a.max(v.abs()));
             for (found, alone) in found.iter().zip(alone) {
-                assert!((found - alone).abs() < 4e-6 * largest, "{name}, replica {replica}: {found} instead of {alone}");
+                assert!(
+                    (found - alone).abs() < 4e-6 * largest,
+                    "{name}, replica {replica}: {found} instead of {alone}"
+                );
             }
         }
         println!("{name}: {} replicas", replication.count());
@@ -124,9 +132,11 @@ fn devices_draw_what_they_should() {
         let q = spec.data.sparse_code.unwrap().nonzero_probability(spec.data.code_dim);
         let expected = q * d / d1 + spec.data.noise_std.unwrap().powi(2);
         // Views are twice as large half of the time.
-        for (what, values, expected) in
-            [("observations", &observations, expected), ("x+", &plus, 2.0 * expected), ("x++", &plus_plus, 2.0 * expected)]
-        {
+        for (what, values, expected) in [
+            ("observations", &observations, expected),
+            ("x+", &plus, 2.0 * expected),
+            ("x++", &plus_plus, 2.0 * expected),
+        ] {
             let found = square(values);
             // 200,000 numbers: 1 % is four standard errors or more.
             assert!((found - expected).abs() < 0.03 * expected, "{name}, {what}: {found} instead of {expected}");

@@ -108,7 +108,8 @@ pub fn experiment_file(bytes: &[u8]) {
                 }
             }
         }
-        overall(&expected.judge(&metrics, true, expected.intervals(true)));
+        let points: Vec<String> = metrics.keys().cloned().collect();
+        overall(&expected.judge(&points, &metrics, true, expected.intervals(&points, true)));
     }
     assert_eq!(listing(scratch.path()), before);
 }

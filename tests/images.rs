@@ -167,6 +167,37 @@ fn augmentation_decouples_colour_and_without_it_both_views_are_one() {
     }
 }
 
+/// The moments between the last file of a run and its mark, and between the mark and the removal of checkpoints.
+#[test]
+fn a_run_killed_right_before_or_after_its_end_is_finished_and_tidied() {
+    let folder = scratch();
+    let spec = spec(("seed = 7", "seed = 7"));
+    let [whole, killed] = ["whole", "killed"].map(|name| RunFolder::at(folder.path().join(name)));
+    run(&spec, &whole, &mut |_| false);
+    // Stopped at its last epoch but one, so that there is a checkpoint.
+    run(&spec, &killed, &mut |done| done >= 9);
+    let saved = folder.path().join("saved");
+    let copy = |from: &Path, to: &Path| {
+        assert!(std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap().success())
+    };
+    copy(killed.path(), &saved);
+    run(&spec, &killed, &mut |_| false);
+    assert_same(&whole, &killed);
+    // As if it had been killed after its files were written and before the mark was.
+    std::fs::remove_file(killed.path().join("COMPLETE")).unwrap();
+    copy(&saved.join("checkpoint"), &killed.checkpoints());
+    copy(&saved.join("best.bpk"), &killed.best());
+    run(&spec, &killed, &mut |_| false);
+    assert_same(&whole, &killed);
+    assert!(!killed.checkpoints().exists() && !killed.best().exists());
+    // And after the mark.
+    copy(&saved.join("checkpoint"), &killed.checkpoints());
+    copy(&saved.join("best.bpk"), &killed.best());
+    run(&spec, &killed, &mut |_| false);
+    assert_same(&whole, &killed);
+    assert!(!killed.checkpoints().exists() && !killed.best().exists());
+}
+
 #[test]
 fn images_that_are_not_here_are_asked_for() {
     let folder = scratch();

@@ -13,7 +13,8 @@ struct Kind {
     arguments: Vec<&'static str>,
 }
 
-const EXPECTED: &str = "[[expect]]\nmetric = 'coverage_mean'\npoint = '*'\nover = 'mean'\njudged = false\nsource = 's'\n";
+const EXPECTED: &str =
+    "[[expect]]\nmetric = 'coverage_mean'\npoint = '*'\nover = 'mean'\njudged = false\nsource = 's'\n";
 
 const EXPECTED_OF_IMAGES: &str =
     "[[expect]]\nmetric = 'knn_accuracy'\npoint = '*'\nover = 'mean'\njudged = false\nsource = 's'\n";
@@ -76,7 +77,6 @@ impl Kind {
             .env("RAYON_NUM_THREADS", "1")
             .current_dir(folder)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("the binary starts")
@@ -99,7 +99,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             match name.to_str() {
                 Some("manifest.json" | "lock" | "dashboard") => {}
                 _ if path.is_dir() => folders.push(path),
-                _ => drop(found.insert(path.strip_prefix(folder).unwrap().to_path_buf(), std::fs::read(&path).unwrap())),
+                _ => {
+                    drop(found.insert(path.strip_prefix(folder).unwrap().to_path_buf(), std::fs::read(&path).unwrap()))
+                }
             }
         }
     }
@@ -110,6 +112,15 @@ fn assert_same(whole: &BTreeMap<PathBuf, Vec<u8>>, found: &BTreeMap<PathBuf, Vec
     assert_eq!(whole.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "{when}");
     let other: Vec<_> = whole.iter().filter(|(path, bytes)| found[*path] != **bytes).map(|(path, _)| path).collect();
     assert!(other.is_empty(), "{when}: {other:?} differ");
+}
+
+/// Waits until no process of a group is left: one that was killed while it waited for the disk still holds its locks for a moment.
+fn wait_for_the_dead(group: nix::unistd::Pid) {
+    let begun = Instant::now();
+    while nix::sys::signal::killpg(group, None).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "processes of group {group} do not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Kills the program and its children so many times, at moments drawn from `seed`.
@@ -130,15 +141,19 @@ fn killed(kind: &Kind, kills: u32, mut seed: u64) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let share = (seed >> 40) as f64 / (1u64 << 24) as f64;
         std::thread::sleep(Duration::from_secs_f64(share * lasts));
-        if child.try_wait().unwrap().is_some() {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(matches!(status.code(), Some(0 | 1)), "{:?}: {status}", kind.arguments);
             assert_same(&whole, &files(disturbed.path()), &format!("after {done} kills"));
             ends += 1;
-            ["runs", "report"].map(|name| drop(std::fs::remove_dir_all(disturbed.path().join(name))));
+            for name in ["runs", "report"] {
+                let _ = std::fs::remove_dir_all(disturbed.path().join(name));
+            }
             continue;
         }
         let group = nix::unistd::Pid::from_raw(child.id() as i32);
         nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
         child.wait().unwrap();
+        wait_for_the_dead(group);
         done += 1;
     }
     kind.to_the_end(disturbed.path());

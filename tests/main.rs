@@ -3,12 +3,10 @@
 /// Shared: a small experiment, scratch folders, the binary.
 mod support;
 
-/// Damaged files, and files made to do harm.
-mod bad_bytes;
-/// The loaders of the program, as they are handed bytes by tests and fuzzers.
-mod entry_points;
 /// The same step on every backend that is compiled in.
 mod backends;
+/// Damaged files, and files made to do harm.
+mod bad_bytes;
 /// Nothing hangs on the clock on the wall.
 mod clock;
 /// What the command line says when it is used wrongly.
@@ -17,6 +15,8 @@ mod command_line_errors;
 mod data_export;
 /// `data fetch`: resumed, checked before it is unpacked, whole or not there.
 mod data_fetch;
+/// The loaders of the program, as they are handed bytes by tests and fuzzers.
+mod entry_points;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
 /// Image runs: resumed bit by bit, the same under both drivers, decoupled by what changes colour.

@@ -1,12 +1,12 @@
-//! The program broken on purpose: which claims notice.
+//! Mistakes made on purpose: which claims notice.
 //!
-//! A claim that holds whatever the program does says nothing. Each [`Change`] is a mistake that a program like this one could have;
-//! the runs that a claim is judged by are made with it and held against what is expected and predicted without it.
+//! A claim that holds whatever the program does says nothing. Each [`Change`] is a mistake that a program like this one could have, made here by
+//! changing what runs are specified to do; the runs that a claim is judged by are held against what is expected and predicted without it.
 
 use crate::claims::ClaimResult;
 use crate::error::UserError;
 use crate::experiment::{Experiment, read_toml};
-use crate::judge::{Expected, Verdict};
+use crate::judge::Verdict;
 use crate::plan::{Conditions, Plan, Planned};
 use crate::schedule::Ended;
 use crate::spec::{Objective, RunSpec};
@@ -53,16 +53,46 @@ pub struct Noticed {
     /// The mistake.
     #[serde(flatten)]
     pub broken: Broken,
-    /// Claim, and verdict with the mistake.
-    pub verdicts: Vec<(String, Verdict)>,
+    /// By claim.
+    pub claims: Vec<ClaimNoticed>,
     /// Whether exactly those claims do not hold that must not.
     pub as_expected: bool,
 }
 
+/// What a mistake did to one claim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimNoticed {
+    /// The claim.
+    pub claim: String,
+    /// Its verdict without the mistake.
+    pub without: Verdict,
+    /// Its verdict with it.
+    pub with: Verdict,
+    /// Expectations that do not hold with it, beside what was found.
+    pub by: Vec<String>,
+}
+
+/// `broken.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BrokenFile {
+    /// Claims that mistakes are held against.
+    claims: Vec<String>,
     broken: Vec<Broken>,
+}
+
+impl BrokenFile {
+    fn load(path: &Path) -> Result<Self, UserError> {
+        let file: Self = read_toml(path)?;
+        for broken in &file.broken {
+            if let Some(unknown) = broken.breaks.iter().find(|claim| !file.claims.contains(claim)) {
+                let message =
+                    format!("{:?} breaks {unknown:?}, which is not among claims = {:?}", broken.title, file.claims);
+                return Err(UserError::file(path, message));
+            }
+        }
+        Ok(file)
+    }
 }
 
 impl Change {
@@ -100,19 +130,24 @@ impl Change {
     }
 }
 
-/// Makes every mistake of `<experiments>/broken.toml` in the given experiments; `None` where it was asked to stop.
+/// Makes every mistake of `file` in the experiments of results; `None` where it was asked to stop. Runs stand below `broken/` in the folder
+/// of runs, so that nobody takes them for others.
 ///
 /// # Errors
-/// [`UserError`] when the file names a claim that is not there, or runs failed.
+/// [`UserError`] when the file names a claim that it does not list, when none of its claims is among the results, or runs failed.
 pub fn notice(
-    experiments: &[Experiment],
+    results: &[ClaimResult],
+    family: usize,
     file: &Path,
     conditions: &Conditions,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Noticed>>, UserError> {
-    let BrokenFile { broken } = read_toml(file)?;
-    let judged: Vec<Experiment> = experiments.iter().map(judged_alone).collect::<Result<_, _>>()?;
-    let family = Expected::intervals_of(&judged, false)?;
+    let BrokenFile { claims, broken } = BrokenFile::load(file)?;
+    let results: Vec<&ClaimResult> = results.iter().filter(|r| claims.contains(&r.experiment.claim)).collect();
+    if results.is_empty() {
+        return Err(UserError::file(file, format!("none of its claims ({}) is asked for", claims.join(", "))));
+    }
+    let judged: Vec<Experiment> = results.iter().map(|r| judged_alone(r)).collect();
     let changed = |change: Change| {
         let mut judged = judged.clone();
         for point in judged.iter_mut().flat_map(|e| &mut e.points) {
@@ -122,8 +157,10 @@ pub fn notice(
     };
     // All at once, so that what several have in common is run once and cores do not wait between them.
     let all = broken.iter().flat_map(|b| changed(b.change)).collect();
-    let plan = Plan::new(all, conditions);
-    println!("Broken on purpose, {} mistakes:", broken.len());
+    let below =
+        Conditions { runs: conditions.runs.join("broken"), also: vec![conditions.runs.clone()], ..conditions.clone() };
+    let plan = Plan::new(all, &below);
+    println!("\nMistakes on purpose, {}:", broken.len());
     let Ended { failures, .. } = plan.carry_out(&plan.missing(), stop);
     if !failures.is_empty() {
         return Err(UserError::Run(failures.join("\n")));
@@ -135,30 +172,39 @@ pub fn notice(
     let mut noticed = Vec::new();
     for broken in broken {
         let of_change: Vec<Planned> = planned.by_ref().take(judged.len()).collect();
-        let mut verdicts = Vec::new();
-        for (experiment, planned) in judged.iter().zip(of_change) {
-            let result = ClaimResult::judge(experiment.clone(), planned.folders, false, family)?;
-            verdicts.push((experiment.claim.clone(), result.verdict));
+        let mut claims = Vec::new();
+        for ((result, experiment), planned) in results.iter().zip(&judged).zip(of_change) {
+            let with = ClaimResult::judge(experiment.clone(), planned.folders, false, family)?;
+            let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
+            claims.push(ClaimNoticed {
+                claim: experiment.claim.clone(),
+                without: result.verdict,
+                with: with.verdict,
+                by: missed
+                    .map(|j| format!("{} of {} {} ({:.3})", j.metric, j.subject, j.bound, j.summary.mean))
+                    .collect(),
+            });
         }
-        let as_expected = verdicts.iter().all(|(claim, v)| (*v == Verdict::Holds) != broken.breaks.contains(claim));
-        noticed.push(Noticed { broken, verdicts, as_expected });
+        let as_expected = claims
+            .iter()
+            .all(|c| c.without == Verdict::Holds && (c.with == Verdict::Holds) != broken.breaks.contains(&c.claim));
+        noticed.push(Noticed { broken, claims, as_expected });
     }
     Ok(Some(noticed))
 }
 
 /// The experiment with the points that its verdict hangs on, and without its maps.
-fn judged_alone(experiment: &Experiment) -> Result<Experiment, UserError> {
-    let expected = Expected::load(&experiment.folder)?;
-    let in_maps: BTreeSet<&String> = experiment.grids.iter().flat_map(|g| &g.points).collect();
-    let asked = |name: &String| {
-        expected.expect.iter().filter(|e| e.judged && !e.full_only).any(|e| {
-            e.terms.contains_key(name) || e.point.as_ref().is_some_and(|p| p == name || p == "*" && !in_maps.contains(name))
+fn judged_alone(result: &ClaimResult) -> Experiment {
+    let mut judged = result.experiment.clone();
+    let in_maps: BTreeSet<&String> = result.experiment.grids.iter().flat_map(|g| &g.points).collect();
+    judged.points.retain(|point| {
+        result.expected.expect.iter().filter(|e| !e.full_only).any(|e| {
+            let is_any = e.point.as_deref() == Some("*") && !in_maps.contains(&point.name);
+            e.judged && (is_any || e.point.as_ref() == Some(&point.name) || e.terms.contains_key(&point.name))
         })
-    };
-    let mut judged = experiment.clone();
-    judged.points.retain(|point| asked(&point.name));
+    });
     judged.grids.clear();
-    Ok(judged)
+    judged
 }
 
 /// The table for a terminal.
@@ -166,12 +212,16 @@ pub fn table(noticed: &[Noticed]) -> String {
     let mut text = String::new();
     for n in noticed {
         let word = if n.as_expected { "noticed" } else { "NOT AS EXPECTED" };
-        text.push_str(&format!("\n{:<16} {}\n", word, n.broken.title));
-        let names = |holds: bool| {
-            let those = n.verdicts.iter().filter(|(_, v)| (*v == Verdict::Holds) == holds);
-            those.map(|(claim, _)| claim.as_str()).collect::<Vec<_>>().join(" ")
-        };
-        text.push_str(&format!("                 breaks {}; must break {}; holds {}\n", names(false), n.broken.breaks.join(" "), names(true)));
+        text.push_str(&format!("\n{word:<16} {}; must break {}\n", n.broken.title, n.broken.breaks.join(" ")));
+        for claim in n.claims.iter().filter(|c| c.with != Verdict::Holds || c.without != Verdict::Holds) {
+            let without = if claim.without == Verdict::Holds { "" } else { " also without it" };
+            text.push_str(&format!(
+                "                 {:<4} {}{without}: {}\n",
+                claim.claim,
+                claim.with,
+                claim.by.join("; ")
+            ));
+        }
     }
     text
 }

@@ -1,6 +1,7 @@
 //! Checkpoints: burn-train's three files per epoch, each written aside and renamed, so that a file that is
 //! there is whole, and an epoch is there when its three files are.
 
+use crate::device::quietly;
 use crate::error::UserError;
 use crate::learner::StepSizeScheduler;
 use crate::record::{RunFolder, STAGED};
@@ -135,7 +136,7 @@ pub fn restore_latest<T: Training>(
 
 /// What `f` gives, or `reason` where it panics: Burn panics over records that do not fit.
 fn or_panic<T>(reason: &str, f: impl FnOnce() -> T) -> Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|_| reason.to_string())
+    quietly(f).map_err(|_| reason.to_string())
 }
 
 fn load<L: Learning>(path: &Path, learner: &L) -> Result<L, String> {
@@ -168,6 +169,7 @@ fn check_step(path: &Path, steps_done: u64) -> Result<(), String> {
     })??;
     match record.scalar::<u64>("next") {
         Some(next) if next == steps_done => Ok(()),
-        next => Err(format!("it stands at step {next:?} instead of {steps_done}")),
+        Some(next) => Err(format!("it stands at step {next} instead of {steps_done}")),
+        None => Err("it holds no step".into()),
     }
 }

@@ -114,7 +114,7 @@ pub struct Bench {
     pub threads: Vec<usize>,
     /// Numbers of replicas trained as one tensor program, such as 1,16,256; without it, a single encoder by the usual step
     #[arg(long, value_delimiter = ',')]
-    pub replicas: Vec<usize>,
+    pub replicas: Vec<std::num::NonZeroUsize>,
     /// With replicas: draw data on the device
     #[arg(long, requires = "replicas")]
     pub sample_on_device: bool,
@@ -139,7 +139,7 @@ struct Reproduce {
     /// The full set: larger sizes, finer grids
     #[arg(long)]
     full: bool,
-    /// Also break the program on purpose, and see that those claims notice which must (experiments/broken.toml)
+    /// Also make mistakes on purpose, and see that those claims notice which must (experiments/broken.toml)
     #[arg(long)]
     broken: bool,
     /// Folder of experiment files
@@ -286,6 +286,9 @@ pub fn run() -> Result<u8, UserError> {
             stop_on_signals(&stop)?;
             conclude(reproduce::reproduce(&arguments.request(true), &stop)?)
         }
+        Command::Report(arguments) if arguments.broken => Err(UserError::Argument(
+            "--broken makes runs, which `report` does not; give it to `reproduce`, which takes up what is there".into(),
+        )),
         Command::Report(arguments) => conclude(reproduce::reproduce(&arguments.request(false), &stop)?),
         Command::Sweep(arguments) => {
             stop_on_signals(&stop)?;
@@ -296,7 +299,7 @@ pub fn run() -> Result<u8, UserError> {
         Command::Certify(arguments) if arguments.against_python => certify::python::export(&arguments).map(|()| 0),
         Command::Certify(arguments) => {
             stop_on_signals(&stop)?;
-            Ok(if certify::certify(&arguments, &stop)? { 0 } else { 1 })
+            conclude(certify::certify(&arguments, &stop)?)
         }
         Command::Train(arguments) => {
             stop_on_signals(&stop)?;
@@ -349,6 +352,7 @@ impl Reproduce {
             output: self.output.clone(),
             conditions: Conditions {
                 runs: self.runs.clone(),
+                also: Vec::new(),
                 device: self.device.clone(),
                 data_dir: self.data_dir.clone(),
                 checkpoint_every_s: self.checkpoint_every,

@@ -62,6 +62,7 @@ pub struct Session<'a> {
 /// [`UserError`] when the folder cannot be used, or when numbers stop being finite.
 pub fn execute(spec: &RunSpec, seed: u64, folder: &RunFolder, session: Session) -> Result<Outcome, UserError> {
     if folder.is_complete() {
+        folder.tidy();
         return Ok(Outcome::Finished);
     }
     let _lock = folder.open(spec, seed)?;

@@ -133,7 +133,11 @@ impl Experiment {
                 return Err(UserError::file(&path, format!("points.{name} has to be a table of sections")));
             };
             let in_point = |message: String| UserError::file(&path, format!("in points.{name}: {message}"));
-            if overrides.get("full_only").is_some_and(|v| v.as_bool() == Some(true)) && extent == Extent::Default {
+            let full_only = match overrides.get("full_only") {
+                None => false,
+                Some(value) => value.as_bool().ok_or_else(|| in_point("full_only has to be true or false".into()))?,
+            };
+            if full_only && extent == Extent::Default {
                 continue;
             }
             let base = match overrides.get("base") {
@@ -198,6 +202,11 @@ impl Experiment {
             points,
             grids,
         })
+    }
+
+    /// Names of the points, in order.
+    pub fn point_names(&self) -> Vec<String> {
+        self.points.iter().map(|p| p.name.clone()).collect()
     }
 
     /// The point of a name.
@@ -276,7 +285,9 @@ fn is_folder_name(name: &str) -> Result<(), String> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(part)), None) if part == name && !name.contains(['/', '\\']) => Ok(()),
-        _ => Err("runs stand in a folder of this name, so it cannot hold a path; use letters, digits and hyphens".into()),
+        _ => {
+            Err("runs stand in a folder of this name, so it cannot hold a path; use letters, digits and hyphens".into())
+        }
     }
 }
 
@@ -290,7 +301,10 @@ pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError
     let mut text = String::new();
     file.take(LARGEST_FILE_BYTE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > LARGEST_FILE_BYTE {
-        return Err(UserError::file(path, format!("it has more than {LARGEST_FILE_BYTE} bytes, which no experiment needs")));
+        return Err(UserError::file(
+            path,
+            format!("it has more than {LARGEST_FILE_BYTE} bytes, which no experiment needs"),
+        ));
     }
     let wrong = |e: toml::de::Error| UserError::file(path, e.to_string().trim().to_string());
     // First as it stands: what nests too deep for the checks and merges that follow is not looked at closer.

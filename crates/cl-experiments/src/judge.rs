@@ -183,9 +183,10 @@ impl Expected {
         Ok(expected)
     }
 
-    /// Intervals that are judged.
-    pub fn intervals(&self, full: bool) -> usize {
-        self.wanted(full).filter(|e| e.judged && e.over == Over::Mean).count()
+    /// Intervals that are judged in an experiment with these points.
+    pub fn intervals(&self, points: &[String], full: bool) -> usize {
+        let judged = self.wanted(full).filter(|e| e.judged && e.over == Over::Mean);
+        judged.map(|e| e.subjects(points).len()).sum()
     }
 
     /// Intervals that are judged in several experiments together.
@@ -193,15 +194,40 @@ impl Expected {
     /// # Errors
     /// [`UserError`] when an `expected.toml` cannot be read.
     pub fn intervals_of(experiments: &[Experiment], full: bool) -> Result<usize, UserError> {
-        experiments.iter().map(|e| Ok(Self::load(&e.folder)?.intervals(full))).sum()
+        experiments.iter().map(|e| Ok(Self::load(&e.folder)?.intervals(&e.point_names(), full))).sum()
     }
 
-    /// Holds metrics against the expectations. `family` is the number of intervals that are judged together, those of other
-    /// claims included. Points that were not run are left out when they belong to the full set.
-    pub fn judge(&self, metrics: &Metrics, full: bool, family: usize) -> Vec<Judgement> {
+    /// Whether expectations are about points that there are, and about numbers that runs have.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the expectation, the point or metric, and what comes nearest.
+    pub fn check(&self, path: &Path, points: &[String], metrics: &Metrics, full: bool) -> Result<(), UserError> {
+        for (number, e) in self.expect.iter().enumerate().filter(|(_, e)| full || !e.full_only) {
+            let wrong = |what: &str, name: &str, among: Vec<&String>| {
+                let nearest = among.into_iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+                let hint = nearest.map_or(String::new(), |n| format!("; did you mean {n:?}?"));
+                Err(UserError::file(path, format!("expect number {}: there is no {what} {name:?}{hint}", number + 1)))
+            };
+            let subjects = e.subjects(points);
+            let named = subjects.iter().flat_map(|s| s.terms.keys());
+            if let Some(unknown) = named.clone().find(|point| !points.contains(point)) {
+                return wrong("point", unknown, points.iter().collect());
+            }
+            let of_runs: Vec<&BTreeMap<String, f64>> =
+                named.filter_map(|point| metrics.get(point)).flat_map(|seeds| seeds.values()).collect();
+            if !of_runs.is_empty() && !of_runs.iter().any(|values| values.contains_key(&e.metric)) {
+                return wrong("metric", &e.metric, of_runs.iter().flat_map(|values| values.keys()).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds metrics against the expectations. `points` are those of the experiment, `family` is the number of intervals
+    /// that are judged together, those of other claims included.
+    pub fn judge(&self, points: &[String], metrics: &Metrics, full: bool, family: usize) -> Vec<Judgement> {
         let level = 1.0 - FAMILY_LEVEL / family.max(1) as f64;
         let wanted: Vec<&Expectation> = self.wanted(full).collect();
-        wanted.iter().flat_map(|e| e.subjects(metrics).into_iter().map(|s| e.judge(&s, metrics, level))).collect()
+        wanted.iter().flat_map(|e| e.subjects(points).into_iter().map(|s| e.judge(&s, metrics, level))).collect()
     }
 }
 
@@ -218,10 +244,10 @@ struct Subject {
 }
 
 impl Expectation {
-    fn subjects(&self, metrics: &Metrics) -> Vec<Subject> {
+    fn subjects(&self, points: &[String]) -> Vec<Subject> {
         let single = |point: &str| Subject { label: point.into(), terms: [(point.to_string(), 1.0)].into() };
         match self.point.as_deref() {
-            Some("*") => metrics.keys().map(|point| single(point)).collect(),
+            Some("*") => points.iter().map(|point| single(point)).collect(),
             Some(point) => vec![single(point)],
             None => {
                 let sum = self.terms.iter().map(|(point, weight)| match *weight {
@@ -268,7 +294,7 @@ impl Expectation {
         let low = self.at_least.or(self.more_than).unwrap_or(f64::NEG_INFINITY);
         let high = self.at_most.unwrap_or(f64::INFINITY);
         let inside = |v: f64| v >= low && v <= high && self.more_than.is_none_or(|bound| v > bound);
-        if values.iter().any(|v| v.is_nan()) {
+        if values.iter().any(|v| !v.is_finite()) {
             return Verdict::Fails;
         }
         let (holds, fails) = match self.over {
@@ -303,7 +329,7 @@ mod tests {
     fn verdict(values: &[f64], bounds: &str) -> Verdict {
         let text = format!("[[expect]]\nmetric = 'x'\npoint = 'p'\nsource = 's'\n{bounds}");
         let expected: Expected = toml::from_str(&text).unwrap();
-        overall(&expected.judge(&metrics(values), false, 1))
+        overall(&expected.judge(&["p".into()], &metrics(values), false, 1))
     }
 
     #[test]
@@ -313,6 +339,7 @@ mod tests {
         assert_eq!(verdict(&[1.0, 2.0, 1.5, 1.1, 0.99], bounds), Verdict::Fails);
         assert_eq!(verdict(&[1.0, 2.0, 1.5, 1.1], bounds), Verdict::Undecided);
         assert_eq!(verdict(&[f64::NAN; 5], bounds), Verdict::Fails);
+        assert_eq!(verdict(&[f64::INFINITY; 5], bounds), Verdict::Fails);
         assert_eq!(verdict(&[], bounds), Verdict::Undecided);
     }
 
@@ -322,6 +349,33 @@ mod tests {
         assert_eq!(verdict(&[2.0, 2.1, 1.9, 2.0, 2.0], bounds), Verdict::Holds);
         assert_eq!(verdict(&[2.0, 3.0, 0.0, 2.0, 0.5], bounds), Verdict::Undecided);
         assert_eq!(verdict(&[0.0, 0.1, -0.1, 0.0, 0.0], bounds), Verdict::Fails);
+    }
+
+    #[test]
+    fn a_point_that_was_not_run_leaves_all_points_undecided() {
+        let text = "[[expect]]\nmetric = 'x'\npoint = '*'\nsource = 's'\nover = 'every_seed'\nat_least = 1.0";
+        let expected: Expected = toml::from_str(text).unwrap();
+        let judged = |points: &[&str]| {
+            let points: Vec<String> = points.iter().map(|p| p.to_string()).collect();
+            overall(&expected.judge(&points, &metrics(&[2.0; 5]), false, 1))
+        };
+        assert_eq!(judged(&["p"]), Verdict::Holds);
+        assert_eq!(judged(&["p", "q"]), Verdict::Undecided);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_what_comes_nearest() {
+        let error = |expect: &str| {
+            let text = format!("[[expect]]\n{expect}\nover = 'mean'\njudged = false\nsource = 's'");
+            let expected: Expected = toml::from_str(&text).unwrap();
+            let checked = expected.check(Path::new("e.toml"), &["p".into()], &metrics(&[1.0]), false);
+            checked.map_err(|e| e.to_string()).err()
+        };
+        assert_eq!(error("metric = 'x'\npoint = 'p'"), None);
+        assert_eq!(error("metric = 'x'\npoint = '*'"), None);
+        let expected = |what: &str| Some(format!("e.toml: expect number 1: there is no {what}?"));
+        assert_eq!(error("metric = 'x1'\npoint = 'p'"), expected("metric \"x1\"; did you mean \"x\""));
+        assert_eq!(error("metric = 'x'\npoint = 'q'"), expected("point \"q\"; did you mean \"p\""));
     }
 
     #[test]
@@ -339,7 +393,7 @@ mod tests {
             "[[expect]]\nmetric = 'x'\nterms = { p = 1, q = -1 }\nover = 'mean'\nat_least = 0\nsource = 's'",
         )
         .unwrap();
-        let judgement = &expected.judge(&m, false, 1)[0];
+        let judgement = &expected.judge(&["p".into(), "q".into()], &m, false, 1)[0];
         assert_eq!(judgement.values, [(0, 4.0), (1, 5.0)]);
         assert_eq!(judgement.subject, "p − q");
     }

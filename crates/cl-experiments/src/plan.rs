@@ -18,6 +18,8 @@ const ASSUMED_SPEED: f64 = 4e10;
 pub struct Conditions {
     /// Where runs are.
     pub runs: PathBuf,
+    /// Other folders of runs, whose complete runs are taken as well.
+    pub also: Vec<PathBuf>,
     /// The device by name.
     pub device: String,
     /// The folder of images, where it is named.
@@ -58,8 +60,10 @@ impl Plan {
             for point in &experiment.points {
                 for &seed in &point.seeds {
                     let folder = by_identity.entry((point.spec.digest(), seed)).or_insert_with(|| {
-                        let folder =
-                            RunFolder::find(&conditions.runs, &experiment.claim, &point.name, &point.spec, seed);
+                        let find = |runs| RunFolder::find(runs, &experiment.claim, &point.name, &point.spec, seed);
+                        let elsewhere = || conditions.also.iter().map(|runs| find(runs)).find(RunFolder::is_complete);
+                        let own = find(&conditions.runs);
+                        let folder = if own.is_complete() { own } else { elsewhere().unwrap_or(own) };
                         runs.push(Job {
                             spec: point.spec.clone(),
                             seed,
@@ -94,7 +98,12 @@ impl Plan {
 
     /// Runs that are not complete.
     pub fn missing(&self) -> Vec<Job> {
-        self.runs.iter().filter(|job| !RunFolder::at(&job.folder).is_complete()).cloned().collect()
+        let is_missing = |job: &&Job| {
+            let folder = RunFolder::at(&job.folder);
+            folder.tidy();
+            !folder.is_complete()
+        };
+        self.runs.iter().filter(is_missing).cloned().collect()
     }
 
     /// What missing runs are and cost, in a line.

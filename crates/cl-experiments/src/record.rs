@@ -20,7 +20,7 @@ use crate::training::Measured;
 use burn::tensor::TensorData;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -137,11 +137,20 @@ impl RunFolder {
         let path = self.path.join("lock");
         let file = File::create(&path)
             .map_err(|e| UserError::file(&path, format!("the run folder cannot be written: {e}")))?;
-        if file.try_lock().is_err() {
-            return Err(UserError::file(
-                &self.path,
-                "another process is working in this run folder; wait for it or end it",
-            ));
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(UserError::file(
+                    &self.path,
+                    "another process is working in this run folder; wait for it or end it",
+                ));
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(UserError::file(
+                    path,
+                    format!("it cannot be locked ({e}); runs need a file system with locks, so give another --runs"),
+                ));
+            }
         }
         remove_staged(&self.path)?;
         remove_staged(&self.checkpoints())?;
@@ -204,14 +213,40 @@ impl RunFolder {
     /// Says that the run is finished. Checkpoints are dropped: the weights are in `weights.safetensors`.
     ///
     /// # Errors
-    /// [`UserError::File`] naming the marker.
+    /// [`UserError::File`] naming the marker, or what cannot be removed.
     pub fn complete(&self) -> Result<(), UserError> {
         self.write(MARKER, b"this run is finished; its files do not change any more\n")?;
-        match fs::remove_dir_all(self.checkpoints()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(UserError::file(self.checkpoints(), format!("old checkpoints cannot be removed: {e}")))
+        self.drop_checkpoints()
+    }
+
+    /// The file of the best weights so far, while a run is under way.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.bpk")
+    }
+
+    fn drop_checkpoints(&self) -> Result<(), UserError> {
+        let removed =
+            [(self.checkpoints(), fs::remove_dir_all(self.checkpoints())), (self.best(), fs::remove_file(self.best()))];
+        for (path, result) in removed {
+            match result {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(UserError::file(path, format!("it cannot be removed: {e}")));
+                }
+                _ => {}
             }
-            _ => Ok(()),
+        }
+        Ok(())
+    }
+
+    /// Removes what a process left behind that was killed right after its run was finished. Where that is not allowed it stays: nothing is
+    /// read from it.
+    pub fn tidy(&self) {
+        let (checkpoints, best) = (self.checkpoints(), self.best());
+        if self.is_complete() && (checkpoints.exists() || best.exists()) {
+            let lock = File::options().append(true).open(self.path.join("lock"));
+            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                let _ = self.drop_checkpoints();
+            }
         }
     }
 
@@ -297,13 +332,41 @@ impl RunFolder {
 
 /// Removes what a process that was killed had begun to write. The folder has to be held by this one.
 fn remove_staged(folder: &Path) -> Result<(), UserError> {
+    remove_where(folder, |name| name.starts_with(STAGED))
+}
+
+/// The same where other processes may be writing: only what was begun by one that is gone.
+///
+/// # Errors
+/// [`UserError::File`] naming the file that cannot be removed.
+pub fn remove_staged_by_the_dead(folder: &Path) -> Result<(), UserError> {
+    let process = |name: &str| name.strip_prefix(STAGED)?.split('-').next()?.parse().ok();
+    remove_where(folder, |name| process(name).is_some_and(is_gone))
+}
+
+fn remove_where(folder: &Path, is_left: impl Fn(&str) -> bool) -> Result<(), UserError> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with(STAGED) {
-            fs::remove_file(&path).map_err(|e| UserError::file(&path, format!("it cannot be removed: {e}")))?;
+        if is_left(&entry.file_name().to_string_lossy()) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(UserError::file(&path, format!("it cannot be removed: {e}")));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn is_gone(process: i32) -> bool {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None) == Err(nix::errno::Errno::ESRCH)
+}
+
+#[cfg(not(unix))]
+fn is_gone(_process: i32) -> bool {
+    false
 }
 
 /// The growing `metrics.jsonl` of a run.

@@ -51,7 +51,7 @@ pub enum Conclusion {
 /// [`UserError`] on unknown claims, files that cannot be read or written, or runs that failed.
 pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, UserError> {
     let started = Instant::now();
-    let experiments = load(request)?;
+    let (experiments, family) = load(request)?;
     let plan = Plan::new(experiments, &request.conditions);
     if request.run_missing {
         crate::device::open(&request.conditions.device)?;
@@ -68,23 +68,12 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
         }
     }
     let full = request.extent == Extent::Full;
-    let experiments: Vec<Experiment> = plan.planned.iter().map(|p| p.experiment.clone()).collect();
-    let family = Expected::intervals_of(&experiments, full)?;
     let results = plan
         .planned
         .into_iter()
         .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family))
         .collect::<Result<Vec<_>, _>>()?;
     print!("{}", table(&results));
-    let noticed = match request.broken {
-        true => broken::notice(&experiments, &request.experiments.join("broken.toml"), &request.conditions, stop)?,
-        false => Some(Vec::new()),
-    };
-    let Some(noticed) = noticed else {
-        println!("Stopped; the same command goes on from the last checkpoint of each run.");
-        return Ok(Conclusion::Stopped);
-    };
-    print!("{}", broken::table(&noticed));
     let duration_s = started.elapsed().as_secs_f64();
     let peak = peak_memory(&results).max(Manifest::now(&request.conditions.device, 0.0, 0).peak_memory_byte);
     let context = ReportContext {
@@ -93,14 +82,23 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
         peak_memory_byte: peak,
         full,
     };
-    let page = report::write(&results, &noticed, &request.output, &context)?;
+    let mut page = report::write(&results, &[], &request.output, &context)?;
     let verdicts: Vec<_> = results
         .iter()
         .map(|r| serde_json::json!({"claim": r.experiment.claim, "verdict": r.verdict, "judgements": r.judgements}))
         .collect();
     write_whole(&request.output.join("verdicts.json"), pretty(&verdicts).as_bytes())?;
+    let mut noticed = Vec::new();
     if request.broken {
+        let file = request.experiments.join("broken.toml");
+        let Some(found) = broken::notice(&results, family, &file, &request.conditions, stop)? else {
+            println!("Stopped; the same command goes on from the last checkpoint of each run.");
+            return Ok(Conclusion::Stopped);
+        };
+        noticed = found;
+        print!("{}", broken::table(&noticed));
         write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
+        page = report::write(&results, &noticed, &request.output, &context)?;
     }
     println!(
         "\n{} after {}, largest process {:.0} MiB",
@@ -112,7 +110,8 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
     Ok(Conclusion::Judged { all_hold: as_expected && results.iter().all(|r| r.verdict == Verdict::Holds) })
 }
 
-fn load(request: &Request) -> Result<Vec<Experiment>, UserError> {
+/// The experiments asked for, and how many intervals are judged with theirs.
+fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     let folders = Experiment::folders(&request.experiments)?;
     for claim in &request.claims {
         if !folders.iter().any(|(name, _)| name == claim) {
@@ -125,16 +124,26 @@ fn load(request: &Request) -> Result<Vec<Experiment>, UserError> {
             )));
         }
     }
-    let mut experiments = Vec::new();
-    for (name, folder) in folders.iter().filter(|(n, _)| request.claims.is_empty() || request.claims.contains(n)) {
-        let mut experiment = Experiment::load(folder, request.extent)?;
-        if experiment.on_request && !request.claims.contains(name) {
-            continue;
+    // Verdicts do not hang on which claims are asked for together: the family is always that of all claims, and of what is named besides.
+    let (mut experiments, mut family) = (Vec::new(), Vec::new());
+    for (name, folder) in &folders {
+        let is_named = request.claims.contains(name);
+        match Experiment::load(folder, request.extent) {
+            Ok(experiment) if is_named || !experiment.on_request => {
+                family.push(experiment.clone());
+                if is_named || request.claims.is_empty() {
+                    experiments.push(experiment);
+                }
+            }
+            Err(e) if is_named || request.claims.is_empty() => return Err(e),
+            _ => {}
         }
-        experiment.pin_images(request.conditions.data_dir.as_deref())?;
-        experiments.push(experiment);
     }
-    Ok(experiments)
+    for experiment in &mut experiments {
+        experiment.pin_images(request.conditions.data_dir.as_deref())?;
+    }
+    let family = Expected::intervals_of(&family, request.extent == Extent::Full)?;
+    Ok((experiments, family))
 }
 
 fn peak_memory(results: &[ClaimResult]) -> u64 {
@@ -152,6 +161,13 @@ fn table(results: &[ClaimResult]) -> String {
             let (low, high) =
                 j.values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (_, v)| (l.min(*v), h.max(*v)));
             let verdict = j.verdict.map_or("reported".to_string(), |v| v.to_string());
+            if j.values.is_empty() {
+                text.push_str(&format!(
+                    "     {verdict:<10} {:<42} {:<34} {:<12} not run\n",
+                    j.metric, j.subject, j.bound
+                ));
+                continue;
+            }
             text.push_str(&format!(
                 "     {verdict:<10} {:<42} {:<34} {:<12} mean {:>8.4}  [{low:.4}, {high:.4}]\n",
                 j.metric, j.subject, j.bound, j.summary.mean

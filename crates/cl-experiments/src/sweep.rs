@@ -46,6 +46,7 @@ pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
     experiment.pin_images(arguments.data_dir.as_deref())?;
     let conditions = Conditions {
         runs: arguments.runs.clone(),
+        also: Vec::new(),
         device: arguments.device.clone(),
         data_dir: arguments.data_dir.clone(),
         checkpoint_every_s: arguments.checkpoint_every,

@@ -36,6 +36,7 @@ pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> 
     let device = crate::device::open(&arguments.device)?;
     let folder = RunFolder::find(&arguments.runs, &claim, &point.name, &point.spec, seed);
     if folder.is_complete() {
+        folder.tidy();
         println!("{} is complete; it is reused.", folder.path().display());
         return Ok(0);
     }

@@ -170,6 +170,7 @@ pub(crate) fn normalized(f: Tensor<2>) -> Tensor<2> {
     let f = f / largest;
     let squares = f.clone().square().sum_dim(1);
     let zero = squares.clone().detach().equal_scalar(0.0);
+    let f = f.clone().mask_fill(zero.clone().expand(f.dims()), 0.0);
     f / squares.mask_fill(zero, 1.0).sqrt()
 }
 

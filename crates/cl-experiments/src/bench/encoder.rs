@@ -37,7 +37,7 @@ pub struct Timing {
     pub threads: usize,
     /// Encoders trained at once; every figure of a step is that of one step of one of them.
     pub replicas: usize,
-    /// Steps timed, after 50 to warm up.
+    /// Steps timed, after up to 50 to warm up (with replicas up to 25).
     pub steps: u64,
     /// Steps per second, all of a step included: data, both views, negatives, loss, gradient, update, thresholds.
     pub steps_per_second: f64,
@@ -103,7 +103,7 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
     // What goes wrong on the device shows in the numbers that are read next.
     let wait = || drop(device.sync());
     // Fewer steps, the more replicas: enough to be timed.
-    let timed = (spec.training.steps / count as u64).clamp(10, spec.training.steps);
+    let timed = (spec.training.steps / count as u64).max(10).min(spec.training.steps);
     let (mut part_s, mut started) = (Parts::default(), Instant::now());
     let warm_up = timed.min(WARM_UP) / 2;
     for step in 0..warm_up + timed {

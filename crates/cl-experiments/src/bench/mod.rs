@@ -83,7 +83,7 @@ pub fn bench(arguments: &Bench) -> Result<(), UserError> {
     for (name, spec, seed) in chosen(&experiment, arguments)? {
         let counts: Vec<Option<usize>> = match arguments.replicas.is_empty() {
             true => vec![None],
-            false => arguments.replicas.iter().copied().map(Some).collect(),
+            false => arguments.replicas.iter().map(|n| Some(n.get())).collect(),
         };
         for (&threads, &replicas) in threads.iter().flat_map(|t| counts.iter().map(move |c| (t, c))) {
             let job = BenchJob {
@@ -153,6 +153,10 @@ fn chosen(experiment: &Experiment, arguments: &Bench) -> Result<Vec<(String, Run
             (point.name.clone(), point.spec.clone(), seed)
         })
         .collect();
+    let on_images = training.iter().find(|(_, spec, _)| matches!(spec, RunSpec::Images(_)));
+    if let (Some((point, _, _)), false) = (on_images, arguments.replicas.is_empty()) {
+        return Err(UserError::Argument(format!("--replicas: {point} is on images, which train one by one")));
+    }
     if training.is_empty() {
         let path = experiment.folder.join("experiment.toml");
         return Err(UserError::file(path, "no point of it trains anything, so there is no step to time"));

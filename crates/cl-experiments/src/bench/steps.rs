@@ -25,7 +25,7 @@ pub struct Lengths {
 pub struct Parts {
     /// Observations or images, their views and negatives.
     pub data: f64,
-    /// Embeddings, loss and gradient.
+    /// Embeddings, loss and gradient; with replicas the update as well.
     pub gradient: f64,
     /// Descent and thresholds.
     pub update: f64,

@@ -1,8 +1,8 @@
 //! `certify`: one seeded experiment on every backend of this binary, and how far apart they come out.
 //!
 //! Backends add in other orders, so that they differ by rounding from the first step on, and training carries such differences on.
-//! What float32 rounding alone may do to this very experiment is measured (see [`rounding`]), and a backend agrees as long as
-//! it stays within that.
+//! What errors of the size of float32 rounding do to this very experiment is measured (see [`rounding`]), and a backend agrees as
+//! long as it stays within that.
 
 pub mod python;
 pub mod rounding;
@@ -17,15 +17,19 @@ use crate::judge::{Expected, Verdict};
 use crate::measure::Snapshot;
 use crate::record::{Manifest, RunFolder, pretty, write_whole};
 use crate::report;
+use crate::reproduce::Conclusion;
 use crate::spec::{RunSpec, TrainingSpec};
 use rounding::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The backend that the others are held against.
 const REFERENCE: &str = "flex";
+
+/// A tolerance beyond this share of a metric's size is said to say little.
+const UNINFORMATIVE: f64 = 0.1;
 
 /// A number of a snapshot by name.
 pub type Metric = (&'static str, fn(&Snapshot) -> f64);
@@ -77,32 +81,41 @@ pub struct BackendResult {
     pub metrics: BTreeMap<String, Divergence>,
 }
 
-/// How far a metric comes apart, the largest over points and seeds at each step.
+/// How far a metric comes apart in the run that is closest to its tolerance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Divergence {
-    /// The first step at which a run lies outside its tolerance.
+    /// The first step at which any run lies outside its tolerance.
     pub first_step_outside: Option<u64>,
     /// Largest divergence in units of the tolerance.
     pub largest_share_of_tolerance: f64,
-    /// Step, divergence and tolerance, in units of the metric's largest value in the run; of the run that is closest to its tolerance.
+    /// Step, divergence and tolerance, in units of the metric's largest value in the run.
     pub over_time: Vec<(u64, f64, f64)>,
 }
 
-/// Runs the experiment on each backend, compares, writes the certificate; whether all agree.
+/// Runs the experiment on each backend, compares, writes the certificate.
 ///
 /// # Errors
-/// [`UserError`] when the experiment cannot be read, trains no encoder of the paper, or a run fails.
-pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<bool, UserError> {
+/// [`UserError`] when there is no second backend or one cannot be opened, when the experiment cannot be read or trains no encoder of the
+/// paper, or when a run fails.
+pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, UserError> {
     let experiment = Experiment::load(&arguments.experiment, Extent::Default)?;
     let runs = training_runs(&experiment)?;
     let (mut ready, mut left_out) = (Vec::new(), BTreeMap::new());
     for name in device::names() {
         match device::open(name) {
             Ok(device) => ready.push((name, device)),
+            // What this binary holds is what is certified.
+            Err(reason) if device::is_compiled(name) => return Err(reason),
             Err(reason) => {
                 left_out.insert(name.to_string(), reason.to_string());
             }
         }
+    }
+    if ready.len() < 2 {
+        return Err(UserError::Argument(format!(
+            "this binary holds {REFERENCE} alone, so there is nothing to compare; build with `cargo run --release --features \
+             ndarray,wgpu -- certify`"
+        )));
     }
     println!(
         "{} runs on each of {}; float32 rounding is tried {} times on each.",
@@ -129,7 +142,8 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<bool, UserError
                 warn: &mut |text| eprintln!("{text}"),
             };
             if let Outcome::Stopped { .. } = execute(&spec, run.seed, &folder, session)? {
-                return Err(UserError::Run("stopped; the same command goes on from the last checkpoint".into()));
+                println!("Stopped; the same command goes on from the last checkpoint.");
+                return Ok(Conclusion::Stopped);
             }
             folders.insert((run.point.clone(), run.seed), folder);
         }
@@ -144,9 +158,12 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<bool, UserError
     let mut envelopes = Vec::new();
     for run in &runs {
         let reference = snapshots_of(REFERENCE, run)?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Conclusion::Stopped);
+        }
         envelopes.push((run, Envelope::of(&run.spec, run.seed, &reference), reference));
     }
-    let family = Expected::load(&experiment.folder)?.intervals(false);
+    let family = Expected::intervals_of(std::slice::from_ref(&experiment), false)?;
     let mut backends: Vec<BackendResult> = Vec::new();
     for (name, _) in &ready {
         let verdict = ClaimResult::judge(experiment.clone(), folders_of[name].clone(), false, family)?.verdict;
@@ -180,11 +197,9 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<bool, UserError
     };
     print!("{}", table(&certificate));
     write_whole(&arguments.output.join("certificate.json"), pretty(&certificate).as_bytes())?;
-    if certificate.backends.len() > 1 {
-        report::write_divergence(&certificate, &arguments.output)?;
-    }
+    report::write_divergence(&certificate, &arguments.output)?;
     println!("{}", arguments.output.join("certificate.json").display());
-    Ok(certificate.agree)
+    Ok(Conclusion::Judged { all_hold: certificate.agree })
 }
 
 /// A run to be compared.
@@ -232,8 +247,10 @@ fn table(certificate: &Certificate) -> String {
         for (metric, d) in &backend.metrics {
             let outside = d.first_step_outside.map_or("never".to_string(), |step| format!("step {step}"));
             let largest = d.over_time.iter().map(|(_, found, _)| *found).fold(0.0, f64::max);
+            let (first, last) = (d.over_time.first().map_or(0.0, |t| t.2), d.over_time.last().map_or(0.0, |t| t.2));
+            let says = if last > UNINFORMATIVE { ", which says little" } else { "" };
             text.push_str(&format!(
-                "         {metric:<20} largest divergence {largest:.1e}, {:>5.2} of the tolerance; outside: {outside}\n",
+                "         {metric:<20} {largest:.1e} apart at most, {:>5.2} of the tolerance ({first:.0e} growing to {last:.0e}{says}); outside: {outside}\n",
                 d.largest_share_of_tolerance
             ));
         }

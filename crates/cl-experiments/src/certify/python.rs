@@ -144,7 +144,8 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
     tensors.extend(trained_on.negatives.map(|x| named(("negatives", x))));
     if spec.data.augmentation != Augmentation::None {
         // What a mask lets through of ones.
-        let ones = Matrix::from_values(observations.x.rows, observations.x.cols, vec![1.0; observations.x.values.len()]);
+        let ones =
+            Matrix::from_values(observations.x.rows, observations.x.cols, vec![1.0; observations.x.values.len()]);
         let mask = spec.data.augmentation.apply(ones, pairs, step);
         for (name, mut mask) in [("mask_plus", mask.x_plus), ("mask_plus_plus", mask.x_plus_plus)] {
             mask.values.iter_mut().for_each(|v| *v = f32::from(*v != 0.0));

@@ -1,10 +1,10 @@
-//! What float32 rounding alone does to an experiment: the reference run again, with every weight moved by as much as rounding
-//! may move it, at every step.
+//! What errors of the size of float32 rounding do to an experiment: the reference run again, with weights moved a little after every step.
 //!
-//! The computed inner product of two vectors of `n` 32-bit floats is off by about `√n · 2⁻²⁴` of the product of their norms (Higham &
-//! Mary 2019: the errors of single operations are as good as independent). An embedding sums over d1 coordinates, and weights take the error over through the gradient, so each trial
-//! multiplies each weight by `1 + √d1 · 2⁻²⁴ · ε`, with `ε ~ N(0, 1)` of its own, after each step. What the trials come apart by, times a
-//! [factor](FACTOR) for what so few of them miss, is the tolerance; below it stands the rounding of the measure itself.
+//! Rounding in whatever order moves the inner product of two vectors by about `2⁻²⁴` of the product of their norms (Higham & Mary 2019: errors of
+//! single operations are as good as independent). Multiplying each of d1 weights by `1 + √d1 · 2⁻²⁴ · ε`, `ε ~ N(0, 1)` of its own, does as
+//! much to an embedding, and moves the weights themselves by more than the rounding of an update does. What trials with such errors come apart by, times a
+//! [factor](FACTOR) for what so few of them miss, is the tolerance; below it stands the rounding of the measure itself. It is a yardstick, no
+//! bound: an experiment that is chaotic by its end has a tolerance as large as the metric, and the certificate says so.
 
 use super::{Divergence, METRICS};
 use crate::learner::StepSizeScheduler;
@@ -53,7 +53,7 @@ impl Envelope {
         let floor = FACTOR * MEASURE_TERMS.sqrt() * UNIT_ROUNDOFF;
         let mut widest = vec![vec![0.0f64; reference.len()]; METRICS.len()];
         for trial in 0..TRIALS {
-            let found = jostled(spec, seed, trial);
+            let found = jostled(spec, seed, trial, UNIT_ROUNDOFF * (spec.data.input_dim as f64).sqrt());
             for (metric, (_, value)) in METRICS.iter().enumerate() {
                 for (place, (r, f)) in reference.iter().zip(&found).enumerate() {
                     let apart = (value(r) - value(f)).abs() / scales[metric];
@@ -97,14 +97,13 @@ impl Envelope {
     }
 }
 
-/// Snapshots of a run on the reference in which each step's weights are moved by as much as rounding may move them.
-fn jostled(spec: &TrainingSpec, seed: u64, trial: u64) -> Vec<Snapshot> {
+/// Snapshots of a run on the reference in which each weight is moved by about `size` of itself after each step.
+fn jostled(spec: &TrainingSpec, seed: u64, trial: u64, size: f64) -> Vec<Snapshot> {
     let device = Device::flex();
     let training = Monitor::new(spec, seed, &device);
     let (mut learner, mut optimizer) = (training.fresh(), training.optimizer());
     let mut step_sizes = StepSizeScheduler::new(spec.training.step_size, 0);
     let (m, d1) = (spec.encoder.num_neurons, spec.data.input_dim);
-    let size = (UNIT_ROUNDOFF * (d1 as f64).sqrt()) as f32;
     // Streams are addressed by step: trials keep apart by beginning far from each other.
     let stream = Stream::new(seed, Purpose::Rounding);
     let mut snapshots = vec![training.snapshot(&learner.valid())];
@@ -113,11 +112,68 @@ fn jostled(spec: &TrainingSpec, seed: u64, trial: u64) -> Vec<Snapshot> {
         let output = TrainStep::step(&learner, training.batch(step));
         learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
         let mut rng = stream.rng(Part::Whole, (trial << 40) | step);
-        let factors = standard_normal(&mut rng, m * d1).into_iter().map(|e| 1.0 + size * e).collect();
+        let factors = standard_normal(&mut rng, m * d1).into_iter().map(|e| 1.0 + size as f32 * e).collect();
         learner = learner.with_weights_times(Matrix::from_values(m, d1, factors));
         if learner.steps_done().is_multiple_of(spec.training.steps_per_epoch) {
             snapshots.push(training.snapshot(&learner.valid()));
         }
     }
     snapshots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshots(loss: impl Fn(u64) -> f64) -> Vec<Snapshot> {
+        let text = r#"{"step":0,"step_size":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,
+            "coverage_min":0.2,"features_with_singleton":1,"singleton_share":0.5,"norm_in_span":1.0,"norm_complement":1.0,"threshold_ratio":0.0,
+            "active_share":1.0,"correlation_sparse":0.5,"correlation_dense":0.5,"probe_r_squared":0.5,"neuron_energies":[]}"#;
+        let one: Snapshot = serde_json::from_str(text).unwrap();
+        (0..4).map(|k| Snapshot { step: 10 * k, loss: loss(k), ..one.clone() }).collect()
+    }
+
+    #[test]
+    fn a_backend_that_leaves_the_envelope_is_found_with_the_step() {
+        let reference = snapshots(|k| 2.0 - 0.1 * k as f64);
+        let envelope = Envelope {
+            tolerances: vec![vec![1e-4, 1e-4, 1e-3, 1e-3]; METRICS.len()],
+            scales: vec![2.0; METRICS.len()],
+        };
+        let compared = |found: &[Snapshot]| envelope.compare(&reference, found);
+        assert!(
+            compared(&reference)
+                .iter()
+                .all(|(_, d)| d.first_step_outside.is_none() && d.largest_share_of_tolerance == 0.0)
+        );
+        // Off by 3e-4 of the size: outside at step 10, inside again at step 20.
+        let off = snapshots(|k| 2.0 - 0.1 * k as f64 + if k > 0 { 6e-4 } else { 0.0 });
+        for (name, d) in compared(&off) {
+            assert_eq!(d.first_step_outside, (name == "loss").then_some(10), "{name}");
+        }
+        let lost = snapshots(|_| f64::NAN);
+        assert_eq!(compared(&lost)[0].1.first_step_outside, Some(0));
+    }
+
+    /// A step in which the gradient is a tenth too large is no matter of rounding.
+    #[test]
+    fn a_wrong_step_is_told_from_rounding() {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/recipe-d16.toml"));
+        let table: toml::Table = toml::from_str(&text.unwrap()).unwrap();
+        let crate::spec::RunSpec::Training(mut spec) = crate::spec::RunSpec::from_table(table).unwrap() else {
+            panic!()
+        };
+        (spec.training.steps, spec.training.steps_per_epoch) = (60, 20);
+        let run = |spec: &TrainingSpec| jostled(spec, 1, 0, 0.0);
+        let reference = run(&spec);
+        let envelope = Envelope::of(&spec, 1, &reference);
+        assert!(envelope.compare(&reference, &run(&spec)).iter().all(|(_, d)| d.largest_share_of_tolerance == 0.0));
+        spec.training.step_size = cl_model::StepSize::Constant { eta: 1.1 };
+        let wrong = run(&spec);
+        let outside = envelope.compare(&reference, &wrong);
+        assert!(
+            outside.iter().any(|(name, d)| *name == "norm_in_span" && d.first_step_outside == Some(20)),
+            "{outside:?}"
+        );
+    }
 }

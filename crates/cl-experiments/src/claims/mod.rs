@@ -77,7 +77,9 @@ impl ClaimResult {
         if let Some(level) = expected.parameters.get("family_level") {
             decoupling::correct_for_all_tests(&mut metrics, *level);
         }
-        let judgements = expected.judge(&metrics, full, family);
+        let points = experiment.point_names();
+        expected.check(&experiment.folder.join("expected.toml"), &points, &metrics, full)?;
+        let judgements = expected.judge(&points, &metrics, full, family);
         let verdict = overall(&judgements);
         Ok(Self { experiment, expected, folders, metrics, judgements, verdict })
     }

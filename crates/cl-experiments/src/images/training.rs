@@ -25,9 +25,6 @@ use std::time::Instant;
 /// Images that go through the network together when it is measured.
 const CHUNK: usize = 250;
 
-/// The weights of the best snapshot so far, while a run is under way.
-pub const BEST: &str = "best.bpk";
-
 /// One line of `metrics.jsonl` of an image run: the state after `step` steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageSnapshot {
@@ -234,10 +231,10 @@ impl Training for ImageTraining {
         if best != Some(snapshot.step) {
             return Ok(());
         }
-        let staged = folder.path().join(format!("{STAGED}{BEST}"));
+        let staged = folder.path().join(format!("{STAGED}best.bpk"));
         let saved = learner.clone().into_record().save(&staged);
         saved.map_err(|e| UserError::file(&staged, format!("it cannot be written: {e}")))?;
-        let path = folder.path().join(BEST);
+        let path = folder.best();
         std::fs::rename(&staged, &path).map_err(|e| UserError::file(&path, format!("it cannot be written: {e}")))
     }
 
@@ -246,7 +243,7 @@ impl Training for ImageTraining {
         let best = best_snapshot(&snapshots).ok_or_else(|| {
             UserError::file(folder.path().join("metrics.jsonl"), "there is no snapshot in it; remove the run folder")
         })?;
-        let path = folder.path().join(BEST);
+        let path = folder.best();
         let record =
             ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
         let best_learner = learner.clone().load_record(record);
@@ -255,13 +252,7 @@ impl Training for ImageTraining {
             let path = folder.path().join(name);
             write_whole(&path, &evaluation::safetensors(learner, &path)?)?;
         }
-        folder.write_json("evaluation.json", &evaluation)?;
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(UserError::file(&path, format!("it cannot be removed: {e}")))
-            }
-            _ => Ok(()),
-        }
+        folder.write_json("evaluation.json", &evaluation)
     }
 
     fn summary(folder: &RunFolder) -> Result<String, UserError> {

@@ -4,6 +4,8 @@ use super::chart::{Entry, Figure, Panel};
 use super::draw;
 use crate::error::UserError;
 use crate::record::write_whole;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use plotters::backend::{BitMapBackend, SVGBackend};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
@@ -155,12 +157,12 @@ pub fn write(figure: &Figure, folder: &Path) -> Result<(), UserError> {
     let path = folder.join(format!("{}.svg", figure.name));
     write_whole(&path, svg(figure).map_err(|e| UserError::file(&path, e))?.as_bytes())?;
     let path = folder.join(format!("{}.png", figure.name));
-    let bytes = png(figure, &path).map_err(|e| UserError::file(&path, e))?;
+    let bytes = png(figure).map_err(|e| UserError::file(&path, e))?;
     write_whole(&path, &bytes)
 }
 
-/// The figure as PNG. The backend encodes into files only, so there is one for a moment beside `path`.
-fn png(figure: &Figure, path: &Path) -> Result<Vec<u8>, String> {
+/// The figure as PNG.
+fn png(figure: &Figure) -> Result<Vec<u8>, String> {
     register_fonts();
     let (w, h) = size(figure);
     let (w, h) = (w * PNG_SCALE, h * PNG_SCALE);
@@ -171,16 +173,10 @@ fn png(figure: &Figure, path: &Path) -> Result<Vec<u8>, String> {
         draw_figure(figure, &root, PNG_SCALE * SUBPIXELS).map_err(|e| e.to_string())?;
     }
     let pixels = averaged(&pixels, fine.0 as usize, SUBPIXELS as usize);
-    let staged = path.with_extension(format!("staged-{}.png", std::process::id()));
-    let encoded = {
-        let mut backend = BitMapBackend::new(&staged, (w, h));
-        let drawn = backend.blit_bitmap((0, 0), (w, h), &pixels).and_then(|()| backend.present());
-        drawn.map_err(|e| e.to_string())
-    };
-    let bytes = encoded.and_then(|()| std::fs::read(&staged).map_err(|e| format!("it cannot be read: {e}")));
-    // What was staged is of no use any more; that it cannot be removed changes nothing.
-    let _ = std::fs::remove_file(&staged);
-    bytes
+    let mut bytes = Vec::new();
+    let encoded = PngEncoder::new(&mut bytes).write_image(&pixels, w, h, ExtendedColorType::Rgb8);
+    encoded.map_err(|e| e.to_string())?;
+    Ok(bytes)
 }
 
 /// Means over squares of `n` × `n` pixels of three bytes each.

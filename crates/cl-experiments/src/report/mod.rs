@@ -17,7 +17,7 @@ use crate::broken::Noticed;
 use crate::certify::Certificate;
 use crate::claims::ClaimResult;
 use crate::error::UserError;
-use crate::record::write_whole;
+use crate::record::{remove_staged_by_the_dead, write_whole};
 use chart::Figure;
 use page::PageFigure;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,8 @@ pub fn write(
     let folder = output.join("figures");
     std::fs::create_dir_all(&folder)
         .map_err(|e| UserError::file(&folder, format!("the folder cannot be made: {e}")))?;
+    remove_staged_by_the_dead(output)?;
+    remove_staged_by_the_dead(&folder)?;
     let save = |figure: &Figure| -> Result<PageFigure, UserError> {
         figure::write(figure, &folder)?;
         PageFigure::new(figure).map_err(|e| UserError::Run(format!("figure {} cannot be drawn: {e}", figure.name)))

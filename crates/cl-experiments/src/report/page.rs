@@ -63,6 +63,7 @@ struct PageCell<'a> {
     claim: &'a str,
     verdict: PageVerdict,
     must_break: bool,
+    by: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,12 +165,13 @@ fn broken(noticed: &Noticed) -> PageBroken<'_> {
         title: &noticed.broken.title,
         why: &noticed.broken.why,
         cells: noticed
-            .verdicts
+            .claims
             .iter()
-            .map(|(claim, v)| PageCell {
-                claim,
-                verdict: verdict(Some(*v)),
-                must_break: noticed.broken.breaks.contains(claim),
+            .map(|c| PageCell {
+                claim: &c.claim,
+                verdict: verdict(Some(c.with)),
+                must_break: noticed.broken.breaks.contains(&c.claim),
+                by: c.by.join("; "),
             })
             .collect(),
         as_expected: noticed.as_expected,

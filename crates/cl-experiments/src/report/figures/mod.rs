@@ -2,8 +2,8 @@
 
 mod attribution;
 pub mod cost;
-pub mod divergence;
 mod decoupling;
+pub mod divergence;
 mod downstream;
 mod growth;
 mod images;
