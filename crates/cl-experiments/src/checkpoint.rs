@@ -167,7 +167,8 @@ fn check_step(path: &Path, steps_done: u64) -> Result<(), String> {
     let record = or_panic("it does not fit these step sizes", || {
         <LrSchedulerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())
     })??;
-    match record.scalar::<u64>("next") {
+    // burn-train puts it below the number of its parameter group.
+    match record.scalar::<u64>("next").or_else(|| record.record("0").scalar("next")) {
         Some(next) if next == steps_done => Ok(()),
         Some(next) => Err(format!("it stands at step {next} instead of {steps_done}")),
         None => Err("it holds no step".into()),

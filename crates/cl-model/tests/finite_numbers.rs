@@ -43,7 +43,7 @@ impl Case {
     ///
     /// An inner product of m terms is off by at most `m · 2⁻²⁴` of the product of the norms, a logit by that over τ and, with `exp` and
     /// the shift by the largest one, a few units more: `e`. A softmax weight is then off by at most `e^{2e} − 1` of itself, or, where one
-    /// logit leads by a gap, by `2N e^{2e − gap}`, whatever is less, and by 1 at most.
+    /// logit leads by a gap, by `2N e^{2e − gap}`, whatever is less, and by 1 at most. Sums over N weights are off by about `√N` units.
     fn reference(&self) -> Reference {
         let (m, b, tau) = (self.columns, self.batch_size, self.loss.temperature);
         let factor = match self.loss.scale {
@@ -75,12 +75,13 @@ impl Case {
             loss += factor * (sum.ln() + largest - logits[positive]) / b as f64;
             let size = keys.iter().map(|k| norm(query) * norm(k) / tau).fold(0.0, f64::max);
             let e = (m as f64 + 8.0) * UNIT_ROUNDOFF * size + 8.0 * UNIT_ROUNDOFF;
-            loss_tolerance += factor * (2.0 * e + 8.0 * UNIT_ROUNDOFF * sum.ln()) / b as f64;
+            let of_sum = (64.0 + 4.0 * (keys.len() as f64).sqrt()) * UNIT_ROUNDOFF;
+            loss_tolerance += factor * (2.0 * e + of_sum + 8.0 * UNIT_ROUNDOFF * sum.ln()) / b as f64;
             let second = logits.iter().filter(|l| **l < largest).copied().fold(f64::NEG_INFINITY, f64::max);
             let ties = logits.iter().filter(|l| **l == largest).count();
             let by_gap = 2.0 * keys.len() as f64 * (2.0 * e - (largest - second)).exp();
             let by_gap = if ties == 1 { by_gap } else { f64::INFINITY };
-            let weight_error = (2.0 * e).exp_m1().min(by_gap).min(1.0) + 64.0 * UNIT_ROUNDOFF;
+            let weight_error = (2.0 * e).exp_m1().min(by_gap).min(1.0) + of_sum;
             let longest = keys.iter().map(|k| norm(k)).fold(0.0, f64::max);
             let mut g: Vec<f64> = (0..m)
                 .map(|c| {
