@@ -173,11 +173,12 @@ pub fn notice(
     for broken in broken {
         let of_change: Vec<Planned> = planned.by_ref().take(judged.len()).collect();
         let mut claims = Vec::new();
-        for ((result, experiment), planned) in results.iter().zip(&judged).zip(of_change) {
-            let with = ClaimResult::judge(experiment.clone(), planned.folders, false, family)?;
+        for (result, planned) in results.iter().zip(of_change) {
+            // Points that are reported only have no runs here.
+            let with = ClaimResult::judge(result.experiment.clone(), planned.folders, false, family)?;
             let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
             claims.push(ClaimNoticed {
-                claim: experiment.claim.clone(),
+                claim: result.experiment.claim.clone(),
                 without: result.verdict,
                 with: with.verdict,
                 by: missed
