@@ -1,7 +1,8 @@
-//! Records which dependencies this binary was built with.
+//! Records which sources and dependencies this binary was built from.
 
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::process::Command;
 
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -14,4 +15,19 @@ fn main() {
         None => "unknown".into(),
     };
     println!("cargo::rustc-env=CL_LOCK_SHA256={digest}");
+
+    // A commit moves the log of HEAD; a change of sources makes the checkout dirty.
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(here).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let mut watched = vec![here.join("src"), here.join("../cl-data/src"), here.join("../cl-model/src")];
+    watched.extend(git(&["rev-parse", "--git-path", "logs/HEAD"]).map(|path| here.join(path)));
+    for path in watched.iter().filter(|path| path.exists()) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    // Without locks: a build that is stopped leaves none behind.
+    let dirty = git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]);
+    println!("cargo::rustc-env=CL_COMMIT={}", git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()));
+    println!("cargo::rustc-env=CL_DIRTY={}", dirty.map_or("unknown", |d| if d.is_empty() { "no" } else { "yes" }));
 }

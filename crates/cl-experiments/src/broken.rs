@@ -5,11 +5,12 @@
 
 use crate::claims::ClaimResult;
 use crate::error::UserError;
-use crate::experiment::{Experiment, read_toml};
+use crate::experiment::Experiment;
 use crate::judge::Verdict;
 use crate::plan::{Conditions, Plan, Planned};
 use crate::schedule::Ended;
 use crate::spec::{Objective, RunSpec};
+use crate::toml_file::read_toml;
 use cl_data::{Augmentation, Rescaling};
 use cl_model::{Bias, KeyGradient};
 use serde::{Deserialize, Serialize};

@@ -8,9 +8,10 @@ use crate::checkpoint;
 use crate::error::UserError;
 use crate::images::training::ImageTraining;
 use crate::learner::StepSizeScheduler;
+use crate::manifest::Manifest;
 use crate::measure::Monitor;
 use crate::moments;
-use crate::record::{Manifest, MetricsLog, RunFolder};
+use crate::record::{MetricsLog, RunFolder};
 use crate::spec::{MomentsSpec, RunSpec};
 use crate::training::{Learning, Measured, Schedule, Training, is_finite, step_and_draw};
 use burn::module::Module;
@@ -170,47 +171,4 @@ fn estimate(
 
 fn manifest(session: &Session, started: Instant, steps_done: u64) -> Manifest {
     Manifest::now(session.device_name, started.elapsed().as_secs_f64(), steps_done)
-}
-
-impl Manifest {
-    /// The manifest of a run that ends now.
-    pub fn now(device: &str, duration_s: f64, steps_done: u64) -> Self {
-        let git = |args: &[&str]| {
-            let output =
-                std::process::Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
-        };
-        Self {
-            commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()),
-            dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
-            lock_sha256: env!("CL_LOCK_SHA256").into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            data_version: cl_data::DATA_VERSION,
-            algorithm_version: cl_model::ALGORITHM_VERSION,
-            device: device.into(),
-            threads: std::env::var("RAYON_NUM_THREADS")
-                .ok()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            duration_s,
-            replicas: 1,
-            steps_done,
-            peak_memory_byte: peak_memory_byte(),
-        }
-    }
-}
-
-/// Peak memory of this process in bytes; 0 where the system does not say.
-#[cfg(unix)]
-pub(crate) fn peak_memory_byte() -> u64 {
-    use nix::sys::resource::{UsageWho, getrusage};
-    // ru_maxrss is in kibibytes on Linux and in bytes on macOS.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * unit)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn peak_memory_byte() -> u64 {
-    0
 }

@@ -3,11 +3,10 @@
 use crate::error::UserError;
 use crate::images::dataset;
 use crate::spec::RunSpec;
+use crate::toml_file::{merge, read_toml, set};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
-use toml::de::DeValue;
 use toml::{Table, Value};
 
 /// Where experiment files live unless the command line says otherwise.
@@ -18,15 +17,6 @@ const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
 
 /// Points of a grid, at most.
 const MOST_POINTS: usize = 100_000;
-
-/// Parts of a dotted key, at most; specifications nest less.
-const DEEPEST_KEY: usize = 16;
-
-/// Bytes of a TOML file, at most.
-const LARGEST_FILE_BYTE: u64 = 4 << 20;
-
-/// Levels of tables and lists in a TOML file, at most; experiments nest less.
-const DEEPEST_TABLE: usize = 64;
 
 /// A claim's experiment, expanded.
 #[derive(Debug, Clone)]
@@ -291,43 +281,6 @@ fn is_folder_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Reads a TOML file into a checked type.
-///
-/// # Errors
-/// [`UserError::File`] with the parser's words, which show line and key.
-pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError> {
-    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be read: {e}"));
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    file.take(LARGEST_FILE_BYTE + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > LARGEST_FILE_BYTE {
-        return Err(UserError::file(
-            path,
-            format!("it has more than {LARGEST_FILE_BYTE} bytes, which no experiment needs"),
-        ));
-    }
-    let wrong = |e: toml::de::Error| UserError::file(path, e.to_string().trim().to_string());
-    // First as it stands: what nests too deep for the checks and merges that follow is not looked at closer.
-    let spanned = toml::de::DeTable::parse(&text).map_err(wrong)?;
-    if nests_deeper(spanned.get_ref().values(), DEEPEST_TABLE) {
-        return Err(UserError::file(path, format!("its tables and lists nest more than {DEEPEST_TABLE} levels deep")));
-    }
-    toml::from_str(&text).map_err(wrong)
-}
-
-/// Whether values nest more than so many levels deep; looks no deeper than that.
-fn nests_deeper<'a, 'b: 'a>(values: impl Iterator<Item = &'a toml::Spanned<DeValue<'b>>>, levels: usize) -> bool {
-    let mut values = values.peekable();
-    if levels == 0 {
-        return values.peek().is_some();
-    }
-    values.any(|value| match value.get_ref() {
-        DeValue::Table(table) => nests_deeper(table.values(), levels - 1),
-        DeValue::Array(array) => nests_deeper(array.iter(), levels - 1),
-        _ => false,
-    })
-}
-
 fn merged_spec(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<RunSpec, String> {
     let mut table: Table = match base {
         Some(base) => read_toml(&folder.join(base)).map_err(|e| e.to_string())?,
@@ -341,41 +294,6 @@ fn merged_spec(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<
     RunSpec::from_table(table).map_err(|e| e.to_string())
 }
 
-/// Lays `overrides` over `table`, key by key. A table that names another variant (one key, and not the one that is
-/// there) replaces the whole.
-fn merge(table: &mut Table, overrides: &Table) {
-    for (key, value) in overrides {
-        match (table.get_mut(key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) if !is_other_variant(old, new) => merge(old, new),
-            _ => {
-                table.insert(key.clone(), value.clone());
-            }
-        }
-    }
-}
-
-fn is_other_variant(old: &Table, new: &Table) -> bool {
-    let one_table = |t: &Table| t.len() == 1 && t.values().all(Value::is_table);
-    one_table(old) && one_table(new) && old.keys().ne(new.keys())
-}
-
-/// Sets the value at a dotted path.
-fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
-    let mut keys: Vec<&str> = path.split('.').take(DEEPEST_KEY + 1).collect();
-    if keys.len() > DEEPEST_KEY {
-        let begin: String = path.chars().take(40).collect();
-        return Err(format!("axis {begin}…: a key has at most {DEEPEST_KEY} parts"));
-    }
-    let last = keys.pop().unwrap_or_default();
-    let mut place = table;
-    for key in keys {
-        let entry = place.entry(key.to_string()).or_insert_with(|| Value::Table(Table::new()));
-        place = entry.as_table_mut().ok_or_else(|| format!("axis {path}: {key} is not a table"))?;
-    }
-    place.insert(last.to_string(), value);
-    Ok(())
-}
-
 /// All combinations, the last axis fastest.
 fn cells(axes: &[(String, Vec<Value>)]) -> Vec<Vec<&Value>> {
     axes.iter().fold(vec![Vec::new()], |cells, (_, values)| {
@@ -387,28 +305,6 @@ fn cells(axes: &[(String, Vec<Value>)]) -> Vec<Vec<&Value>> {
 mod tests {
     use super::*;
 
-    fn table(text: &str) -> Table {
-        toml::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn overrides_change_single_keys_and_replace_other_variants() {
-        let mut base = table(
-            "[data]\nd = 1\naugmentation = { complementary = { p = 0.5, s = 1.0 } }\n[encoder.bias.scheduled]\nc = 1.0\ng = 2.0",
-        );
-        merge(&mut base, &table("[data.augmentation.complementary]\ns = 0.5"));
-        assert_eq!(base["data"]["augmentation"]["complementary"], Value::Table(table("p = 0.5\ns = 0.5")));
-        merge(
-            &mut base,
-            &table("data.augmentation = { independent = { p = 0.4 } }\n[encoder.bias.scheduled]\ng = 3.0"),
-        );
-        assert_eq!(base["data"]["augmentation"], Value::Table(table("independent = { p = 0.4 }")));
-        assert_eq!(base["encoder"]["bias"]["scheduled"], Value::Table(table("c = 1.0\ng = 3.0")));
-        merge(&mut base, &table("data.augmentation = 'none'"));
-        assert_eq!(base["data"]["augmentation"], Value::String("none".into()));
-        assert_eq!(base["data"]["d"], Value::Integer(1));
-    }
-
     #[test]
     fn cells_run_the_last_axis_fastest() {
         let axis = |name: &str, n: i64| (name.to_string(), (0..n).map(Value::Integer).collect::<Vec<_>>());
@@ -416,13 +312,5 @@ mod tests {
         let cells: Vec<Vec<i64>> =
             cells(&axes).iter().map(|c| c.iter().map(|v| v.as_integer().unwrap()).collect()).collect();
         assert_eq!(cells, [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]);
-    }
-
-    #[test]
-    fn values_are_set_along_a_path() {
-        let mut t = table("[a]\nb = 1");
-        set(&mut t, "a.c.d", Value::Integer(2)).unwrap();
-        assert_eq!(t, table("[a]\nb = 1\n[a.c]\nd = 2"));
-        assert!(set(&mut t, "a.b.c", Value::Integer(2)).unwrap_err().contains("b is not a table"));
     }
 }

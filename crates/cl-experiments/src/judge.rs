@@ -13,7 +13,8 @@
 //! its judged expectations hold, and fails when one fails.
 
 use crate::error::UserError;
-use crate::experiment::{Experiment, read_toml};
+use crate::experiment::Experiment;
+use crate::toml_file::read_toml;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;

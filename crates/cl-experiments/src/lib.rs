@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod images;
 pub mod judge;
 pub mod learner;
+pub mod manifest;
 pub mod measure;
 pub mod moments;
 pub mod plan;
@@ -31,6 +32,7 @@ pub mod reproduce;
 pub mod schedule;
 pub mod spec;
 pub mod sweep;
+pub mod toml_file;
 pub mod train;
 pub mod training;
 

@@ -14,6 +14,7 @@
 //! resumed, and another specification has another digest.
 
 use crate::error::UserError;
+use crate::manifest::Manifest;
 use crate::moments::MomentsReport;
 use crate::spec::RunSpec;
 use crate::training::Measured;
@@ -36,42 +37,6 @@ pub const STAGED: &str = ".staged-";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
-}
-
-/// How and by what a run was made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Commit of the sources, `unknown` outside a checkout.
-    pub commit: String,
-    /// Whether the sources held uncommitted changes; `None` outside a checkout.
-    pub dirty: Option<bool>,
-    /// SHA-256 of `Cargo.lock` at build time.
-    pub lock_sha256: String,
-    /// Version of this program.
-    pub version: String,
-    /// Version of the numbers drawn.
-    pub data_version: u32,
-    /// Version of the arithmetic.
-    pub algorithm_version: u32,
-    /// Backend by name.
-    pub device: String,
-    /// `RAYON_NUM_THREADS`, or the number of cores.
-    pub threads: usize,
-    /// Operating system and architecture.
-    pub platform: String,
-    /// Wall-clock seconds of the session that finished the run.
-    pub duration_s: f64,
-    /// Runs that were trained as one tensor program with this one, itself included.
-    #[serde(default = "alone")]
-    pub replicas: usize,
-    /// Steps that session did; fewer than the run's when it was resumed.
-    pub steps_done: u64,
-    /// Peak memory of the process in bytes; 0 where the system does not say.
-    pub peak_memory_byte: u64,
-}
-
-fn alone() -> usize {
-    1
 }
 
 /// Holds a run folder against other processes until it is dropped.

@@ -6,8 +6,9 @@
 use crate::drive::Outcome;
 use crate::error::UserError;
 use crate::learner::EncoderLearner;
+use crate::manifest::Manifest;
 use crate::measure::Monitor;
-use crate::record::{Manifest, MetricsLog, RunFolder};
+use crate::record::{MetricsLog, RunFolder};
 use crate::schedule::Job;
 use crate::spec::{Objective, RunSpec, TrainingSpec};
 use crate::training::{Learning, Measured, Training};

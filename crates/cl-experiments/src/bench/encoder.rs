@@ -3,8 +3,8 @@
 use super::BenchJob;
 use super::peak::peak_flop_per_second;
 use super::steps::{self, Lengths, Parts, Timed};
-use crate::drive::peak_memory_byte;
 use crate::error::UserError;
+use crate::manifest::peak_memory_byte;
 use crate::measure::{Monitor, Snapshot};
 use crate::replicate::Replication;
 use crate::spec::{Objective, TrainingSpec};

@@ -1,7 +1,7 @@
 //! The clock: whole steps, then their parts one after another, of any kind of training.
 
-use crate::drive::peak_memory_byte;
 use crate::learner::StepSizeScheduler;
+use crate::manifest::peak_memory_byte;
 use crate::training::{Learning, Training, step_and_draw};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
