@@ -36,6 +36,33 @@ fn the_page_stands_alone_and_escapes_what_it_is_given() {
     assert!(page.find("undecided").unwrap() < page.find("<svg").unwrap(), "the verdicts come first");
 }
 
+/// Every text of an experiment that comes to the page, the names of points in figures included.
+#[test]
+fn markup_in_any_text_comes_out_as_text() {
+    let folder = scratch();
+    let hostile = "<img src=x onerror=alert(1)>";
+    let experiment = small_experiment(folder.path(), ("It is small.", hostile));
+    let path = experiment.join("experiment.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("A small experiment", hostile).replace("[points.masked", &format!("[points.\"{hostile}\""));
+    std::fs::write(&path, text).unwrap();
+    let expected = format!(
+        "[[expect]]\nmetric = 'coverage_mean'\npoint = '{hostile}'\nover = 'mean'\njudged = false\nsource = '{hostile}'\n\n[[expect]]\nmetric = \
+         'coverage_mean'\nterms = {{ '{hostile}' = 1.0 }}\nlabel = '{hostile}'\nover = 'mean'\njudged = false\nsource = 's'\n"
+    );
+    std::fs::write(experiment.join("expected.toml"), expected).unwrap();
+    let arguments = ["reproduce", "small", "--experiments", folder.path().to_str().unwrap(), "--jobs", "1"];
+    let output = binary(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
+    assert!(!page.contains("<img"), "markup reached the page");
+    assert!(page.matches("&lt;img src=x").count() >= 6, "{}", page.matches("&lt;img src=x").count());
+    for figure in std::fs::read_dir(folder.path().join("report/figures")).unwrap().flatten() {
+        let text = String::from_utf8_lossy(&std::fs::read(figure.path()).unwrap()).into_owned();
+        assert!(!text.contains("<img"), "{}", figure.path().display());
+    }
+}
+
 #[test]
 fn the_page_opens_without_an_error_and_every_figure_is_visible() {
     let Some(browser) = browser() else {
