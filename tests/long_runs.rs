@@ -81,10 +81,14 @@ fn stays_small(name: &str, arguments: &[&str], trains_in_a_child: bool) {
     let (early, late) = (largest(&training[..training.len() / 3]), largest(&training[training.len() * 2 / 3..]));
     println!("{name}: {early} KiB in the first third, {late} KiB in the last; {}", picture.display());
     assert!(late < early + early / 20 + 1024, "memory grows from {early} to {late} KiB");
-    let ends = |f: fn(&Held) -> u64| (training.iter().map(f).min(), training.iter().map(f).max());
-    let (files, threads) = (ends(|h| h.files as u64), ends(|h| h.threads));
-    println!("{name}: files {files:?}, threads {threads:?}");
-    assert!(files.1 <= files.0.map(|n| n + 3) && threads.1 <= threads.0.map(|n| n + 2), "{files:?} {threads:?}");
+    // The learner saves in threads that come and go, so that numbers vary; they do not grow.
+    let third = training.len() / 3;
+    for (what, count) in [("files", (|h| h.files as u64) as fn(&Held) -> u64), ("threads", |h| h.threads)] {
+        let most = |part: &[Held]| part.iter().map(count).max().unwrap_or(0);
+        let (early, late) = (most(&training[..third]), most(&training[2 * third..]));
+        println!("{name}: at most {early} {what} in the first third, {late} in the last");
+        assert!(late <= early + 3 && late < 64, "{early} and then {late} {what}");
+    }
     let mut log = 0;
     for point in std::fs::read_dir(folder.path().join("runs/small")).unwrap().flatten() {
         log += std::fs::metadata(point.path().join("seed-1/metrics.jsonl")).unwrap().len();

@@ -85,6 +85,7 @@ pub fn in_words(point: &str) -> String {
         "independent" => "independent masks".into(),
         "supervised" => "supervised, no mask".into(),
         "paper" => "as in the paper".into(),
+        _ if point.starts_with("contrastive-") => format!("contrastive: {}", in_words(&point["contrastive-".len()..])),
         _ => match point.rsplit_once("-d") {
             Some((rest, d)) if d.parse::<u32>().is_ok() => format!("{}, d = {d}", in_words(rest)),
             _ => match point.rsplit_once("-p") {
@@ -107,6 +108,7 @@ mod tests {
         assert_eq!(in_words("masked-d64"), "complementary masks, d = 64");
         assert_eq!(in_words("half-share-p0.3"), "half share, p = 0.3");
         assert_eq!(in_words("cosine-similarity"), "cosine similarity");
+        assert_eq!(in_words("contrastive-crop-flip"), "contrastive: crop, flip");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");
     }
 }
