@@ -6,7 +6,7 @@
 //! [factor](FACTOR) for what so few of them miss, is the tolerance; below it stands the rounding of the measure itself. It is a yardstick, no
 //! bound: an experiment that is chaotic by its end has a tolerance as large as the metric, and the certificate says so.
 
-use super::{Divergence, METRICS};
+use super::{Divergence, METRICS, Metric};
 use crate::learner::StepSizeScheduler;
 use crate::measure::{Monitor, Snapshot};
 use crate::spec::TrainingSpec;
@@ -78,7 +78,7 @@ impl Envelope {
     /// When there are not as many snapshots.
     pub fn compare(&self, reference: &[Snapshot], found: &[Snapshot]) -> Vec<(&'static str, Divergence)> {
         assert_eq!(reference.len(), found.len(), "snapshots are taken at the same steps");
-        let of_metric = |(metric, (name, value)): (usize, &(&'static str, fn(&Snapshot) -> f64))| {
+        let of_metric = |(metric, (name, value)): (usize, &Metric)| {
             let apart = |r: &Snapshot, f: &Snapshot| {
                 let apart = (value(r) - value(f)).abs() / self.scales[metric];
                 if apart.is_nan() { f64::INFINITY } else { apart }

@@ -265,7 +265,7 @@ impl ImageSpec {
         let Some(content) = &self.images.content else { return 0 };
         let [height, width] = content.size;
         let encoder = self.network.encoder.init(&mut |n| vec![0.0; n], &burn::tensor::Device::flex());
-        encoder.multiply_adds(height, width) as u64
+        encoder.multiply_adds(height, width)
     }
 
     /// Cost in multiply-adds, for time estimates.
