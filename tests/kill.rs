@@ -170,25 +170,25 @@ fn what_was_killed_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
-#[ignore = "5 minutes"]
+#[ignore = "2 minutes"]
 fn fifty_kills_of_what_is_reproduced() {
     killed(&Kind::reproduced(), 50, 11);
 }
 
 #[test]
-#[ignore = "4 minutes"]
+#[ignore = "2 minutes"]
 fn fifty_kills_of_what_is_trained_under_the_learner() {
     killed(&Kind::trained(), 50, 12);
 }
 
 #[test]
-#[ignore = "10 minutes"]
+#[ignore = "2 minutes"]
 fn fifty_kills_of_training_on_images() {
     killed(&Kind::images(), 50, 13);
 }
 
 #[test]
-#[ignore = "4 minutes"]
+#[ignore = "2 minutes"]
 fn fifty_kills_of_a_sweep() {
     killed(&Kind::swept(), 50, 14);
 }

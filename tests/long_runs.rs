@@ -97,13 +97,13 @@ fn stays_small(name: &str, arguments: &[&str], trains_in_a_child: bool) {
 }
 
 #[test]
-#[ignore = "3 minutes"]
+#[ignore = "half a minute"]
 fn two_hundred_thousand_steps_of_the_light_loop() {
     stays_small("light-loop", &["sweep", "small", "--jobs", "1"], true);
 }
 
 #[test]
-#[ignore = "4 minutes"]
+#[ignore = "half a minute"]
 fn two_hundred_thousand_steps_under_the_learner() {
     stays_small("learner", &["train", "small", "--no-tui"], false);
 }
