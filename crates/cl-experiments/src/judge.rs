@@ -5,7 +5,7 @@
 //!   not. This is a statement about the seeds that were run: five of five say, at 95 %, that more than 0.05^(1/5) = 55 % of all
 //!   seeds lie within.
 //! * `over = "mean"`: a two-sided Student interval over seeds at level `1 − 0.05/k`, with k the number of such
-//!   expectations in all claims that are judged together (Bonferroni), has to lie within the bounds; the expectation fails
+//!   expectations in all claims, whichever are asked for, and in what is named besides (Bonferroni), has to lie within the bounds; the expectation fails
 //!   when the interval lies outside, and is undecided when it straddles a bound. `more_than` leaves its bound out. The interval is right for normal
 //!   values; for strongly skewed ones five seeds cover less (the tests say how much).
 //!

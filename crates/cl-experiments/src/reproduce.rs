@@ -28,7 +28,7 @@ pub struct Request {
     pub conditions: Conditions,
     /// Whether missing runs are made, or only what is there is judged.
     pub run_missing: bool,
-    /// Whether the program is also broken on purpose, see [`crate::broken`].
+    /// Whether mistakes are also made on purpose, see [`crate::broken`].
     pub broken: bool,
     /// The command as it was given, for the report.
     pub command: String,

@@ -64,12 +64,12 @@ pub fn time(job: &BenchJob, spec: &ImageSpec, device: &Device) -> Result<ImageTi
 }
 
 pub(super) const HEAD: &str =
-    "point                           B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
+    "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
 
 pub(super) fn row(t: &ImageTiming) -> String {
     let [data, gradient, update] = t.part_s.shares();
     format!(
-        "{:<28} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
+        "{:<40} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
         t.point,
         t.batch_size,
         t.encoder_multiply_adds as f64 / 1e6,
