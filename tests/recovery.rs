@@ -2,8 +2,10 @@
 
 use crate::support::{run, scratch, small_spec};
 use cl_data::Augmentation;
-use cl_experiments::measure::Evaluation;
+use cl_experiments::learner::{BatchSource, EncoderLearner, Samples};
+use cl_experiments::measure::{Evaluation, Monitor};
 use cl_experiments::record::RunFolder;
+use cl_experiments::spec::{Objective, SupervisedSpec};
 use cl_model::{Bias, BiasRule, StepSize};
 use std::sync::atomic::AtomicBool;
 
@@ -27,6 +29,34 @@ fn trained(augmentation: Augmentation) -> Evaluation {
     let folder = RunFolder::at(runs.path().join("run"));
     run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap();
     folder.evaluation().unwrap()
+}
+
+/// The controls behind `reproduce --broken`: with targets and classes of other observations there is nothing to find.
+#[test]
+fn shuffled_targets_and_labels_say_nothing_of_their_observation() {
+    let device = cl_experiments::device::open("flex").unwrap();
+    let oracle = |shuffled_targets: bool| {
+        let mut spec = small_spec();
+        (spec.measurement.probe_samples, spec.measurement.shuffled_targets) = (512, shuffled_targets);
+        let monitor = Monitor::new(&spec, 1, &device);
+        let untrained = EncoderLearner::new(&spec, 1, &device);
+        monitor.evaluate(&untrained).unwrap().baselines.unwrap().oracle.r_squared
+    };
+    // In so small a model noise hides much of z from the oracle as well.
+    assert!(oracle(false) > 0.3 && oracle(true) < 0.1, "{} {}", oracle(false), oracle(true));
+
+    let classes = |shuffled_labels: bool| -> Vec<i64> {
+        let mut spec = small_spec();
+        spec.objective = Objective::Supervised(SupervisedSpec { num_classes: 3, shuffled_labels });
+        match BatchSource::new(&spec, 1).training(0, &device).samples {
+            Samples::Supervised { classes, .. } => classes.into_data().iter::<i64>().collect(),
+            Samples::Contrastive { .. } => panic!("labels are asked for"),
+        }
+    };
+    let (own, mut others) = (classes(false), classes(true));
+    assert_ne!(own, others);
+    others.rotate_right(1);
+    assert_eq!(own, others, "each has the class of the next one");
 }
 
 #[test]

@@ -63,8 +63,7 @@ pub fn time(job: &BenchJob, spec: &ImageSpec, device: &Device) -> Result<ImageTi
     })
 }
 
-pub(super) const HEAD: &str =
-    "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
+pub(super) const HEAD: &str = "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
 
 pub(super) fn row(t: &ImageTiming) -> String {
     let [data, gradient, update] = t.part_s.shares();
