@@ -26,6 +26,7 @@ pub mod conv;
 mod encoder;
 pub mod features;
 mod host;
+mod independent_copy;
 pub mod knn;
 mod lars;
 pub mod linear_stage;
@@ -42,6 +43,7 @@ pub use bias::{Bias, BiasRule};
 pub use config_error::ConfigError;
 pub use contrastive_loss::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity, nt_xent};
 pub use encoder::{EncoderConfig, Normalization, SymmetricReluEncoder};
+pub use independent_copy::{independent_copy, settle_running_statistics};
 pub use lars::Lars;
 pub use optimizer::{ImageOptimizer, is_norm_or_bias};
 pub use principal::{PrincipalDirections, principal_directions};
@@ -50,4 +52,4 @@ pub use supervised::cross_entropy;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same
 /// specification and data give other numbers.
-pub const ALGORITHM_VERSION: u32 = 2;
+pub const ALGORITHM_VERSION: u32 = 3;

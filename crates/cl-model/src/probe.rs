@@ -13,6 +13,9 @@ use ndarray::{Array1, Array2};
 /// Ridge penalties tried, per training row, on standardised features.
 pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
 
+/// Training rows that a probe needs; it is scored on any number of rows.
+pub const MIN_TRAINING_ROWS: usize = 8;
+
 /// Share of the training rows that chooses the ridge penalty.
 const VALIDATION_SHARE: f64 = 0.25;
 
@@ -27,8 +30,8 @@ pub enum ProbeError {
     /// Features hold a NaN or an infinity.
     #[error("the features hold a number that is not finite")]
     NotFinite,
-    /// Fewer rows than a fit needs.
-    #[error("{rows} rows are too few to fit and validate a probe on; at least 8 are needed")]
+    /// Fewer training rows than a fit needs.
+    #[error("{rows} rows are too few to fit and validate a probe on; at least {MIN_TRAINING_ROWS} are needed")]
     TooFewRows {
         /// Rows given.
         rows: usize,
@@ -63,26 +66,33 @@ impl Standardizer {
     }
 }
 
-/// `R²` on test rows of ridge regression fitted on training rows.
+/// `R²` on test rows of ridge regression fitted on training rows; `None` where the test targets do not vary.
 ///
-/// The penalty is chosen from [`RIDGE_PENALTIES`] on the last quarter of the training rows. Can be negative.
+/// The penalty is chosen from [`RIDGE_PENALTIES`] on the last quarter of the training rows, which have to be in no particular order.
+/// Can be negative.
 ///
 /// # Shapes
 /// Features `[n, k]`, targets of length n.
 ///
 /// # Errors
-/// [`ProbeError`] on features that are not finite or too few rows.
-pub fn ridge_r_squared(train: Tensor<2>, y_train: &[f64], test: Tensor<2>, y_test: &[f64]) -> Result<f64, ProbeError> {
-    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+/// [`ProbeError`] on features that are not finite or too few training rows.
+pub fn ridge_r_squared(
+    train: Tensor<2>,
+    y_train: &[f64],
+    test: Tensor<2>,
+    y_test: &[f64],
+) -> Result<Option<f64>, ProbeError> {
+    let (train, test) = (training_rows(train)?, finite_rows(test)?);
     let fitted = train.len() - (train.len() as f64 * VALIDATION_SHARE) as usize;
     let score = |fit_rows: usize, penalty: f64, rows: &[Vec<f64>], y: &[f64]| {
         let (predict, offset) = fit_ridge(&train[..fit_rows], &y_train[..fit_rows], penalty);
         r_squared(&rows.iter().map(|r| predict(r) + offset).collect::<Vec<_>>(), y)
     };
+    // Where targets do not vary all penalties are as good, and the largest is taken.
     let best = RIDGE_PENALTIES
         .into_iter()
         .map(|penalty| (penalty, score(fitted, penalty, &train[fitted..], &y_train[fitted..])))
-        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .max_by(|a, b| a.1.unwrap_or(f64::NEG_INFINITY).total_cmp(&b.1.unwrap_or(f64::NEG_INFINITY)))
         .map_or(RIDGE_PENALTIES[0], |(penalty, _)| penalty);
     Ok(score(train.len(), best, &test, y_test))
 }
@@ -107,29 +117,30 @@ fn fit_ridge(rows: &[Vec<f64>], y: &[f64], penalty: f64) -> (impl Fn(&[f64]) -> 
     (move |row: &[f64]| dot(&beta, row) - shift, offset)
 }
 
-/// `1 − Σ(y − ŷ)² / Σ(y − ȳ)²`.
-pub fn r_squared(predicted: &[f64], y: &[f64]) -> f64 {
-    let mean = y.iter().sum::<f64>() / y.len() as f64;
+/// `1 − Σ(y − ŷ)² / Σ(y − ȳ)²`; `None` where `y` does not vary beyond rounding.
+pub fn r_squared(predicted: &[f64], y: &[f64]) -> Option<f64> {
+    let n = y.len() as f64;
+    let mean = y.iter().sum::<f64>() / n;
     let rest: f64 = y.iter().zip(predicted).map(|(y, p)| (y - p).powi(2)).sum();
     let total: f64 = y.iter().map(|y| (y - mean).powi(2)).sum();
-    1.0 - rest / total
+    ((total / n).sqrt() > 1e-12 * mean.abs()).then(|| 1.0 - rest / total)
 }
 
 /// Accuracy on test rows of logistic regression (L-BFGS, at most 200 iterations, unit L2 penalty on the summed loss, features
 /// standardised) fitted on training rows.
 ///
 /// # Shapes
-/// Features `[n, k]`, labels of length n.
+/// Features `[n, k]` and `[t, k]`, labels of length n and t, t ≥ 1.
 ///
 /// # Errors
-/// [`ProbeError`] on features that are not finite, too few rows, or where the line search finds no way down.
+/// [`ProbeError`] on features that are not finite, too few training rows, or where the line search finds no way down.
 pub fn logistic_accuracy(
     train: Tensor<2>,
     y_train: &[bool],
     test: Tensor<2>,
     y_test: &[bool],
 ) -> Result<f64, ProbeError> {
-    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+    let (train, test) = (training_rows(train)?, finite_rows(test)?);
     let standardizer = Standardizer::fit(&train);
     let correct_share = |predicted: &dyn Fn(usize) -> bool| {
         y_test.iter().enumerate().filter(|(i, y)| predicted(*i) == **y).count() as f64 / y_test.len() as f64
@@ -156,7 +167,7 @@ pub fn logistic_accuracy(
 /// Features `[n, k]` and `[t, k]`, labels of length n in 0..`num_classes`; the result has length t.
 ///
 /// # Errors
-/// [`ProbeError`] on features that are not finite, too few rows or no convergence.
+/// [`ProbeError`] on features that are not finite, too few training rows or no convergence.
 ///
 /// # Panics
 /// When a label is too large, or numbers of rows or columns differ.
@@ -169,7 +180,7 @@ pub fn logistic_classes(
     assert_eq!(train.dims()[0], labels.len(), "one label per training row");
     assert_eq!(train.dims()[1], test.dims()[1], "training and test rows must have the same length");
     assert!(labels.iter().all(|l| *l < num_classes), "labels must be below {num_classes}");
-    let (train, test) = (checked_rows(train)?, checked_rows(test)?);
+    let (train, test) = (training_rows(train)?, finite_rows(test)?);
     // One class only: nothing to fit.
     if labels.iter().all(|l| *l == labels[0]) {
         return Ok(vec![labels[0]; test.len()]);
@@ -190,11 +201,16 @@ fn array(rows: &[Vec<f64>]) -> Array2<f64> {
     Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c])
 }
 
-fn checked_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
-    let rows = rows_f64(features);
-    if rows.len() < 8 {
+fn training_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
+    let rows = finite_rows(features)?;
+    if rows.len() < MIN_TRAINING_ROWS {
         return Err(ProbeError::TooFewRows { rows: rows.len() });
     }
+    Ok(rows)
+}
+
+fn finite_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
+    let rows = rows_f64(features);
     if rows.iter().flatten().any(|v| !v.is_finite()) {
         return Err(ProbeError::NotFinite);
     }
@@ -223,10 +239,10 @@ mod tests {
     fn ridge_recovers_a_linear_map_and_not_an_unrelated_target() {
         let ((train, rows), (test, test_rows)) = (features(400, 0), features(200, 50_000));
         let y = |rows: &[Vec<f64>]| rows.iter().map(|r| 2.0 * r[0] - r[2] + 5.0).collect::<Vec<_>>();
-        let r2 = ridge_r_squared(train.clone(), &y(&rows), test.clone(), &y(&test_rows)).unwrap();
+        let r2 = ridge_r_squared(train.clone(), &y(&rows), test.clone(), &y(&test_rows)).unwrap().unwrap();
         assert!(r2 > 0.9999, "{r2}");
         let unrelated = |n: usize, offset| (0..n).map(|i| value(offset + 977 * i * i)).collect::<Vec<_>>();
-        let r2 = ridge_r_squared(train, &unrelated(400, 3), test, &unrelated(200, 9)).unwrap();
+        let r2 = ridge_r_squared(train, &unrelated(400, 3), test, &unrelated(200, 9)).unwrap().unwrap();
         assert!(r2 < 0.1, "{r2}");
     }
 
@@ -235,7 +251,30 @@ mod tests {
         let (train, rows) = features(100, 0);
         let repeated = Tensor::cat(vec![train.clone(), train.clone(), train * 0.0 + 3.0], 1);
         let y: Vec<f64> = rows.iter().map(|r| r[1]).collect();
-        assert!(ridge_r_squared(repeated.clone(), &y, repeated, &y).unwrap() > 0.999);
+        assert!(ridge_r_squared(repeated.clone(), &y, repeated, &y).unwrap().unwrap() > 0.999);
+    }
+
+    #[test]
+    fn targets_that_do_not_vary_have_no_r_squared() {
+        let (x, rows) = features(20, 0);
+        let y: Vec<f64> = rows.iter().map(|r| r[0]).collect();
+        assert_eq!(ridge_r_squared(x.clone(), &y, x.clone(), &[0.1; 20]), Ok(None));
+        assert_eq!(ridge_r_squared(x.clone(), &[0.1; 20], x.clone(), &[0.1; 20]), Ok(None));
+        // The mean predicts nothing of targets that vary.
+        assert!(ridge_r_squared(x.clone(), &[0.1; 20], x, &y).unwrap().unwrap() <= 0.0);
+    }
+
+    #[test]
+    fn a_probe_is_scored_on_any_number_of_rows_and_fitted_on_eight() {
+        let ((train, rows), (one, _)) = (features(9, 0), features(1, 50));
+        let labels: Vec<usize> = (0..9).map(|i| i % 2).collect();
+        assert_eq!(logistic_classes(train.clone(), &labels, one.clone(), 2).unwrap().len(), 1);
+        let y: Vec<f64> = rows.iter().map(|r| r[0]).collect();
+        assert_eq!(ridge_r_squared(train.clone(), &y, one.clone(), &[1.0]), Ok(None));
+        let seven = train.narrow(0, 0, 7);
+        let too_few = ProbeError::TooFewRows { rows: 7 };
+        assert_eq!(logistic_classes(seven.clone(), &labels[..7], one.clone(), 2), Err(too_few.clone()));
+        assert_eq!(ridge_r_squared(seven, &y[..7], one, &[1.0]), Err(too_few));
     }
 
     #[test]

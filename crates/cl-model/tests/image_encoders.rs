@@ -7,9 +7,8 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, Sa
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::conv::{
     ImageEncoder, ImageEncoderConfig, Projector, ProjectorConfig, ResNet18Config, SmallConvNetConfig,
-    settle_running_statistics,
 };
-use cl_model::{ImageOptimizer, Normalization, nt_xent};
+use cl_model::{ImageOptimizer, Normalization, nt_xent, settle_running_statistics};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -37,15 +37,6 @@ impl ConvNorm {
     }
 }
 
-/// Brings a module's running statistics up to date; to be called before it is saved.
-///
-/// Burn keeps the last update aside until the next forward pass on the same thread, and what is saved does
-/// not hold it: a run that goes on from there would be one update behind.
-pub fn settle_running_statistics(module: &impl Module) {
-    // Going to inference settles them in place, for all that share them.
-    module.valid();
-}
-
 /// A tensor of the next normal numbers times `std`.
 ///
 /// # Panics
@@ -127,17 +118,6 @@ mod tests {
         assert_eq!(conv.weight.dims(), [32, 8, 3, 3]);
         let mean_square = conv.weight.val().square().mean().into_scalar::<f64>();
         assert!((mean_square - 2.0 / (9.0 * 32.0)).abs() < 1e-8, "{mean_square}");
-    }
-
-    #[test]
-    fn settled_statistics_are_those_of_the_last_forward_pass() {
-        let device = Device::flex().autodiff();
-        let norm = batch_norm(1, &device);
-        norm.forward(Tensor::<2>::from_data([[1.0], [5.0]], &device));
-        settle_running_statistics(&norm);
-        // A tenth of the way from 0 to the mean, 3, and from 1 to the biased variance, 4.
-        let values = (norm.running_mean.value().into_scalar::<f32>(), norm.running_var.value().into_scalar::<f32>());
-        assert!((values.0 - 0.3).abs() < 1e-6 && (values.1 - 1.3).abs() < 1e-6, "{values:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod wide_resnet;
 
 pub use activation::LastActivation;
 pub use image_encoder::{ImageEncoder, ImageEncoderConfig};
-pub use layers::{ConvNorm, StandardNormals, settle_running_statistics};
+pub use layers::{ConvNorm, StandardNormals};
 pub use projector::{Projector, ProjectorConfig};
 pub use resnet18::{BasicBlock, ResNet18, ResNet18Config};
 pub use small::{SmallConvNet, SmallConvNetConfig};
