@@ -47,6 +47,8 @@ pub enum Purpose {
     TrainingSetOrder = 19,
     /// Rounding that is put into a run, to see what it does.
     Rounding = 20,
+    /// Which images of a set a measure is taken on.
+    ImageSubsets = 21,
 }
 
 /// Which part of an observation or pair the numbers fill.

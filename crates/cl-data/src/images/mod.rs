@@ -33,5 +33,5 @@ pub use folder::{
     ImageFolderOptions, MAX_DECODER_BYTES, MAX_IMAGE_FILE_BYTES, MAX_IMAGE_SIDE, OtherSizes, read_image_folder,
 };
 pub use image_set::{ImageSet, ImageSplits};
-pub use order::epoch_order;
+pub use order::{epoch_order, stratified_order};
 pub use shapes::{GeneratedImages, Shape, ShapeLatents, ShapesModel};
