@@ -151,7 +151,10 @@ fn augmentation_decouples_colour_and_without_it_both_views_are_one() {
         assert_eq!(evaluation.last.knn.confusion.iter().flatten().sum::<usize>(), 48);
         assert_eq!(evaluation.anatomy.unwrap().map.len(), 48);
         let directions = evaluation.directions.unwrap();
-        directions.into_iter().map(|d| (d.name, d.view_correlation)).collect::<std::collections::BTreeMap<_, _>>()
+        directions
+            .into_iter()
+            .map(|d| (d.name, d.view_correlation.unwrap()))
+            .collect::<std::collections::BTreeMap<_, _>>()
     };
     let strong = spec((
         "brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1",

@@ -119,7 +119,7 @@ pub fn restore_latest<T: Training>(
             let path = path(name);
             move |reason: String| (path, reason)
         };
-        let restored = load(&path("model"), &training.fresh()).map_err(in_file("model")).and_then(|learner| {
+        let restored = load(&path("model"), training.fresh()).map_err(in_file("model")).and_then(|learner| {
             let optimizer = load_optimizer(&path("optim"), training).map_err(in_file("optim"))?;
             check_step(&path("scheduler"), steps_done).map_err(in_file("scheduler"))?;
             Ok((learner, optimizer))
@@ -139,11 +139,12 @@ fn or_panic<T>(reason: &str, f: impl FnOnce() -> T) -> Result<T, String> {
     quietly(f).map_err(|_| reason.to_string())
 }
 
-fn load<L: Learning>(path: &Path, learner: &L) -> Result<L, String> {
-    let expected = shapes(learner);
+/// `blank`, a module made anew, with the weights of a file.
+fn load<L: Learning>(path: &Path, blank: L) -> Result<L, String> {
+    let expected = shapes(&blank);
     let restored = or_panic("it does not fit this model", || {
         let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
-        Ok::<_, String>(learner.clone().load_record(record.cast_to_module_dtype()))
+        Ok::<_, String>(blank.load_record(record.cast_to_module_dtype()))
     })??;
     let found = shapes(&restored);
     if let Some((found, expected)) = found.iter().zip(&expected).find(|(f, e)| f != e) {

@@ -15,6 +15,7 @@
 use crate::error::UserError;
 use crate::experiment::Experiment;
 use crate::toml_file::read_toml;
+use crate::undefined::as_null;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;
@@ -125,7 +126,8 @@ pub struct Judgement {
     pub over: Over,
     /// Where the expectation comes from.
     pub source: String,
-    /// Value per seed.
+    /// Value per seed; not a number where it is undefined.
+    #[serde(with = "values_as_null")]
     pub values: Vec<(u64, f64)>,
     /// Mean and interval over seeds.
     pub summary: Interval,
@@ -136,11 +138,14 @@ pub struct Judgement {
 /// A mean with a two-sided Student interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Mean.
+    /// Mean; not a number where there is no value.
+    #[serde(with = "as_null")]
     pub mean: f64,
-    /// Lower end.
+    /// Lower end; −∞ for a single value, `null` in JSON.
+    #[serde(with = "as_null")]
     pub low: f64,
-    /// Upper end.
+    /// Upper end; ∞ for a single value, `null` in JSON.
+    #[serde(with = "as_null")]
     pub high: f64,
     /// Confidence level.
     pub level: f64,
@@ -310,6 +315,24 @@ impl Expectation {
             (false, true) => Verdict::Holds,
             (false, false) => Verdict::Undecided,
         }
+    }
+}
+
+/// Values by seed with `null` for what is not finite.
+mod values_as_null {
+    use crate::undefined::as_null;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Value(u64, #[serde(with = "as_null")] f64);
+
+    pub fn serialize<S: Serializer>(values: &[(u64, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|(seed, value)| Value(*seed, *value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u64, f64)>, D::Error> {
+        let values = Vec::<Value>::deserialize(deserializer)?;
+        Ok(values.into_iter().map(|Value(seed, value)| (seed, value)).collect())
     }
 }
 

@@ -35,6 +35,7 @@ pub mod sweep;
 pub mod toml_file;
 pub mod train;
 pub mod training;
+pub mod undefined;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

@@ -9,12 +9,13 @@ use crate::learner::{BatchSource, EncoderLearner, GradientSource, TrainingBatch}
 use crate::record::{RunFolder, safetensors_bytes};
 use crate::spec::TrainingSpec;
 use crate::training::{Measured, Schedule, Shown, Training};
+use crate::undefined::or_nan;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
 use burn::train::InferenceStep;
 use cl_data::{Matrix, Observations, Part, Purpose, SparseCodingModel, Stream, standard_normal};
 use cl_model::features::{Decomposition, EmbeddingMeasures, FeatureMeasures, chance_corrected};
-use cl_model::probe::{ProbeError, logistic_accuracy, ridge_r_squared};
+use cl_model::probe::{MIN_TRAINING_ROWS, ProbeError, logistic_accuracy, ridge_r_squared};
 use cl_model::{Bias, EncoderConfig, SymmetricReluEncoder};
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +61,9 @@ pub struct Snapshot {
     pub correlation_sparse: f64,
     /// See [`EmbeddingMeasures`]; on 512 observations.
     pub correlation_dense: f64,
-    /// `R²` of a ridge probe fitted on 512 observations and scored on 512 others.
-    pub probe_r_squared: f64,
+    /// `R²` of a ridge probe fitted on 512 observations and scored on 512 others; `None` where their targets do not vary, or an
+    /// embedding is not finite.
+    pub probe_r_squared: Option<f64>,
     /// `‖M Mᵀ w_i‖² / ‖w_i‖²` per neuron.
     pub neuron_energies: Vec<f32>,
 }
@@ -88,10 +90,10 @@ pub struct Evaluation {
 /// How well a linear head does on frozen features.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ProbeScore {
-    /// Ridge regression on `y = ⟨w*, z⟩`.
-    pub r_squared: f64,
-    /// Logistic regression on `sign⟨w*, z⟩` over z ≠ 0.
-    pub accuracy: f64,
+    /// Ridge regression on `y = ⟨w*, z⟩`; `None` where the targets do not vary, as when all codes are 0.
+    pub r_squared: Option<f64>,
+    /// Logistic regression on `sign⟨w*, z⟩` over z ≠ 0; `None` where too few observations have z ≠ 0.
+    pub accuracy: Option<f64>,
 }
 
 /// Probes that put the probe on `f(x)` into proportion.
@@ -191,7 +193,7 @@ impl Monitor {
             active_share: embeddings.active_share,
             correlation_sparse: embeddings.correlation_sparse,
             correlation_dense: embeddings.correlation_dense,
-            probe_r_squared: self.quick_probe(encoder).unwrap_or(f64::NAN),
+            probe_r_squared: self.quick_probe(encoder).ok().flatten(),
             neuron_energies: decomposition.energies().into_iter().map(|e| e as f32).collect(),
         }
     }
@@ -228,7 +230,7 @@ impl Monitor {
             let code = self.oracle(threshold).forward(x.clone());
             let (fit, score) = (code.clone().narrow(0, 0, half), code.narrow(0, half, half));
             let r_squared = ridge_r_squared(fit, &y[..half], score, &y[half..2 * half])?;
-            if r_squared > oracle_threshold.1 {
+            if let Some(r_squared) = r_squared.filter(|r| *r > oracle_threshold.1) {
                 oracle_threshold = (threshold, r_squared);
             }
         }
@@ -246,7 +248,7 @@ impl Monitor {
         EncoderConfig { bias: Bias::Trained { initial: threshold }, ..EncoderConfig::new() }.init(self.features())
     }
 
-    fn quick_probe(&self, encoder: &SymmetricReluEncoder) -> Result<f64, ProbeError> {
+    fn quick_probe(&self, encoder: &SymmetricReluEncoder) -> Result<Option<f64>, ProbeError> {
         let [train, test] = &self.snapshot_samples;
         let embed = |o: &Observations| encoder.forward(o.x.to_tensor(&self.device));
         let y = |o: &Observations| self.task_targets(&o.z);
@@ -345,7 +347,7 @@ impl Training for Monitor {
             evaluation.features.energy_in_span,
             evaluation.features.coverage_mean,
             evaluation.features.coverage_min,
-            evaluation.probe.r_squared
+            or_nan(evaluation.probe.r_squared)
         ))
     }
 }
@@ -375,7 +377,7 @@ impl Measured for Snapshot {
             Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
             Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
             Shown { name: "Active share", read: |s| s.active_share, higher_is_better: false },
-            Shown { name: "Probe R²", read: |s| s.probe_r_squared, higher_is_better: true },
+            Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
         ]
     }
 }
@@ -414,7 +416,10 @@ impl DownstreamTask {
             let signs: Vec<bool> = samples.with_feature.iter().map(|i| samples.y[*i as usize] > 0.0).collect();
             (features.select(0, rows), signs)
         };
+        if self.train.with_feature.len() < MIN_TRAINING_ROWS || self.test.with_feature.is_empty() {
+            return Ok(ProbeScore { r_squared, accuracy: None });
+        }
         let ((train, train_signs), (test, test_signs)) = (signs(&self.train, train), signs(&self.test, test));
-        Ok(ProbeScore { r_squared, accuracy: logistic_accuracy(train, &train_signs, test, &test_signs)? })
+        Ok(ProbeScore { r_squared, accuracy: Some(logistic_accuracy(train, &train_signs, test, &test_signs)?) })
     }
 }

@@ -6,6 +6,7 @@ use crate::training::{Learning, Training, step_and_draw};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
+use cl_model::independent_copy;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -75,7 +76,7 @@ pub fn time<T: Training>(training: &T, device: &Device, lengths: Lengths) -> Tim
     wait();
     let steps = lengths.steps - warm_up;
     let steps_per_second = steps as f64 / started.elapsed().as_secs_f64();
-    let (reached, peak_memory_byte) = (learner.clone(), peak_memory_byte());
+    let (reached, peak_memory_byte) = (independent_copy(&learner, training.fresh()), peak_memory_byte());
 
     let mut part_s = Parts::default();
     for _ in 0..lengths.in_parts {

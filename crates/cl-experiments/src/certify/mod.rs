@@ -20,6 +20,7 @@ use crate::record::{RunFolder, pretty, write_whole};
 use crate::report;
 use crate::reproduce::Conclusion;
 use crate::spec::{RunSpec, TrainingSpec};
+use crate::undefined::{as_null, largest, or_nan};
 use rounding::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub const METRICS: [Metric; 9] = [
     ("threshold_ratio", |s| s.threshold_ratio),
     ("correlation_sparse", |s| s.correlation_sparse),
     ("correlation_dense", |s| s.correlation_dense),
-    ("probe_r_squared", |s| s.probe_r_squared),
+    ("probe_r_squared", |s| or_nan(s.probe_r_squared)),
 ];
 
 /// `certificate.json`.
@@ -87,10 +88,23 @@ pub struct BackendResult {
 pub struct Divergence {
     /// The first step at which any run lies outside its tolerance.
     pub first_step_outside: Option<u64>,
-    /// Largest divergence in units of the tolerance.
+    /// Largest divergence in units of the tolerance; infinite, and `null` in JSON, where a number is none.
+    #[serde(with = "as_null")]
     pub largest_share_of_tolerance: f64,
-    /// Step, divergence and tolerance, in units of the metric's largest value in the run.
-    pub over_time: Vec<(u64, f64, f64)>,
+    /// By step.
+    pub over_time: Vec<Distance>,
+}
+
+/// How far a metric has come apart at a step, in units of its largest value in the run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Distance {
+    /// The step.
+    pub step: u64,
+    /// How far apart; infinite, and `null` in JSON, where a number is none.
+    #[serde(with = "as_null")]
+    pub apart: f64,
+    /// How far is allowed.
+    pub tolerance: f64,
 }
 
 /// Runs the experiment on each backend, compares, writes the certificate.
@@ -247,8 +261,9 @@ fn table(certificate: &Certificate) -> String {
         text.push_str(&format!("\n{:<8} {role}; the claim {} on it\n", backend.name, backend.verdict));
         for (metric, d) in &backend.metrics {
             let outside = d.first_step_outside.map_or("never".to_string(), |step| format!("step {step}"));
-            let largest = d.over_time.iter().map(|(_, found, _)| *found).fold(0.0, f64::max);
-            let (first, last) = (d.over_time.first().map_or(0.0, |t| t.2), d.over_time.last().map_or(0.0, |t| t.2));
+            let largest = largest(d.over_time.iter().map(|t| t.apart));
+            let (first, last) =
+                (d.over_time.first().map_or(0.0, |t| t.tolerance), d.over_time.last().map_or(0.0, |t| t.tolerance));
             let says = if last > UNINFORMATIVE { ", which says little" } else { "" };
             text.push_str(&format!(
                 "         {metric:<20} {largest:.1e} apart at most, {:>5.2} of the tolerance ({first:.0e} growing to {last:.0e}{says}); outside: {outside}\n",

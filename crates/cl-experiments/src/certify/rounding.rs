@@ -6,11 +6,12 @@
 //! [factor](FACTOR) for what so few of them miss, is the tolerance; below it stands the rounding of the measure itself. It is a yardstick, no
 //! bound: an experiment that is chaotic by its end has a tolerance as large as the metric, and the certificate says so.
 
-use super::{Divergence, METRICS, Metric};
+use super::{Distance, Divergence, METRICS, Metric};
 use crate::learner::StepSizeScheduler;
 use crate::measure::{Monitor, Snapshot};
 use crate::spec::TrainingSpec;
 use crate::training::{Learning, Training};
+use crate::undefined::largest;
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
@@ -79,18 +80,20 @@ impl Envelope {
     pub fn compare(&self, reference: &[Snapshot], found: &[Snapshot]) -> Vec<(&'static str, Divergence)> {
         assert_eq!(reference.len(), found.len(), "snapshots are taken at the same steps");
         let of_metric = |(metric, (name, value)): (usize, &Metric)| {
-            let apart = |r: &Snapshot, f: &Snapshot| {
-                let apart = (value(r) - value(f)).abs() / self.scales[metric];
-                if apart.is_nan() { f64::INFINITY } else { apart }
+            let apart = |r: &Snapshot, f: &Snapshot| match (value(r), value(f)) {
+                // Undefined on both.
+                (r, f) if r.is_nan() && f.is_nan() => 0.0,
+                (r, f) if r.is_nan() || f.is_nan() => f64::INFINITY,
+                (r, f) => (r - f).abs() / self.scales[metric],
             };
-            let over_time: Vec<(u64, f64, f64)> = reference
+            let over_time: Vec<Distance> = reference
                 .iter()
                 .zip(found)
                 .zip(&self.tolerances[metric])
-                .map(|((r, f), tolerance)| (r.step, apart(r, f), *tolerance))
+                .map(|((r, f), tolerance)| Distance { step: r.step, apart: apart(r, f), tolerance: *tolerance })
                 .collect();
-            let outside = over_time.iter().find(|(_, apart, tolerance)| apart > tolerance).map(|(step, _, _)| *step);
-            let share = over_time.iter().map(|(_, apart, tolerance)| apart / tolerance).fold(0.0, f64::max);
+            let outside = over_time.iter().find(|d| d.apart > d.tolerance).map(|d| d.step);
+            let share = largest(over_time.iter().map(|d| d.apart / d.tolerance));
             (*name, Divergence { first_step_outside: outside, largest_share_of_tolerance: share, over_time })
         };
         METRICS.iter().enumerate().map(of_metric).collect()

@@ -2,12 +2,13 @@
 
 use crate::judge::Metrics;
 use crate::moments::MomentsReport;
+use crate::undefined::largest;
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
 /// Largest deviation in standard errors, and how many directions were tested.
 pub fn metrics(report: &MomentsReport) -> BTreeMap<String, f64> {
-    let largest = report.directions().map(|d| d.deviation().abs()).fold(0.0, f64::max);
+    let largest = largest(report.directions().map(|d| d.deviation()));
     let mean = |of: &[crate::moments::DirectionMoment]| of.iter().map(|d| d.estimate).sum::<f64>() / of.len() as f64;
     let mut values = BTreeMap::from([
         ("largest_deviation".to_string(), largest),
@@ -35,6 +36,14 @@ pub fn correct_for_all_tests(metrics: &mut Metrics, level: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_estimate_that_is_no_number_does_not_agree() {
+        let direction = |estimate| crate::moments::DirectionMoment { predicted: 1.0, estimate, standard_error: 0.1 };
+        let report =
+            MomentsReport { samples: 8, features: vec![direction(1.0), direction(f64::NAN)], complement: Vec::new() };
+        assert!(metrics(&report)["largest_deviation"].is_nan());
+    }
 
     #[test]
     fn the_critical_value_counts_every_test() {

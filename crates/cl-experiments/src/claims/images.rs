@@ -2,6 +2,7 @@
 
 use crate::images::evaluation::{ImageEvaluation, Scores};
 use crate::images::training::ImageSnapshot;
+use crate::undefined::or_nan;
 use std::collections::BTreeMap;
 
 /// The metrics of an image run, by the names that `expected.toml` uses.
@@ -36,11 +37,11 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
         values.insert("filter_color_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
     }
     for direction in evaluation.directions.iter().flatten() {
-        values.insert(format!("view_correlation:{}", direction.name), direction.view_correlation);
-        values.insert(format!("kept_r_squared:{}", direction.name), direction.kept_r_squared);
+        values.insert(format!("view_correlation:{}", direction.name), or_nan(direction.view_correlation));
+        values.insert(format!("kept_r_squared:{}", direction.name), or_nan(direction.kept_r_squared));
     }
     for latent in evaluation.latents.iter().flatten() {
-        values.insert(format!("kept_r_squared:{}", latent.name), latent.kept_r_squared);
+        values.insert(format!("kept_r_squared:{}", latent.name), or_nan(latent.kept_r_squared));
     }
     values
 }

@@ -3,6 +3,7 @@
 use crate::learner::EncoderLearner;
 use crate::measure::Snapshot;
 use crate::spec::TrainingSpec;
+use crate::undefined::largest;
 use burn::tensor::Device;
 use cl_data::{Matrix, SecondMoments};
 use cl_model::StepSize;
@@ -70,10 +71,10 @@ impl Comparison {
     /// Largest relative errors of both predictions, the last step within the bound and the growth up to it.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let largest = |predicted: &[PredictedNorms]| {
-            let error = |(m, p): (&PredictedNorms, &PredictedNorms)| {
-                (m.in_span / p.in_span - 1.0).abs().max((m.complement / p.complement - 1.0).abs())
+            let errors = |(m, p): (&PredictedNorms, &PredictedNorms)| {
+                [m.in_span / p.in_span - 1.0, m.complement / p.complement - 1.0]
             };
-            self.measured.iter().zip(predicted).take(self.within_bound).map(error).fold(0.0, f64::max)
+            largest(self.measured.iter().zip(predicted).take(self.within_bound).flat_map(errors))
         };
         let last = self.within_bound.saturating_sub(1);
         let growth = self.measured.get(last).map_or(1.0, |m| m.in_span / self.measured[0].in_span);

@@ -14,6 +14,7 @@ use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
 use crate::measure::{Evaluation, Snapshot};
 use crate::record::RunFolder;
 use crate::spec::{RunSpec, TrainingSpec};
+use crate::undefined::or_nan;
 use std::collections::BTreeMap;
 
 /// A claim after its runs.
@@ -102,21 +103,23 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
         ("correlation_sparse", e.correlation_sparse),
         ("correlation_dense", e.correlation_dense),
         ("active_share", e.active_share),
-        ("probe_r_squared", evaluation.probe.r_squared),
-        ("probe_accuracy", evaluation.probe.accuracy),
+        ("probe_r_squared", or_nan(evaluation.probe.r_squared)),
+        ("probe_accuracy", or_nan(evaluation.probe.accuracy)),
         ("relative_smallest_loss_before_threshold", relative_smallest_loss(spec, snapshots)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_string(), value))
     .collect();
     if let Some(b) = &evaluation.baselines {
+        let [probe, oracle, input, untrained] =
+            [evaluation.probe, b.oracle, b.input, b.untrained].map(|s| (or_nan(s.r_squared), or_nan(s.accuracy)));
         values.extend([
-            ("oracle_r_squared".to_string(), b.oracle.r_squared),
-            ("oracle_accuracy".to_string(), b.oracle.accuracy),
-            ("probe_r_squared_over_oracle".to_string(), evaluation.probe.r_squared / b.oracle.r_squared),
-            ("probe_accuracy_minus_oracle".to_string(), evaluation.probe.accuracy - b.oracle.accuracy),
-            ("input_r_squared_over_oracle".to_string(), b.input.r_squared / b.oracle.r_squared),
-            ("untrained_r_squared_over_oracle".to_string(), b.untrained.r_squared / b.oracle.r_squared),
+            ("oracle_r_squared".to_string(), oracle.0),
+            ("oracle_accuracy".to_string(), oracle.1),
+            ("probe_r_squared_over_oracle".to_string(), probe.0 / oracle.0),
+            ("probe_accuracy_minus_oracle".to_string(), probe.1 - oracle.1),
+            ("input_r_squared_over_oracle".to_string(), input.0 / oracle.0),
+            ("untrained_r_squared_over_oracle".to_string(), untrained.0 / oracle.0),
         ]);
     }
     for snapshot in snapshots {

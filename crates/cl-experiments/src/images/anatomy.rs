@@ -22,6 +22,9 @@ const IMAGES_PER_UNIT: usize = 8;
 pub const PERPLEXITY: f32 = 30.0;
 const TSNE_EPOCHS: usize = 1000;
 
+/// Images of which a map can be made: each needs three neighbours.
+const LEAST_ON_MAP: usize = 4;
+
 /// A unit asks for colour when its response changes by this share once colour is taken away, see [`ColorSelectivity`].
 pub const SELECTIVE: f64 = 0.5;
 
@@ -36,7 +39,7 @@ pub struct Anatomy {
     pub perplexity: f64,
     /// Seed of the map.
     pub map_seed: u64,
-    /// Test images on the map with their classes.
+    /// Test images on the map with their classes; none where there are too few images, or where all features are the same.
     pub map: Vec<(f32, f32, usize)>,
 }
 
@@ -59,9 +62,9 @@ pub struct LayerActivity {
 /// [`UserError`] when `anatomy.safetensors` cannot be written.
 pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder) -> Result<Anatomy, UserError> {
     let test = &training.splits().test;
-    let count = IMAGES.min(test.len());
+    let part = training.part_of_test(IMAGES);
     let filters = learner.encoder.first_layer_filters();
-    let exciting = exciting_images(training, learner, count);
+    let exciting = exciting_images(training, learner, part);
     let [height, width] = [test.height(), test.width()];
     let pixels: Vec<f32> = exciting
         .iter()
@@ -69,7 +72,7 @@ pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder
         .map(|p| f32::from(*p) / 255.0)
         .collect();
     let units: Vec<f32> = exciting.iter().map(|(unit, _)| *unit as f32).collect();
-    let per_unit = IMAGES_PER_UNIT.min(count);
+    let per_unit = IMAGES_PER_UNIT.min(part.len());
     let shape = [exciting.len(), per_unit, 3, height, width];
     let tensors = [
         ("first_layer_filters", filters.clone().into_data()),
@@ -78,18 +81,18 @@ pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder
     ];
     folder.write("anatomy.safetensors", &safetensors_bytes(tensors))?;
     Ok(Anatomy {
-        layers: layers(training, learner, count),
+        layers: layers(training, learner, part),
         filter_color_shares: color_share_of_filters(filters),
         perplexity: f64::from(PERPLEXITY),
         map_seed: training.seed(),
-        map: map(training, learner, count),
+        map: map(training, learner, part),
     })
 }
 
-fn layers(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<LayerActivity> {
+fn layers(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<LayerActivity> {
     let test = &training.splits().test;
     let mut seen: Vec<Layer> = Vec::new();
-    for chunk in (0..count).collect::<Vec<_>>().chunks(250) {
+    for chunk in part.chunks(250) {
         let colored = learner.encoder.forward_layers(training.inputs(test, chunk));
         let gray = without_color(&test.subset(chunk));
         let gray = learner.encoder.forward_layers(training.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
@@ -145,8 +148,8 @@ fn without_color(images: &ImageSet) -> ImageSet {
 }
 
 /// The units of the last layer with the largest single responses, and the images of each, the most exciting first.
-fn exciting_images(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<(usize, Vec<usize>)> {
-    let features = training.features(learner, &training.splits().test, count);
+fn exciting_images(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let features = training.features(learner, &training.splits().test, part);
     let [n, units] = features.dims();
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let response = |image: usize, unit: usize| values[image * units + unit];
@@ -163,22 +166,25 @@ fn exciting_images(training: &ImageTraining, learner: &ImageLearner, count: usiz
         let mut images: Vec<usize> = (0..n).collect();
         images.sort_by(|a, b| response(*b, unit).total_cmp(&response(*a, unit)).then(a.cmp(b)));
         images.truncate(IMAGES_PER_UNIT);
-        images
+        images.into_iter().map(|i| part[i]).collect()
     };
     ranked.into_iter().map(|(unit, _)| (unit, most_exciting(unit))).collect()
 }
 
-/// t-SNE of the features of test images, from a start that the seed decides.
-fn map(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<(f32, f32, usize)> {
+/// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`LEAST_ON_MAP`] images.
+fn map(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<(f32, f32, usize)> {
+    if part.len() < LEAST_ON_MAP {
+        return Vec::new();
+    }
     let test = &training.splits().test;
-    let features = unit_rows(training.features(learner, test, count));
+    let features = unit_rows(training.features(learner, test, part));
     let dim = features.dims()[1];
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();
     // Three times the perplexity is the number of neighbours that each image needs.
-    let perplexity = PERPLEXITY.min((count.saturating_sub(1) / 3) as f32).max(1.0);
+    let perplexity = PERPLEXITY.min(((part.len() - 1) / 3) as f32);
     let mut rng = Stream::new(training.seed(), Purpose::Evaluation).rng(Part::Whole, 0);
-    let start: Vec<f32> = standard_normal(&mut rng, 2 * count).into_iter().map(|v| 1e-4 * v).collect();
+    let start: Vec<f32> = standard_normal(&mut rng, 2 * part.len()).into_iter().map(|v| 1e-4 * v).collect();
     let distance = |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
     // Sums between threads come in any order; on one thread the same start gives the same map.
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
@@ -187,7 +193,10 @@ fn map(training: &ImageTraining, learner: &ImageLearner, count: usize) -> Vec<(f
         tsne.perplexity(perplexity).epochs(TSNE_EPOCHS).initial_embedding(start).exact(distance);
         tsne.embedding()
     });
-    map.chunks_exact(2).zip(test.labels()).map(|(p, label)| (p[0], p[1], *label)).collect()
+    if map.iter().any(|v| !v.is_finite()) {
+        return Vec::new();
+    }
+    map.chunks_exact(2).zip(part).map(|(p, image)| (p[0], p[1], test.labels()[*image])).collect()
 }
 
 /// Rows of unit length; a row of zeros stays one.

@@ -31,11 +31,15 @@ pub struct Direction {
     /// Share of the variance of the pixels along it.
     pub variance_share: f64,
     /// Correlation of the two views of an image along it, `E[⟨u,x⁺⟩⟨u,x⁺⁺⟩]` over the second moments, centred.
-    /// 0 is decoupled.
-    pub view_correlation: f64,
-    /// `R²` on test images of `⟨u, x⟩` predicted from the features by ridge regression: what the encoder kept.
-    pub kept_r_squared: f64,
+    /// 0 is decoupled; `None` where views do not vary along it, such as greyscale images along a colour.
+    pub view_correlation: Option<f64>,
+    /// `R²` on test images of `⟨u, x⟩` predicted from the features by ridge regression: what the encoder kept; `None` where images
+    /// do not vary along it.
+    pub kept_r_squared: Option<f64>,
 }
+
+/// A share of the variance that is no more than the rounding of single precision.
+const ROUNDING_SHARE: f64 = 1e-12;
 
 /// Measures colours and leading principal directions, outside autodiff.
 ///
@@ -43,30 +47,30 @@ pub struct Direction {
 /// [`ProbeError`] when features are not finite.
 pub fn measure(training: &ImageTraining, learner: &ImageLearner) -> Result<Vec<Direction>, ProbeError> {
     let (train, test) = (&training.splits().train, &training.splits().test);
-    let (fitted, scored) = (IMAGES.min(train.len()), IMAGES.min(test.len()));
-    let rows = |images: &ImageSet, count: usize| flat(training.inputs(images, &(0..count).collect::<Vec<_>>()));
-    let (x_train, x_test) = (rows(train, fitted), rows(test, scored));
+    let (fitted, scored) = (training.part_of_train(IMAGES), training.part_of_test(IMAGES));
+    let (x_train, x_test) = (flat(training.inputs(train, fitted)), flat(training.inputs(test, scored)));
     let principal = principal_directions(x_train.clone(), PRINCIPAL);
     let colors = color_directions(train.height() * train.width(), training);
     let names = ["brightness", "red − green", "yellow − blue"].map(String::from);
     let names = names.into_iter().chain((1..=principal.shares.len()).map(|k| format!("PC {k}")));
     let directions = Tensor::cat(vec![colors, principal.directions], 0).transpose();
 
-    let correlations = view_correlations(training, &directions, fitted);
-    let (along_train, along_test) =
-        (columns(x_train.clone().matmul(directions.clone())), columns(x_test.matmul(directions)));
-    let total = x_train.clone() - x_train.mean_dim(0);
+    let total = x_train.clone() - x_train.clone().mean_dim(0);
     let total: f64 = total.square().sum().into_scalar();
+    let correlations = view_correlations(training, &directions, fitted, total / fitted.len() as f64);
+    let [along_train, along_test] = [x_train, x_test].map(|x| columns(x.matmul(directions.clone())));
     let features = [training.features(learner, train, fitted), training.features(learner, test, scored)];
     names
         .enumerate()
         .map(|(k, name)| {
             let [train, test] = features.clone();
+            let variance_share = if total > 0.0 { centred_square(&along_train[k]) / total } else { 0.0 };
+            let kept = ridge_r_squared(train, &along_train[k], test, &along_test[k])?;
             Ok(Direction {
                 name,
-                variance_share: centred_square(&along_train[k]) / total,
+                variance_share,
                 view_correlation: correlations[k],
-                kept_r_squared: ridge_r_squared(train, &along_train[k], test, &along_test[k])?,
+                kept_r_squared: kept.filter(|_| variance_share > ROUNDING_SHARE),
             })
         })
         .collect()
@@ -77,8 +81,8 @@ pub fn measure(training: &ImageTraining, learner: &ImageLearner) -> Result<Vec<D
 pub struct Latent {
     /// Its name.
     pub name: String,
-    /// `R²` on test images by ridge regression, mean over its coordinates.
-    pub kept_r_squared: f64,
+    /// `R²` on test images by ridge regression, mean over its coordinates; `None` where one does not vary.
+    pub kept_r_squared: Option<f64>,
 }
 
 /// A latent's name and its coordinates.
@@ -100,14 +104,16 @@ pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Optio
         ("size", |l| vec![f64::from(l.radius)]),
     ];
     let splits = training.splits();
-    let features = [&splits.train, &splits.test].map(|images| training.features(learner, images, images.len()));
+    let all = |images: &ImageSet| (0..images.len()).collect::<Vec<_>>();
+    let features = [&splits.train, &splits.test].map(|images| training.features(learner, images, &all(images)));
     let latent = |(name, read): OfLatents| {
         let coordinates = read(&train[0]).len();
         let column = |of: &[ShapeLatents], k: usize| of.iter().map(|l| read(l)[k]).collect::<Vec<f64>>();
         let r_squared =
             |k: usize| ridge_r_squared(features[0].clone(), &column(&train, k), features[1].clone(), &column(&test, k));
-        let sum = (0..coordinates).map(r_squared).sum::<Result<f64, _>>()?;
-        Ok(Latent { name: name.into(), kept_r_squared: sum / coordinates as f64 })
+        let of_coordinates = (0..coordinates).map(r_squared).collect::<Result<Option<Vec<f64>>, _>>()?;
+        let mean = of_coordinates.map(|r| r.iter().sum::<f64>() / coordinates as f64);
+        Ok(Latent { name: name.into(), kept_r_squared: mean })
     };
     of.into_iter().map(latent).collect::<Result<_, _>>().map(Some)
 }
@@ -125,12 +131,18 @@ fn color_directions(plane: usize, training: &ImageTraining) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [3, 3 * plane]), training.device())
 }
 
-fn view_correlations(training: &ImageTraining, directions: &Tensor<2>, count: usize) -> Vec<f64> {
-    let indices: Vec<usize> = (0..count).collect();
+/// Per direction, over `variance` of all pixels of an image.
+fn view_correlations(
+    training: &ImageTraining,
+    directions: &Tensor<2>,
+    images: &[usize],
+    variance: f64,
+) -> Vec<Option<f64>> {
+    let count = images.len();
     let mut sides: [Vec<Vec<f64>>; 2] =
         [vec![Vec::new(); directions.dims()[1]], vec![Vec::new(); directions.dims()[1]]];
     for pair in 0..PAIRS {
-        let views = training.views(&training.splits().train, &indices, Purpose::HeldOutImageViews, FIRST_STEP + pair);
+        let views = training.views(&training.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair);
         for (half, side) in sides.iter_mut().enumerate() {
             let along = flat(views.clone().narrow(0, half * count, count)).matmul(directions.clone());
             for (all, new) in side.iter_mut().zip(columns(along)) {
@@ -139,7 +151,7 @@ fn view_correlations(training: &ImageTraining, directions: &Tensor<2>, count: us
         }
     }
     let [first, second] = &sides;
-    first.iter().zip(second).map(|(a, b)| correlation(a, b)).collect()
+    first.iter().zip(second).map(|(a, b)| correlation(a, b, ROUNDING_SHARE * variance)).collect()
 }
 
 fn flat(images: Tensor<4>) -> Tensor<2> {
@@ -158,11 +170,11 @@ fn centred_square(values: &[f64]) -> f64 {
     values.iter().map(|v| (v - mean).powi(2)).sum()
 }
 
-/// Pearson's; 0 where one side does not vary.
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
+/// Pearson's; `None` where a side varies by no more than `rounding`, a variance.
+fn correlation(a: &[f64], b: &[f64], rounding: f64) -> Option<f64> {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let (ma, mb) = (mean(a), mean(b));
     let product: f64 = a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum();
-    let scale = (centred_square(a) * centred_square(b)).sqrt();
-    if scale > 0.0 { product / scale } else { 0.0 }
+    let (va, vb) = (centred_square(a), centred_square(b));
+    (va.min(vb) > rounding * a.len() as f64).then(|| product / (va * vb).sqrt())
 }

@@ -5,17 +5,14 @@ use super::anatomy::{self, Anatomy};
 use super::directions::{self, Direction, Latent};
 use super::learner::ImageLearner;
 use super::training::ImageTraining;
+use super::weights;
 use crate::error::UserError;
 use crate::record::RunFolder;
-use burn::module::Module;
-use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Tensor;
 use cl_data::images::ImageSet;
 use cl_model::knn::{KNearestNeighbors, accuracy, confusion_matrix};
 use cl_model::probe::{ProbeError, logistic_classes};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::path::Path;
 
 /// `evaluation.json` of an image run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,8 +25,10 @@ pub struct ImageEvaluation {
     pub best: Scores,
     /// Raw pixels and the encoder before training, where the specification asks for it.
     pub baselines: Option<ImageBaselines>,
-    /// SHA-256 of the encoder's parameters, the same before and after scoring.
-    pub encoder_sha256: String,
+    /// SHA-256 of `weights.safetensors`: parameters and running statistics at the end, the same before and after scoring.
+    pub last_sha256: String,
+    /// The same of `weights-best.safetensors`.
+    pub best_sha256: String,
     /// What is inside the encoder, where the specification asks for it.
     pub anatomy: Option<Anatomy>,
     /// Directions of the pixels, where the specification asks for it.
@@ -68,19 +67,21 @@ pub struct ImageBaselines {
 /// Scores the learner at its end and at its best, outside autodiff.
 ///
 /// # Errors
-/// [`UserError`] when features are not finite, a file cannot be written, or scoring changed the encoder.
+/// [`UserError`] when features are not finite, a file cannot be written, or scoring changed a network.
 pub fn evaluate(
     training: &ImageTraining,
     last: &ImageLearner,
     (best_step, best): (u64, &ImageLearner),
     folder: &RunFolder,
 ) -> Result<ImageEvaluation, UserError> {
-    let failed = |e: ProbeError| UserError::Run(format!("{}: {e}", folder.path().display()));
+    let in_folder = |e: &dyn std::fmt::Display| UserError::Run(format!("{}: {e}", folder.path().display()));
+    let failed = |e: ProbeError| in_folder(&e);
     let wanted = training.spec().evaluation;
-    let encoder_sha256 = hash(last)?;
+    let hashes = || Ok([weights::sha256(last)?, weights::sha256(best)?]);
+    let [last_sha256, best_sha256] = hashes().map_err(|e: String| in_folder(&e))?;
     let scores = |learner: &ImageLearner| {
         let (train, test) = (&training.splits().train, &training.splits().test);
-        let features = |images: &ImageSet| training.features(learner, images, images.len());
+        let features = |images: &ImageSet| training.features(learner, images, &all(images));
         score(training, features(train), features(test)).map_err(failed)
     };
     let evaluation = ImageEvaluation {
@@ -97,12 +98,18 @@ pub fn evaluate(
         anatomy: if wanted.anatomy { Some(anatomy::look(training, last, folder)?) } else { None },
         directions: if wanted.anatomy { Some(directions::measure(training, last).map_err(failed)?) } else { None },
         latents: directions::latents(training, last).map_err(failed)?,
-        encoder_sha256,
+        last_sha256,
+        best_sha256,
     };
-    if hash(last)? != evaluation.encoder_sha256 {
-        return Err(UserError::Run(format!("{}: scoring has changed the encoder", folder.path().display())));
+    let after = hashes().map_err(|e: String| in_folder(&e))?;
+    if after != [&evaluation.last_sha256[..], &evaluation.best_sha256] {
+        return Err(in_folder(&"scoring has changed the network"));
     }
     Ok(evaluation)
+}
+
+fn all(images: &ImageSet) -> Vec<usize> {
+    (0..images.len()).collect()
 }
 
 fn score(training: &ImageTraining, train: Tensor<2>, test: Tensor<2>) -> Result<Scores, ProbeError> {
@@ -124,7 +131,7 @@ fn score(training: &ImageTraining, train: Tensor<2>, test: Tensor<2>) -> Result<
 fn pixels(training: &ImageTraining) -> Result<Scores, ProbeError> {
     const SQUARE: usize = 4;
     let features = |images: &ImageSet| {
-        let indices: Vec<usize> = (0..images.len()).collect();
+        let indices = all(images);
         let chunks = indices.chunks(1000).map(|chunk| {
             let x = training.inputs(images, chunk);
             let [n, channels, height, width] = x.dims();
@@ -141,25 +148,4 @@ fn pixels(training: &ImageTraining) -> Result<Scores, ProbeError> {
         Tensor::cat(chunks.collect(), 0)
     };
     score(training, features(&training.splits().train), features(&training.splits().test))
-}
-
-/// SHA-256 of the encoder's parameters, running statistics included.
-fn hash(learner: &ImageLearner) -> Result<String, UserError> {
-    let bytes = store(&learner.encoder).map_err(UserError::Run)?;
-    Ok(hex::encode(Sha256::digest(bytes)))
-}
-
-/// The parameters of a learner under their names, as safetensors.
-///
-/// # Errors
-/// [`UserError::File`] naming the file they are for.
-pub fn safetensors(learner: &ImageLearner, path: &Path) -> Result<Vec<u8>, UserError> {
-    store(learner).map_err(|e| UserError::file(path, e))
-}
-
-fn store<M: Module>(module: &M) -> Result<Vec<u8>, String> {
-    let failed = |e: &dyn std::fmt::Display| format!("weights cannot be laid out as safetensors: {e}");
-    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-    module.save_into(&mut store).map_err(|e| failed(&e))?;
-    store.get_bytes().map_err(|e| failed(&e))
 }

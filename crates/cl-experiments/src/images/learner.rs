@@ -70,8 +70,8 @@ impl ImageLearner {
         }
     }
 
-    /// Cosine of the two views of an image, and of views of different images, means over a batch; `None` with labels.
-    pub fn similarities(&self, batch: &ImageBatch) -> Option<[f64; 2]> {
+    /// Cosines of projections, means over a batch; `None` with labels.
+    pub fn similarities(&self, batch: &ImageBatch) -> Option<Similarities> {
         let [first, second] = halves(self.projector.as_ref()?.forward(self.encoder.forward(batch.views.clone())));
         let unit = |z: Tensor<2>| {
             let norm = z.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
@@ -81,8 +81,18 @@ impl ImageLearner {
         let [n, _] = cosines.dims();
         let positive: f64 = (cosines.clone() * Tensor::eye(n, &cosines.device())).sum().into_scalar();
         let all: f64 = cosines.sum().into_scalar();
-        Some([positive / n as f64, (all - positive) / (n * (n - 1)) as f64])
+        let negative = (n > 1).then(|| (all - positive) / (n * (n - 1)) as f64);
+        Some(Similarities { positive: positive / n as f64, negative })
     }
+}
+
+/// Mean cosines of projections over a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarities {
+    /// Of the two views of an image.
+    pub positive: f64,
+    /// Of views of different images; `None` for a single image.
+    pub negative: Option<f64>,
 }
 
 fn halves(rows: Tensor<2>) -> [Tensor<2>; 2] {

@@ -30,15 +30,13 @@ pub fn write(arguments: &Preview) -> Result<(), UserError> {
         return Err(UserError::Argument(format!("--point {}: it does not train on images", point.name)));
     };
     let training = ImageTraining::new(spec, seed, data_dir, "flex", &crate::device::open("flex")?)?;
-    let rows = arguments.images;
     let train = &training.splits().train;
-    let rows = rows.min(train.len());
-    let indices: Vec<usize> = (0..rows).collect();
+    let indices = training.part_of_train(arguments.images);
+    let rows = indices.len();
     let plane = train.height() * train.width();
-    let mut columns: Vec<Vec<f32>> =
-        vec![train.tensor(&indices, training.device()).into_data().iter::<f32>().collect()];
+    let mut columns: Vec<Vec<f32>> = vec![train.tensor(indices, training.device()).into_data().iter::<f32>().collect()];
     for pair in 0..PAIRS {
-        let views = training.views(train, &indices, Purpose::ImageViews, pair);
+        let views = training.views(train, indices, Purpose::ImageViews, pair);
         let views: Vec<f32> = training.statistics().denormalise(views).into_data().iter::<f32>().collect();
         let (first, second) = views.split_at(rows * 3 * plane);
         columns.extend([first.to_vec(), second.to_vec()]);

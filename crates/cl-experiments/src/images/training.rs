@@ -1,5 +1,8 @@
 //! Feeds an image encoder and measures it: [`Training`] for images.
 //!
+//! A measure on a part of a set takes the beginning of an order that keeps the proportions of the classes and is the same for every
+//! state of a run, see [`stratified_order`]: files are often ordered by class.
+//!
 //! Every batch is a pure function of `(images, specification, seed, step)`, every snapshot one of these and of the
 //! weights, so that a resumed run writes what an uninterrupted one would.
 
@@ -7,6 +10,7 @@ use super::dataset;
 use super::evaluation::{self, evaluate};
 use super::learner::{ImageBatch, ImageLearner};
 use super::spec::{ImageObjective, ImageSpec};
+use super::weights;
 use crate::error::UserError;
 use crate::record::{RunFolder, STAGED, write_whole};
 use crate::training::{Measured, Schedule, Shown, Training};
@@ -14,7 +18,7 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order};
+use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order, stratified_order};
 use cl_data::{Purpose, Stream};
 use cl_model::knn::{KNearestNeighbors, accuracy};
 use serde::{Deserialize, Serialize};
@@ -38,10 +42,10 @@ pub struct ImageSnapshot {
     pub loss: f64,
     /// Mean cosine of the projections of two views of a test image; `None` with labels.
     pub positive_similarity: Option<f64>,
-    /// Mean cosine of the projections of views of different test images; `None` with labels.
+    /// Mean cosine of the projections of views of different test images; `None` with labels and for a single image.
     pub negative_similarity: Option<f64>,
-    /// Accuracy of kNN on features.
-    pub knn_accuracy: f64,
+    /// Accuracy of kNN on features; `None` where a feature is not finite.
+    pub knn_accuracy: Option<f64>,
     /// Images trained on per second since the snapshot before; not recorded, 0 at the first.
     #[serde(skip)]
     pub images_per_second: f64,
@@ -58,6 +62,8 @@ pub struct ImageTraining {
     device: Device,
     /// Images whose views are made together.
     images_per_chunk: usize,
+    /// Training and test images in an order of which every beginning has the classes' proportions.
+    stratified: [Vec<usize>; 2],
     /// The order of the epoch drawn last.
     order: Mutex<(u64, Arc<Vec<usize>>)>,
     /// Step and time of the last snapshot.
@@ -81,6 +87,9 @@ impl ImageTraining {
         let images = dataset::load(&spec.images.dataset, data_dir)?;
         // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
         let images_per_chunk = if crate::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
+        let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
+            stratified_order(images.labels(), images.num_classes(), Stream::new(seed, Purpose::ImageSubsets), split)
+        });
         Ok(Self {
             statistics: images.0.train.channel_statistics(),
             spec,
@@ -88,6 +97,7 @@ impl ImageTraining {
             images,
             device: device.clone().inner(),
             images_per_chunk,
+            stratified,
             order: Mutex::new((u64::MAX, Arc::default())),
             clock: Mutex::new(None),
         })
@@ -128,9 +138,18 @@ impl ImageTraining {
         self.statistics.normalise(images.tensor(indices, &self.device))
     }
 
-    /// Features of the first `count` images, `[count, feature_dim]`.
-    pub fn features(&self, learner: &ImageLearner, images: &ImageSet, count: usize) -> Tensor<2> {
-        let indices: Vec<usize> = (0..count).collect();
+    /// `count` training images, all where there are no more, in an order in which every beginning has the classes' proportions.
+    pub fn part_of_train(&self, count: usize) -> &[usize] {
+        &self.stratified[0][..count.min(self.splits().train.len())]
+    }
+
+    /// The same of test images.
+    pub fn part_of_test(&self, count: usize) -> &[usize] {
+        &self.stratified[1][..count.min(self.splits().test.len())]
+    }
+
+    /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
+    pub fn features(&self, learner: &ImageLearner, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
         let chunks = indices.chunks(CHUNK).map(|chunk| learner.encoder.forward(self.inputs(images, chunk)));
         Tensor::cat(chunks.collect(), 0)
     }
@@ -163,15 +182,22 @@ impl ImageTraining {
         order.1.clone()
     }
 
-    fn knn_accuracy(&self, learner: &ImageLearner) -> f64 {
-        let (train, test) = (&self.splits().train, &self.splits().test);
+    fn knn_accuracy(&self, learner: &ImageLearner) -> Option<f64> {
         let e = &self.spec.evaluation;
-        let (voters, asked) = (e.snapshot_train.min(train.len()), e.snapshot_test.min(test.len()));
         let knn = KNearestNeighbors { k: e.neighbors, temperature: e.temperature };
-        let features = self.features(learner, train, voters);
-        let asked_features = self.features(learner, test, asked);
-        knn.predict(features, &train.labels()[..voters], asked_features, train.num_classes())
-            .map_or(f64::NAN, |predicted| accuracy(&predicted, &test.labels()[..asked]))
+        // In the order of the set, as the evaluation has them: equally similar images vote by their order.
+        let in_order = |part: &[usize]| {
+            let mut part = part.to_vec();
+            part.sort_unstable();
+            part
+        };
+        let (train, test) = (&self.splits().train, &self.splits().test);
+        let voting = in_order(self.part_of_train(e.snapshot_train));
+        let asked = in_order(self.part_of_test(e.snapshot_test));
+        let labels = |images: &ImageSet, part: &[usize]| part.iter().map(|i| images.labels()[*i]).collect::<Vec<_>>();
+        let [known, queries] = [(train, &voting), (test, &asked)].map(|(set, part)| self.features(learner, set, part));
+        let predicted = knn.predict(known, &labels(train, &voting), queries, train.num_classes()).ok()?;
+        Some(accuracy(&predicted, &labels(test, &asked)))
     }
 
     fn images_per_second(&self, step: u64) -> f64 {
@@ -210,17 +236,16 @@ impl Training for ImageTraining {
 
     fn snapshot(&self, learner: &ImageLearner) -> ImageSnapshot {
         let step = crate::training::Learning::steps_done(learner);
-        let test = &self.splits().test;
-        let indices: Vec<usize> = (0..self.spec.optimization.batch_size.min(test.len())).collect();
-        let batch = self.drawn(test, &indices, Purpose::HeldOutImageViews, step);
+        let held_out = self.part_of_test(self.spec.optimization.batch_size);
+        let batch = self.drawn(&self.splits().test, held_out, Purpose::HeldOutImageViews, step);
         let similarities = learner.similarities(&batch);
         ImageSnapshot {
             step,
             epoch: step / self.spec.steps_per_epoch(),
             step_size: self.spec.step_size().at(step.saturating_sub(1)),
             loss: learner.loss(&batch).into_scalar(),
-            positive_similarity: similarities.map(|s| s[0]),
-            negative_similarity: similarities.map(|s| s[1]),
+            positive_similarity: similarities.map(|s| s.positive),
+            negative_similarity: similarities.and_then(|s| s.negative),
             knn_accuracy: self.knn_accuracy(learner),
             images_per_second: self.images_per_second(step),
         }
@@ -246,11 +271,12 @@ impl Training for ImageTraining {
         let path = folder.best();
         let record =
             ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
-        let best_learner = learner.clone().load_record(record);
+        // Into a network of its own: a clone would share its running statistics with the one at the end.
+        let best_learner = self.untrained().load_record(record);
         let evaluation = evaluate(self, learner, (best.step, &best_learner), folder)?;
         for (name, learner) in [("weights.safetensors", learner), ("weights-best.safetensors", &best_learner)] {
             let path = folder.path().join(name);
-            write_whole(&path, &evaluation::safetensors(learner, &path)?)?;
+            write_whole(&path, &weights::to_safetensors(learner).map_err(|e| UserError::file(&path, e))?)?;
         }
         folder.write_json("evaluation.json", &evaluation)
     }
@@ -270,7 +296,8 @@ impl Training for ImageTraining {
 
 /// The snapshot with the best kNN accuracy, the first of equals.
 fn best_snapshot(snapshots: &[ImageSnapshot]) -> Option<&ImageSnapshot> {
-    snapshots.iter().rev().max_by(|a, b| a.knn_accuracy.total_cmp(&b.knn_accuracy))
+    let accuracy = |s: &ImageSnapshot| s.knn_accuracy.unwrap_or(f64::NEG_INFINITY);
+    snapshots.iter().rev().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b)))
 }
 
 impl Measured for ImageSnapshot {
@@ -295,7 +322,7 @@ impl Measured for ImageSnapshot {
                 read: |s| s.negative_similarity.unwrap_or(0.0),
                 higher_is_better: false,
             },
-            Shown { name: "kNN accuracy", read: |s| s.knn_accuracy, higher_is_better: true },
+            Shown { name: "kNN accuracy", read: |s| s.knn_accuracy.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "Images per second", read: |s| s.images_per_second, higher_is_better: true },
         ]
     }

@@ -4,7 +4,7 @@ use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
 use super::super::palette::{MUTED, Style};
 use super::in_words;
-use crate::certify::{BackendResult, Certificate, METRICS};
+use crate::certify::{BackendResult, Certificate, Distance, METRICS};
 
 /// What is drawn where two numbers are equal.
 const LEAST: f64 = 1e-9;
@@ -15,12 +15,12 @@ pub fn figure(certificate: &Certificate) -> Figure {
     let tolerance = Style::plain(MUTED);
     let panels = METRICS.iter().map(|(metric, _)| {
         let found = |b: &BackendResult| b.metrics.get(*metric).map_or(Vec::new(), |d| d.over_time.clone());
-        let line = |backend: &BackendResult, read: fn(&(u64, f64, f64)) -> f64| {
-            found(backend).iter().map(|t| (t.0 as f64, read(t).max(LEAST))).collect::<Vec<_>>()
+        let line = |backend: &BackendResult, read: fn(&Distance) -> f64| {
+            found(backend).iter().map(|t| (t.step as f64, read(t).max(LEAST))).collect::<Vec<_>>()
         };
         let mut curves: Vec<Curve> =
-            others.iter().enumerate().map(|(k, b)| Curve::line(Style::nth(k), line(b, |t| t.1))).collect();
-        curves.extend(others.iter().map(|b| Curve::line(tolerance, line(b, |t| t.2))));
+            others.iter().enumerate().map(|(k, b)| Curve::line(Style::nth(k), line(b, |t| t.apart))).collect();
+        curves.extend(others.iter().map(|b| Curve::line(tolerance, line(b, |t| t.tolerance))));
         let last = curves.iter().flat_map(|c| c.line.last()).map(|(x, _)| *x).fold(1.0, f64::max);
         let y = Axis::log("divergence", curves.iter().flat_map(Curve::heights));
         let plot = Plot { x: Axis::linear("step", 0.0, last), y, boxes: Vec::new(), curves, rules: Vec::new() };

@@ -43,8 +43,9 @@ pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Result<Option<Figure>, Use
     if representations.is_empty() {
         return Ok(None);
     }
-    let oracle = |value: fn(&ProbeScore) -> f64| {
-        (!baselines.is_empty()).then(|| mean(&baselines.iter().map(|b| value(&b.oracle)).collect::<Vec<_>>()))
+    let oracle = |value: fn(&ProbeScore) -> Option<f64>| {
+        let of_seeds: Vec<f64> = baselines.iter().filter_map(|b| value(&b.oracle)).collect();
+        (!of_seeds.is_empty()).then(|| mean(&of_seeds))
     };
     Ok(Some(Figure {
         name: format!("{}-probes", result.experiment.claim),
@@ -65,12 +66,12 @@ pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Result<Option<Figure>, Use
 fn panel(
     title: &str,
     representations: &[(String, Style, Vec<ProbeScore>)],
-    value: fn(&ProbeScore) -> f64,
+    value: fn(&ProbeScore) -> Option<f64>,
     oracle: Option<f64>,
     is_accuracy: bool,
 ) -> Panel {
     let row = |(name, style, scores): &(String, Style, Vec<ProbeScore>)| {
-        bar_row(name, *style, scores.iter().map(value).collect())
+        bar_row(name, *style, scores.iter().filter_map(value).collect())
     };
     let rows: Vec<Row> = representations.iter().map(row).collect();
     let lowest = rows.iter().flat_map(|r| r.marks[0].dots.clone()).fold(0.0, f64::min);

@@ -6,6 +6,7 @@ use super::super::series::Runs;
 use super::{BAND, legend_of};
 use crate::measure::Snapshot;
 use crate::spec::{Objective, TrainingSpec};
+use crate::undefined::or_nan;
 
 /// What the weights learn, and what the embeddings look like.
 pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
@@ -19,7 +20,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
         share("Coverage of the features, mean", |s| s.coverage_mean),
         share("Coverage of the features, smallest", |s| s.coverage_min),
         share("Share of neurons that are singletons", |s| s.singleton_share),
-        share("R² of a probe on 512 observations", |s| s.probe_r_squared),
+        share("R² of a probe on 512 observations", |s| or_nan(s.probe_r_squared)),
     ];
     let embeddings = vec![
         share("corr(f(x), f(Mz)) over z ≠ 0", |s| s.correlation_sparse),

@@ -58,10 +58,10 @@ pub fn directions(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
         .iter()
         .map(|d| d.name.clone())
         .collect();
-    let heat = |title: &str, value: fn(&Direction) -> f64, scale: &str| {
+    let heat = |title: &str, value: fn(&Direction) -> Option<f64>, scale: &str| {
         let cells = (0..names.len()).map(|k| {
             let of_runs = |runs: &&ImageRuns| {
-                let values = runs.values(|e| e.directions.as_ref().and_then(|d| d.get(k)).map(value));
+                let values = runs.values(|e| e.directions.as_ref().and_then(|d| d.get(k)).and_then(value));
                 (!values.is_empty()).then(|| mean(&values))
             };
             measured.iter().map(of_runs).collect::<Vec<_>>()

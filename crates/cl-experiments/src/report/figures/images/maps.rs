@@ -14,7 +14,10 @@ pub fn figure(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     let mut panels = Vec::new();
     let mut how = Vec::new();
     for runs in all.iter().filter(|r| r.class_names <= MOST_CLASSES) {
-        let found = runs.seeds.iter().find_map(|run| Some((run.seed, run.evaluation.anatomy.as_ref()?)));
+        let found = runs
+            .seeds
+            .iter()
+            .find_map(|run| Some((run.seed, run.evaluation.anatomy.as_ref().filter(|a| !a.map.is_empty())?)));
         let Some((seed, anatomy)) = found else { continue };
         panels.push(panel(runs, anatomy));
         how.push((seed, anatomy.perplexity));

@@ -1,0 +1,38 @@
+//! The parameters of image networks under their names, running statistics included.
+
+use super::learner::ImageLearner;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use sha2::{Digest, Sha256};
+
+/// Parameters and running statistics as safetensors.
+///
+/// # Errors
+/// In words.
+pub fn to_safetensors(learner: &ImageLearner) -> Result<Vec<u8>, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("weights cannot be laid out as safetensors: {e}");
+    let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
+    learner.save_into(&mut store).map_err(|e| failed(&e))?;
+    store.get_bytes().map_err(|e| failed(&e))
+}
+
+/// `blank`, a network made anew from the same specification, with the parameters and running statistics of `bytes`.
+///
+/// # Errors
+/// In words, when the bytes are not those of such a network.
+pub fn from_safetensors(mut blank: ImageLearner, bytes: Vec<u8>) -> Result<ImageLearner, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("they are not the weights of this network: {e}");
+    let mut store = SafetensorsStore::from_bytes(Some(bytes));
+    let found = blank.load_from(&mut store).map_err(|e| failed(&e))?;
+    if !found.missing.is_empty() || !found.unused.is_empty() {
+        return Err(failed(&format!("{found}")));
+    }
+    Ok(blank)
+}
+
+/// SHA-256 of the same, in hexadecimal digits.
+///
+/// # Errors
+/// In words.
+pub fn sha256(learner: &ImageLearner) -> Result<String, String> {
+    Ok(hex::encode(Sha256::digest(to_safetensors(learner)?)))
+}
