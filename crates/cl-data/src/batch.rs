@@ -1,7 +1,7 @@
 //! The batch of one training step, as a pure function of the step.
 
 use crate::images::epoch_order;
-use crate::{Augmentation, Matrix, PositivePair, Purpose, SparseCodingModel, Stream};
+use crate::{Augmentation, Matrix, Observations, PositivePair, Purpose, SparseCodingModel, Stream};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -72,10 +72,23 @@ impl PairSampler {
     pub fn batch(&self, step: u64) -> ContrastiveBatch {
         let pairs = Stream::new(self.seed, Purpose::TrainingPairs);
         let x = match &self.training_set {
-            Some(set) => self.of_training_set(set, step),
+            Some(set) => set.select(&self.rows_of_step(set.rows, step)),
             None => self.data.sample_inputs(self.batch_size, pairs, step),
         };
         self.pair_and_negatives(x, pairs, Purpose::TrainingNegatives, step)
+    }
+
+    /// What the views of [`batch`](Self::batch) are made of, with its parts: `z`, `ξ` and `x`.
+    ///
+    /// # Panics
+    /// When a training set does not fill a batch.
+    pub fn observations(&self, step: u64) -> Observations {
+        let Some(set) = &self.training_set else {
+            return self.data.sample(self.batch_size, Stream::new(self.seed, Purpose::TrainingPairs), step);
+        };
+        let all = self.data.sample(set.rows, Stream::new(self.seed, Purpose::TrainingSet), 0);
+        let rows = self.rows_of_step(set.rows, step);
+        Observations { z: all.z.select(&rows), xi: all.xi.select(&rows), x: all.x.select(&rows) }
     }
 
     /// A batch of the same make that nothing is trained on.
@@ -85,13 +98,13 @@ impl PairSampler {
         self.pair_and_negatives(x, pairs, Purpose::HeldOutNegatives, step)
     }
 
-    fn of_training_set(&self, set: &Matrix, step: u64) -> Matrix {
-        let per_epoch = (set.rows / self.batch_size) as u64;
-        assert!(per_epoch > 0, "{} observations do not fill a batch of {}", set.rows, self.batch_size);
-        let order = epoch_order(set.rows, Stream::new(self.seed, Purpose::TrainingSetOrder), step / per_epoch);
+    /// The rows of a training set of `count` that a step trains on.
+    fn rows_of_step(&self, count: usize, step: u64) -> Vec<usize> {
+        let per_epoch = (count / self.batch_size) as u64;
+        assert!(per_epoch > 0, "{count} observations do not fill a batch of {}", self.batch_size);
+        let order = epoch_order(count, Stream::new(self.seed, Purpose::TrainingSetOrder), step / per_epoch);
         let from = (step % per_epoch) as usize * self.batch_size;
-        let rows = order[from..from + self.batch_size].iter().flat_map(|i| set.row(*i));
-        Matrix::from_values(self.batch_size, set.cols, rows.copied().collect())
+        order[from..from + self.batch_size].to_vec()
     }
 
     fn pair_and_negatives(&self, x: Matrix, pairs: Stream, fresh: Purpose, step: u64) -> ContrastiveBatch {
@@ -160,6 +173,17 @@ mod tests {
             assert_eq!(seen.len(), 18, "no observation comes twice");
         }
         assert_ne!(epoch(0), epoch(1));
+        for step in [0, 4] {
+            let (parts, batch) = (sampler.observations(step), sampler.batch(step));
+            assert_eq!(
+                sampler.augmentation.apply(parts.x.clone(), Stream::new(9, Purpose::TrainingPairs), step),
+                batch.pair
+            );
+            let mz = sampler.data.sparse_features(&parts.z);
+            for ((x, xi), mz) in parts.x.values.iter().zip(&parts.xi.values).zip(&mz.values) {
+                assert!((x - xi - mz).abs() < 1e-6);
+            }
+        }
         assert_ne!(sampler.batch(0).pair.x_plus, sampler.batch(3).pair.x_plus);
     }
 

@@ -43,6 +43,15 @@ impl Matrix {
         self.values.chunks_exact(self.cols)
     }
 
+    /// The rows at `indices`, in that order, `[indices.len(), cols]`.
+    ///
+    /// # Panics
+    /// When an index names no row.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let values = indices.iter().flat_map(|i| self.row(*i)).copied().collect();
+        Self::from_values(indices.len(), self.cols, values)
+    }
+
     /// Moves the values to a device, `[rows, cols]`.
     pub fn into_tensor(self, device: &Device) -> Tensor<2> {
         Tensor::from_data(TensorData::new(self.values, [self.rows, self.cols]), device)
