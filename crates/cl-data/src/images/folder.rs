@@ -194,11 +194,34 @@ fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     Ok(image.into_rgb8())
 }
 
-/// Whether an end-of-image marker follows the last start of a scan; neither marker occurs within a scan's
-/// data, and a preview in the header has its markers before the picture's.
+/// Whether the picture of a JPEG file has its end-of-image marker. Segments are passed over by their lengths, so that a preview in the
+/// header is none of the picture, and what follows the end, such as a video, is not looked at.
 fn has_end_of_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
+    const TEM: u8 = 0x01;
+    const RST0: u8 = 0xd0;
+    const RST7: u8 = 0xd7;
+    const SOI: u8 = 0xd8;
+    const EOI: u8 = 0xd9;
+    let mut at = 2;
+    loop {
+        // In a scan's data 0xff stands before 0 where it is no marker, and before 0xff where it fills.
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(found) = rest.array_windows().position(|[a, b]| *a == 0xff && !matches!(b, 0 | 0xff)) else {
+            return false;
+        };
+        let marker = rest[found + 1];
+        at += found + 2;
+        match marker {
+            EOI => return true,
+            // Another picture begins before this one has ended.
+            SOI => return false,
+            TEM | RST0..=RST7 => {}
+            _ => match bytes.get(at..at + 2) {
+                Some(length) => at += usize::from(u16::from_be_bytes([length[0], length[1]])).max(2),
+                None => return false,
+            },
+        }
+    }
 }
 
 /// The largest square around the centre, brought to `size` × `size`. Cut before it is resized, so that
@@ -424,6 +447,14 @@ mod tests {
             let expected = "train/cat/a.png ends before its picture does: no end-of-image marker follows the last scan";
             assert_eq!(message(&folder), expected);
         }
+        // What follows the end is not looked at, such as the video of a phone's photo with marker-like bytes, or another picture.
+        for tail in [b"\0\0\xff\xda\0\0".as_slice(), b"\xff\xd9", &jpeg[..jpeg.len() / 2], b"\xff"] {
+            write(&folder, "train/cat/a.png", &[jpeg.as_slice(), tail].concat());
+            assert!(read(&folder).is_ok(), "{tail:?}");
+        }
+        // A picture that is cut is not whole for another one behind it.
+        write(&folder, "train/cat/a.png", &[cut(&jpeg, 70), jpeg.clone()].concat());
+        assert!(read(&folder).is_err());
         write(&folder, "train/cat/a.png", b"");
         assert_eq!(message(&folder), "train/cat/a.png is empty");
         let file = File::create(folder.path().join("train/cat/a.png")).unwrap();
