@@ -90,6 +90,48 @@ def small():
     return Projected(SmallConvNet(), [128, 128, 64])
 
 
+class PreActivationBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        changes = stride != 1 or inputs != outputs
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if changes else None
+
+    def forward(self, x):
+        a = F.relu(self.bn1(x))
+        h = self.conv2(F.relu(self.bn2(self.conv1(a))))
+        return h + (x if self.shortcut is None else self.shortcut(a))
+
+
+class WideResNet(nn.Module):
+    """Zagoruyko & Komodakis 2016, without dropout and classifier."""
+
+    def __init__(self, depth, widen_factor):
+        super().__init__()
+        w1, w2, w3 = (width * widen_factor for width in (16, 32, 64))
+
+        def group(inputs, outputs, stride):
+            later = [PreActivationBlock(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1)]
+            return nn.Sequential(PreActivationBlock(inputs, outputs, stride), *later)
+
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.block1 = group(16, w1, 1)
+        self.block2 = group(w1, w2, 2)
+        self.block3 = group(w2, w3, 2)
+        self.norm = nn.BatchNorm2d(w3)
+
+    def forward(self, x):
+        h = self.block3(self.block2(self.block1(self.conv1(x))))
+        return F.relu(self.norm(h)).mean(dim=(2, 3))
+
+
+def wide_resnet():
+    return Projected(WideResNet(16, 2), [128, 128, 64])
+
+
 def nt_xent(first, second):
     n = len(first)
     views = F.normalize(torch.cat([first, second]), dim=1)
@@ -159,12 +201,14 @@ def sampled(values):
 
 
 cases = {
-    # Large images for the features. Small ones for the steps, and images chosen (the number in `images_of`)
-    # so that no rectifier's input is within 2e-5 of 0: one that rounding opens here and shuts there carries a
-    # share of the gradient that is seen.
+    # Large images for the features. Small ones for the steps, and images chosen (the number in `images_of`,
+    # for the Wide-ResNet their count and size) so that no rectifier's input is within 2e-5 of 0: one that
+    # rounding opens here and shuts there carries a share of the gradient that is seen.
     "resnet18": (resnet18, 4, 32, [], False),
     "resnet18 steps": (resnet18, 8, 8, [1.0], False),
     "small steps": (small, 16, 32, [0.2, 0.1, 0.05], True),
+    "wide_resnet": (wide_resnet, 4, 32, [], False),
+    "wide_resnet steps": (wide_resnet, 10, 4, [1.0], False),
 }
 out = {"torch": torch.__version__, "torchvision": torchvision.__version__, "tensors": {}}
 for case, (build, images, size, steps, nesterov) in cases.items():
@@ -175,6 +219,6 @@ for case, (build, images, size, steps, nesterov) in cases.items():
     out[case] = {name: sampled(values) for name, values in exact.items()}
     for name, values in exact.items():
         off = float((single[name].double() - values).abs().max() / values.abs().max())
-        print(f"{case:14} {name:50} {float(values.abs().max()):.3e} {off:.1e}")
+        print(f"{case:17} {name:50} {float(values.abs().max()):.3e} {off:.1e}")
 with open("image_encoders.json", "w") as file:
     json.dump(out, file, indent=0)
