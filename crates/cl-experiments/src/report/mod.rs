@@ -35,6 +35,7 @@ pub struct ReportContext<'a> {
     pub full: bool,
 }
 
+pub use figures::check_names;
 pub use figures::cost::Growth;
 
 /// Draws what a step costs over a quantity into a folder that is there, as SVG and PNG.

@@ -7,6 +7,7 @@ use super::number::{bytes, duration, number};
 use crate::broken::Noticed;
 use crate::claims::ClaimResult;
 use crate::judge::{Judgement, Over, Verdict};
+use crate::shell;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
@@ -151,7 +152,7 @@ fn claim(result: &ClaimResult, figures: Vec<PageFigure>, full: bool) -> PageClai
         title: &experiment.title,
         statement: experiment.statement.trim(),
         verdict: verdict(Some(result.verdict)),
-        command: format!("cargo run --release -- reproduce{full} {}", experiment.claim),
+        command: format!("cargo run --release -- reproduce{full} {}", shell::join([&experiment.claim])),
         judgements: result.judgements.iter().map(judgement).collect(),
         figures,
         point: first.map_or("", |p| p.name.as_str()),

@@ -1,4 +1,4 @@
-//! C1: estimated cross-view moments beside their closed forms.
+//! Estimated cross-view moments beside their closed forms.
 
 use super::super::axis::Axis;
 use super::super::chart::{
@@ -37,7 +37,7 @@ pub fn figure(result: &ClaimResult) -> Result<Option<Figure>, UserError> {
     panels.push(all_deviations(&deviations));
     let style = Style::nth(0);
     Ok(Some(Figure {
-        name: "c1-moments".into(),
+        name: format!("{}-moments", result.experiment.claim),
         caption: format!(
             "Monte-Carlo estimates against the closed forms, nothing fitted. Moments: means over directions, a dot per \
              seed; the upright tick, and the number in brackets, is the closed form; whiskers reach over the middle 90 % \

@@ -1,4 +1,4 @@
-//! C5: probes beside the oracle, the input and the untrained encoder.
+//! Probes beside the oracle, the input and the untrained encoder.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, FIGURE_WIDTH, Figure, Mark, PANEL, Panel, Row, Rows, Rule, height_of_rows};

@@ -1,4 +1,4 @@
-//! C2: measured norms on top of predicted ones.
+//! Measured norms on top of predicted ones.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Rule, Swatch};
@@ -38,7 +38,7 @@ pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Option<Figure> {
     }
     let solid = |style: Style| Style { dash: Dash::Solid, ..style };
     Some(Figure {
-        name: "c2-growth".into(),
+        name: format!("{}-growth", result.experiment.claim),
         caption: format!(
             "Norms: measured (dots, one per seed and some snapshots) on top of what is predicted for the first seed; solid \
              with gradient noise, broken for the mean weights alone. Nothing is fitted. Beside them, measured over \

@@ -18,36 +18,69 @@ use super::chart::{Entry, Figure, Swatch};
 use super::series::Runs;
 use crate::claims::ClaimResult;
 use crate::error::UserError;
+use crate::experiment::Experiment;
 
-/// All figures of a claim.
+/// A kind of figure.
+struct Kind {
+    /// Its name in `figures` of an experiment file.
+    name: &'static str,
+    draw: fn(&ClaimResult, &[Runs]) -> Result<Vec<Figure>, UserError>,
+}
+
+/// All kinds, in the order in which they stand in the report.
+const KINDS: [Kind; 11] = [
+    Kind { name: "images", draw: |result, _| images::figures(result) },
+    Kind { name: "moments", draw: |result, _| Ok(decoupling::figure(result)?.into_iter().collect()) },
+    Kind { name: "linear-stage", draw: |result, runs| Ok(growth::figure(result, runs).into_iter().collect()) },
+    Kind { name: "probes", draw: |result, runs| Ok(downstream::figure(result, runs)?.into_iter().collect()) },
+    Kind { name: "stages", draw: |result, runs| Ok(stages::figures(&result.experiment.claim, runs)) },
+    Kind { name: "scaling", draw: |result, _| Ok(scaling::figure(result).into_iter().collect()) },
+    Kind { name: "attribution", draw: |result, _| Ok(attribution::figure(result).into_iter().collect()) },
+    Kind { name: "training", draw: |result, runs| Ok(training::figures(&result.experiment.claim, runs)) },
+    Kind {
+        name: "neurons",
+        draw: |result, runs| Ok(neurons::figure(&result.experiment.claim, runs)?.into_iter().collect()),
+    },
+    Kind { name: "phases", draw: |result, _| Ok(phases::at_the_end(result)) },
+    Kind { name: "phases-over-steps", draw: |result, _| phases::over_steps(result) },
+];
+
+/// What an experiment has that names no figures.
+const BY_DEFAULT: [&str; 3] = ["images", "training", "neurons"];
+
+/// All figures of a claim: of the kinds that its experiment file names.
 ///
 /// # Errors
 /// [`UserError`] when a complete run folder cannot be read.
 pub fn of_claim(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
-    let claim = result.experiment.claim.as_str();
-    let mut figures = images::figures(result)?;
     let runs = Runs::single_points(result)?;
-    match claim {
-        "c1" => figures.extend(decoupling::figure(result)?),
-        "c2" => figures.extend(growth::figure(result, &runs)),
-        "c5" => figures.extend(downstream::figure(result, &runs)?),
-        "c7" => figures.extend(stages::figures(&runs)),
-        "c8" => figures.extend(scaling::figure(result)),
-        "c9" => {
-            figures.extend(attribution::figure(result));
-            figures.extend(phases::figures(result)?);
-        }
-        "c10" => {
-            figures.extend(training::figures(claim, &runs));
-            figures.extend(phases::figures(result)?);
-        }
-        _ => {
-            figures.extend(training::figures(claim, &runs));
-            figures.extend(neurons::figure(claim, &runs)?);
-        }
+    let named = result.experiment.figures.as_ref();
+    let is_wanted = |name: &str| match named {
+        Some(named) => named.iter().any(|n| n == name),
+        None => BY_DEFAULT.contains(&name),
+    };
+    let mut figures = Vec::new();
+    for kind in KINDS.iter().filter(|kind| is_wanted(kind.name)) {
+        figures.extend((kind.draw)(result, &runs)?);
     }
     figures.retain(|f| !f.panels.is_empty());
     Ok(figures)
+}
+
+/// Whether the figures that an experiment file names are there.
+///
+/// # Errors
+/// [`UserError::File`] naming the one that is not, and those that are.
+pub fn check_names(experiment: &Experiment) -> Result<(), UserError> {
+    let unknown = |name: &&String| KINDS.iter().all(|kind| kind.name != **name);
+    match experiment.figures.iter().flatten().find(unknown) {
+        None => Ok(()),
+        Some(name) => {
+            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            let message = format!("figures: there is no {name:?}; choose among {}", names.join(", "));
+            Err(UserError::file(experiment.folder.join("experiment.toml"), message))
+        }
+    }
 }
 
 /// The figure that shows the paper's main point, from C3 and C4 together.

@@ -1,4 +1,4 @@
-//! C9 and C10: phase diagrams, and how cells came there.
+//! Phase diagrams, and how cells came there.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, Heat, PANEL, Panel, Plot, Swatch};
@@ -14,19 +14,28 @@ use toml::Value;
 /// Horizons at which a map over time is drawn.
 const HORIZONS: usize = 4;
 
-/// Maps of every grid; for C10 with horizons and curves.
-pub fn figures(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
+/// Maps of every grid at the end of training.
+pub fn at_the_end(result: &ClaimResult) -> Vec<Figure> {
+    drawn(result).map(|grid| ends(result, grid)).collect()
+}
+
+/// Maps of every grid at several horizons, and curves over steps.
+///
+/// # Errors
+/// [`UserError`] when a complete run folder cannot be read.
+pub fn over_steps(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
     let mut figures = Vec::new();
-    for grid in &result.experiment.grids {
-        if grid.axes.is_empty() || grid.points.iter().all(|p| values(result, p, "coverage_mean").is_empty()) {
-            continue;
-        }
-        figures.push(if result.experiment.claim == "c10" { horizons(result, grid) } else { ends(result, grid) });
-        if result.experiment.claim == "c10" {
-            figures.extend(curves(result, grid)?);
-        }
+    for grid in drawn(result) {
+        figures.push(horizons(result, grid));
+        figures.extend(curves(result, grid)?);
     }
     Ok(figures)
+}
+
+/// The grids of which there are runs.
+fn drawn(result: &ClaimResult) -> impl Iterator<Item = &Grid> {
+    let has_runs = |grid: &&Grid| grid.points.iter().any(|p| !values(result, p, "coverage_mean").is_empty());
+    result.experiment.grids.iter().filter(|grid| !grid.axes.is_empty()).filter(has_runs)
 }
 
 /// Coverage and probe at the end of training.

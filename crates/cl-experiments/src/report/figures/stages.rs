@@ -1,4 +1,4 @@
-//! C7: neurons over time, and when the stages of training happen.
+//! Neurons over time, and when the stages of training happen.
 
 use super::super::axis::Axis;
 use super::super::chart::{
@@ -21,11 +21,11 @@ const SINGLE_NEURONS: usize = 6;
 const STAGES: [&str; 3] = ["decoupling", "emergence of singletons", "convergence"];
 
 /// A figure per point.
-pub fn figures(runs: &[Runs]) -> Vec<Figure> {
-    runs.iter().filter_map(figure).collect()
+pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
+    runs.iter().filter_map(|runs| figure(claim, runs)).collect()
 }
 
-fn figure(runs: &Runs) -> Option<Figure> {
+fn figure(claim: &str, runs: &Runs) -> Option<Figure> {
     let (seed, _, snapshots) = runs.seeds.first()?;
     let stages = Stages::new(snapshots);
     let rules = rules(&stages);
@@ -49,7 +49,7 @@ fn figure(runs: &Runs) -> Option<Figure> {
         Entry::new("single neurons", Style::plain(MUTED), Swatch::Line),
     ];
     Some(Figure {
-        name: format!("c7-stages-{}", runs.point),
+        name: format!("{claim}-stages-{}", runs.point),
         caption: format!(
             "Stages of training with {}, found from the curves alone. Ribbons show how the neurons of one seed spread; \
              bands reach from the smallest to the largest seed. Upright lines: decoupling (D), emergence of singletons (E) and convergence (C) of seed {seed}. Last: the stages of \
