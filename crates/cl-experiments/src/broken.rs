@@ -6,6 +6,7 @@
 use crate::claims::ClaimResult;
 use crate::error::UserError;
 use crate::experiment::Experiment;
+use crate::images::mistake::Mistake;
 use crate::judge::Verdict;
 use crate::plan::{Conditions, Plan, Planned};
 use crate::schedule::Ended;
@@ -32,6 +33,9 @@ pub enum Change {
     GradientThroughKeys,
     /// Classes and downstream targets belong to other observations.
     LabelsShuffled,
+    /// One of the mistakes of a program for images.
+    #[serde(untagged)]
+    OnImages(Mistake),
 }
 
 /// One mistake and what it must break.
@@ -102,7 +106,12 @@ impl Change {
         let data = match &mut spec {
             RunSpec::Training(spec) => &mut spec.data,
             RunSpec::Moments(spec) => &mut spec.data,
-            RunSpec::Images(_) => return spec,
+            RunSpec::Images(spec) => {
+                if let Self::OnImages(mistake) = self {
+                    spec.mistake = Some(mistake);
+                }
+                return RunSpec::Images(spec.clone());
+            }
         };
         match (self, &mut data.augmentation) {
             (Self::MaskLeftOut, augmentation @ Augmentation::ComplementaryMask { .. }) => {
@@ -161,7 +170,7 @@ pub fn notice(
     let below =
         Conditions { runs: conditions.runs.join("broken"), also: vec![conditions.runs.clone()], ..conditions.clone() };
     let plan = Plan::new(all, &below);
-    println!("\nMistakes on purpose, {}:", broken.len());
+    crate::say_line!("\nMistakes on purpose, {}:", broken.len());
     let Ended { failures, .. } = plan.carry_out(&plan.missing(), stop);
     if !failures.is_empty() {
         return Err(UserError::Run(failures.join("\n")));

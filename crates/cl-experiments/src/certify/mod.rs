@@ -5,6 +5,7 @@
 //! long as it stays within that.
 
 pub mod python;
+mod python_images;
 pub mod rounding;
 
 use crate::claims::ClaimResult;
@@ -132,7 +133,7 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
              ndarray,wgpu -- certify`"
         )));
     }
-    println!(
+    crate::say_line!(
         "{} runs on each of {}; float32 rounding is tried {} times on each.",
         runs.len(),
         ready.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
@@ -154,16 +155,16 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
                 checkpoint_every: Duration::from_secs_f64(CHECKPOINT_EVERY_S),
                 stop,
                 progress: &mut |_, _| {},
-                warn: &mut |text| eprintln!("{text}"),
+                warn: &mut |text| crate::warn_line!("{text}"),
             };
             if let Outcome::Stopped { .. } = execute(&spec, run.seed, &folder, session)? {
-                println!("Stopped; the same command goes on from the last checkpoint.");
+                crate::say_line!("Stopped; the same command goes on from the last checkpoint.");
                 return Ok(Conclusion::Stopped);
             }
             folders.insert((run.point.clone(), run.seed), folder);
         }
         let seconds = started.elapsed().as_secs_f64();
-        println!("{name}: done in {seconds:.0} s");
+        crate::say_line!("{name}: done in {seconds:.0} s");
         durations.insert(*name, seconds);
         folders_of.insert(*name, folders);
     }
@@ -210,10 +211,10 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
         backends,
         left_out,
     };
-    print!("{}", table(&certificate));
+    crate::say!("{}", table(&certificate));
     write_whole(&arguments.output.join("certificate.json"), pretty(&certificate).as_bytes())?;
     report::write_divergence(&certificate, &arguments.output)?;
-    println!("{}", arguments.output.join("certificate.json").display());
+    crate::say_line!("{}", arguments.output.join("certificate.json").display());
     Ok(Conclusion::Judged { all_hold: certificate.agree })
 }
 

@@ -6,6 +6,7 @@ use crate::export::{Choice, choose};
 use crate::learner::{EncoderLearner, StepSizeScheduler};
 use crate::measure::Monitor;
 use crate::record::{pretty, safetensors_bytes, write_whole};
+use crate::shell;
 use crate::spec::{Objective, RunSpec, TrainingSpec};
 use crate::training::{Learning, Training};
 use burn::module::Module;
@@ -13,39 +14,52 @@ use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
-use cl_model::Normalization;
 use cl_model::replicas::ReplicaSettings;
+use cl_model::{Normalization, independent_copy};
 use std::path::Path;
 
-/// Trains the first point of the experiment under its first seed on Flex and writes what there is to recompute.
+/// Trains a point of the experiment under its first seed on Flex and writes what there is to recompute.
 ///
 /// # Errors
-/// [`UserError`] when the experiment trains no encoder of the paper with fresh negatives, the folder is there, or a file cannot be
-/// written.
+/// [`UserError`] when the run is of a kind that the checks do not cover, the folder is there, or a file cannot be written.
 pub fn export(arguments: &Certify) -> Result<(), UserError> {
     let output = &arguments.output;
     if output.exists() {
         return Err(UserError::file(output, "the folder exists and is not overwritten; give another --output"));
     }
-    let Choice { claim, point, seed } = choose(&arguments.experiment, None, None, None)?;
-    let RunSpec::Training(spec) = &point.spec else {
-        return Err(UserError::Argument(format!("{claim}: {} does not train the paper's encoder", point.name)));
+    let Choice { claim, point, seed } =
+        choose(&arguments.experiment, arguments.point.as_deref(), None, arguments.data_dir.as_deref())?;
+    let make_folder = || {
+        std::fs::create_dir_all(output).map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))
     };
-    let Some(negatives) = fresh_negatives(spec) else {
-        return Err(UserError::Argument(format!(
-            "{claim}: {} is not what the check recomputes, which is the paper's loss: inner products, no gradient through keys, fresh \
-             negatives, no normalization, fresh observations at each step",
-            point.name
-        )));
+    let check = match &point.spec {
+        RunSpec::Training(spec) => {
+            let negatives = fresh_negatives(spec).ok_or_else(|| {
+                UserError::Argument(format!(
+                    "{claim}: {} is not what the check recomputes, which is the paper's loss: inner products, no gradient through \
+                     keys, fresh negatives, no normalization, fresh observations at each step",
+                    point.name
+                ))
+            })?;
+            make_folder()?;
+            write(spec, seed, negatives, output)?;
+            "check_run.py"
+        }
+        RunSpec::Images(spec) => {
+            make_folder()?;
+            super::python_images::write(spec, seed, arguments.data_dir.as_deref(), output)?;
+            "check_images.py"
+        }
+        RunSpec::Moments(_) => {
+            return Err(UserError::Argument(format!("{claim}: {} estimates moments and trains nothing", point.name)));
+        }
     };
-    std::fs::create_dir_all(output).map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))?;
-    write(spec, seed, negatives, output)?;
-    println!(
+    crate::say_line!(
         "{}: {} of {claim}, seed {seed}. To recompute it without this program:\n  pip install --require-hashes -r tests/python/requirements.txt\n  \
-         python3 tests/python/check_run.py {}",
+         python3 tests/python/{check} {}",
         output.display(),
         point.name,
-        output.display()
+        shell::join([output])
     );
     Ok(())
 }
@@ -70,7 +84,7 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     let training = Monitor::new(spec, seed, &Device::flex());
     let initial = training.fresh();
     // In the middle, where thresholds grow and neurons have begun to differ.
-    let (before, _) = trained(&training, initial.clone(), spec.training.steps / 2);
+    let before = trained(&training, independent_copy(&initial, training.fresh()), spec.training.steps / 2);
     let step = before.steps_done();
     let eta = spec.training.step_size.at(step);
     let output_of_step = TrainStep::step(&before, training.batch(step));
@@ -78,8 +92,10 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     let weights = before.encoder.weights.id;
     let gradient = output_of_step.grads.get::<2>(weights).map(|g| g.into_data());
     let gradient = gradient.ok_or_else(|| UserError::Run("the step has no gradient of the weights".into()))?;
-    let (after, _) = trained(&training, before.clone(), step + 1);
-    let (last, snapshot) = trained(&training, after.clone(), spec.training.steps);
+    let copy = |learner: &EncoderLearner| independent_copy(learner, training.fresh()).at_step(learner.steps_done());
+    let after = trained(&training, copy(&before), step + 1);
+    let last = trained(&training, copy(&after), spec.training.steps);
+    let snapshot = training.snapshot(&last.valid());
 
     let mut tensors = batch(spec, seed, step, negatives);
     tensors.extend(state("before", &before));
@@ -111,16 +127,15 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     write_whole(&output.join("run.json"), pretty(&run).as_bytes())
 }
 
-/// The learner after so many steps in all, with its snapshot.
-fn trained(training: &Monitor, mut learner: EncoderLearner, steps: u64) -> (EncoderLearner, crate::measure::Snapshot) {
+/// The learner after so many steps in all, from a fresh state of the optimizer.
+pub(super) fn trained<T: Training>(training: &T, mut learner: T::Learner, steps: u64) -> T::Learner {
     let mut optimizer = training.optimizer();
     let mut step_sizes = StepSizeScheduler::new(training.schedule().step_size, learner.steps_done());
     while learner.steps_done() < steps {
         let output = TrainStep::step(&learner, training.batch(learner.steps_done()));
         learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
     }
-    let snapshot = training.snapshot(&learner.valid());
-    (learner, snapshot)
+    learner
 }
 
 /// Observations, masks, views and negatives of a step.
@@ -172,6 +187,6 @@ fn named((name, matrix): (&str, Matrix)) -> (String, TensorData) {
     (name.to_string(), data(matrix))
 }
 
-fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<(), UserError> {
+pub(super) fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<(), UserError> {
     write_whole(path, &safetensors_bytes(tensors.iter().map(|(name, data)| (name.as_str(), data.clone()))))
 }

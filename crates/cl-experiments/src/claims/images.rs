@@ -22,7 +22,16 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
             values.insert(format!("{score}_over_untrained"), trained - untrained);
         }
     }
+    let snapshot_of = |step: u64| snapshots.iter().find(|s| s.step == step).and_then(|s| s.knn_accuracy);
+    let best = evaluation.best.knn.accuracy - or_nan(snapshot_of(evaluation.best_step));
+    values.insert("best_knn_minus_its_snapshot".into(), best);
     if let Some(last) = snapshots.last() {
+        values.insert("knn_minus_last_snapshot".into(), evaluation.last.knn.accuracy - or_nan(last.knn_accuracy));
+        values.extend(
+            last.positive_similarity
+                .zip(last.negative_similarity)
+                .map(|(positive, negative)| ("similarity_gap".to_string(), positive - negative)),
+        );
         values.insert("held_out_loss".into(), last.loss);
         values.extend(last.positive_similarity.map(|s| ("positive_similarity".to_string(), s)));
         values.extend(last.negative_similarity.map(|s| ("negative_similarity".to_string(), s)));

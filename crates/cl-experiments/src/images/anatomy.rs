@@ -11,8 +11,8 @@ use cl_data::{Part, Purpose, Stream, standard_normal};
 use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity, color_share_of_filters};
 use serde::{Deserialize, Serialize};
 
-/// Test images that activations are taken on.
-const IMAGES: usize = 1000;
+/// Test images that activations are taken on, at most.
+pub const IMAGES: usize = 1000;
 
 /// Units of the last layer whose images are kept, and images per unit.
 const UNITS: usize = 12;

@@ -2,7 +2,7 @@
 //! of them does the trained encoder keep?
 
 use super::learner::ImageLearner;
-use super::spec::Dataset;
+use super::spec::{Dataset, ShapesSpec};
 use super::training::ImageTraining;
 use burn::tensor::{Tensor, TensorData};
 use cl_data::images::{ImageSet, ShapeLatents, ShapesModel};
@@ -11,14 +11,14 @@ use cl_model::principal_directions;
 use cl_model::probe::{ProbeError, ridge_r_squared};
 use serde::{Deserialize, Serialize};
 
-/// Training images that directions and correlations are taken from.
-const IMAGES: usize = 1024;
+/// Training images that directions and correlations are taken from, and test images that they are looked for in, at most.
+pub const IMAGES: usize = 1024;
 
 /// Leading principal directions.
 const PRINCIPAL: usize = 16;
 
 /// Pairs of views drawn per image.
-const PAIRS: u64 = 4;
+pub const PAIRS: u64 = 4;
 
 /// The first step whose views are used here: training does not come so far.
 const FIRST_STEP: u64 = 1 << 40;
@@ -94,9 +94,7 @@ type OfLatents = (&'static str, fn(&ShapeLatents) -> Vec<f64>);
 /// [`ProbeError`] when features are not finite.
 pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Option<Vec<Latent>>, ProbeError> {
     let Dataset::Shapes(spec) = training.spec().images.dataset else { return Ok(None) };
-    let stream = Stream::new(spec.seed, Purpose::GeneratedImages);
-    let drawn = |count, step| ShapesModel::default().sample(count, stream, step).latents;
-    let (train, test) = (drawn(spec.train, 0), drawn(spec.test, 1));
+    let [train, test] = latents_of(&spec);
     let of: [OfLatents; 4] = [
         ("colour of the shape", |l| l.foreground.map(f64::from).into()),
         ("colour of the ground", |l| l.ground.map(f64::from).into()),
@@ -131,6 +129,17 @@ fn color_directions(plane: usize, training: &ImageTraining) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [3, 3 * plane]), training.device())
 }
 
+/// The views of a pair of training images, first views first, `[2n, 3, h, w]`.
+pub fn views(training: &ImageTraining, images: &[usize], pair: u64) -> Tensor<4> {
+    training.views(&training.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair)
+}
+
+/// What the training and the test images of generated shapes were painted from.
+pub fn latents_of(spec: &ShapesSpec) -> [Vec<ShapeLatents>; 2] {
+    let stream = Stream::new(spec.seed, Purpose::GeneratedImages);
+    [(spec.train, 0), (spec.test, 1)].map(|(count, step)| ShapesModel::default().sample(count, stream, step).latents)
+}
+
 /// Per direction, over `variance` of all pixels of an image.
 fn view_correlations(
     training: &ImageTraining,
@@ -142,7 +151,7 @@ fn view_correlations(
     let mut sides: [Vec<Vec<f64>>; 2] =
         [vec![Vec::new(); directions.dims()[1]], vec![Vec::new(); directions.dims()[1]]];
     for pair in 0..PAIRS {
-        let views = training.views(&training.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair);
+        let views = views(training, images, pair);
         for (half, side) in sides.iter_mut().enumerate() {
             let along = flat(views.clone().narrow(0, half * count, count)).matmul(directions.clone());
             for (all, new) in side.iter_mut().zip(columns(along)) {

@@ -113,7 +113,7 @@ fn all(images: &ImageSet) -> Vec<usize> {
 }
 
 fn score(training: &ImageTraining, train: Tensor<2>, test: Tensor<2>) -> Result<Scores, ProbeError> {
-    let (labels, truth) = (training.splits().train.labels(), training.splits().test.labels());
+    let (labels, truth) = (training.train_labels(), training.splits().test.labels());
     let classes = training.splits().train.num_classes();
     let wanted = training.spec().evaluation;
     let knn = KNearestNeighbors { k: wanted.neighbors, temperature: wanted.temperature };

@@ -62,6 +62,6 @@ pub fn write(arguments: &Preview) -> Result<(), UserError> {
         .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
         .map_err(|e| UserError::file(output, format!("the sheet cannot be encoded: {e}")))?;
     write_whole(output, &png)?;
-    println!("{}: {rows} images, each with {PAIRS} pairs of views", output.display());
+    crate::say_line!("{}: {rows} images, each with {PAIRS} pairs of views", output.display());
     Ok(())
 }

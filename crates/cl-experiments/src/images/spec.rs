@@ -1,10 +1,12 @@
 //! What an image run is: every scientific value, checked once.
 
+use super::mistake::{self, Mistake};
 use crate::error::SpecError;
 use crate::spec::{at_least, not_negative, positive, range};
 use cl_data::images::Cifar100Labels;
 use cl_data::images::augmentation::ImageAugmentation;
 use cl_model::conv::{ImageEncoderConfig, ProjectorConfig};
+use cl_model::probe::MIN_TRAINING_ROWS;
 use cl_model::{ConfigError, ImageOptimizer, InfoNce, KeyGradient, LossScale, Similarity, StepSize};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,9 @@ pub struct ImageSpec {
     pub optimization: ImageOptimization,
     /// How it is measured.
     pub evaluation: ImageEvaluationSpec,
+    /// A mistake made on purpose; none in experiment files.
+    #[serde(default, skip_serializing_if = "mistake::is_none")]
+    pub mistake: Option<Mistake>,
 }
 
 /// Which images.
@@ -178,8 +183,8 @@ impl ImageSpec {
             Dataset::Cifar10 | Dataset::Cifar100(_) => {}
             Dataset::Folder(folder) => at_least("images.dataset.folder.size", folder.size as u64, 8)?,
             Dataset::Shapes(shapes) => {
-                at_least("images.dataset.shapes.train", shapes.train as u64, 2)?;
-                at_least("images.dataset.shapes.test", shapes.test as u64, 2)?;
+                at_least("images.dataset.shapes.train", shapes.train as u64, MIN_TRAINING_ROWS as u64)?;
+                at_least("images.dataset.shapes.test", shapes.test as u64, 1)?;
             }
         }
         self.augmentation = self.augmentation.validated().map_err(|e| SpecError::data("augmentation", e))?;
@@ -225,14 +230,33 @@ impl ImageSpec {
                 right: format!("that of the images found, {}", content.fingerprint.join(", ")),
             });
         }
-        if self.optimization.batch_size > content.train {
-            return Err(SpecError::Range {
-                key: "optimization.batch_size".into(),
-                value: self.optimization.batch_size.to_string(),
-                right: format!("at most the number of training images, {}", content.train),
-            });
-        }
+        self.fits(&content)?;
         self.images.content = Some(content);
+        Ok(())
+    }
+
+    /// What can only be checked once the images are known.
+    fn fits(&self, content: &Content) -> Result<(), SpecError> {
+        let [train, test] = match self.images.dataset {
+            Dataset::Shapes(_) => ["images.dataset.shapes.train", "images.dataset.shapes.test"],
+            _ => ["training images", "test images"],
+        };
+        at_least(train, content.train as u64, MIN_TRAINING_ROWS as u64)?;
+        at_least(test, content.test as u64, 1)?;
+        if self.objective == ImageObjective::Supervised {
+            at_least("number of classes", content.num_classes as u64, 2)?;
+        }
+        let batch_size = self.optimization.batch_size;
+        let fits = batch_size <= content.train;
+        let wanted = format!("at most the number of training images, {}", content.train);
+        range("optimization.batch_size", batch_size as f64, fits, &wanted)?;
+        if let Some(blur) = self.augmentation.gaussian_blur {
+            let side = content.size[0].min(content.size[1]);
+            let wanted =
+                format!("at most {}, so that half of it is smaller than images of {side} pixels", 2 * side - 1);
+            let key = "augmentation.gaussian_blur.kernel_size";
+            range(key, blur.kernel_size as f64, blur.kernel_size / 2 < side, &wanted)?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 use super::dataset;
 use super::evaluation::{self, evaluate};
 use super::learner::{ImageBatch, ImageLearner};
+use super::mistake::{Mistake, with_statistics_of};
 use super::spec::{ImageObjective, ImageSpec};
 use super::weights;
 use crate::error::UserError;
@@ -20,6 +21,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order, stratified_order};
 use cl_data::{Purpose, Stream};
+use cl_model::independent_copy;
 use cl_model::knn::{KNearestNeighbors, accuracy};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -64,6 +66,8 @@ pub struct ImageTraining {
     images_per_chunk: usize,
     /// Training and test images in an order of which every beginning has the classes' proportions.
     stratified: [Vec<usize>; 2],
+    /// The class of each training image.
+    train_labels: Vec<usize>,
     /// The order of the epoch drawn last.
     order: Mutex<(u64, Arc<Vec<usize>>)>,
     /// Step and time of the last snapshot.
@@ -88,8 +92,18 @@ impl ImageTraining {
         // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
         let images_per_chunk = if crate::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
         let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
-            stratified_order(images.labels(), images.num_classes(), Stream::new(seed, Purpose::ImageSubsets), split)
+            let stream = Stream::new(seed, Purpose::ImageSubsets);
+            let mut order = stratified_order(images.labels(), images.num_classes(), stream, split);
+            if spec.mistake == Some(Mistake::PartOfOneClass) {
+                order.sort_by_key(|i| images.labels()[*i]);
+            }
+            order
         });
+        let mut train_labels = images.0.train.labels().to_vec();
+        if spec.mistake == Some(Mistake::LabelsPermuted) {
+            let order = epoch_order(train_labels.len(), Stream::new(seed, Purpose::ImageSubsets), 2);
+            train_labels = order.into_iter().map(|i| images.0.train.labels()[i]).collect();
+        }
         Ok(Self {
             statistics: images.0.train.channel_statistics(),
             spec,
@@ -98,6 +112,7 @@ impl ImageTraining {
             device: device.clone().inner(),
             images_per_chunk,
             stratified,
+            train_labels,
             order: Mutex::new((u64::MAX, Arc::default())),
             clock: Mutex::new(None),
         })
@@ -151,25 +166,59 @@ impl ImageTraining {
     /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
     pub fn features(&self, learner: &ImageLearner, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
         let chunks = indices.chunks(CHUNK).map(|chunk| learner.encoder.forward(self.inputs(images, chunk)));
-        Tensor::cat(chunks.collect(), 0)
+        let features = Tensor::cat(chunks.collect(), 0);
+        match &learner.projector {
+            Some(projector) if self.spec.mistake == Some(Mistake::ProjectorScored) => projector.forward(features),
+            _ => features,
+        }
     }
 
     /// Both views of images, first views first, `[2n, 3, h, w]`, outside autodiff.
     pub fn views(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> Tensor<4> {
-        let images = images.tensor(indices, &self.device);
+        let pixels = images.tensor(indices, &self.device);
         let stream = Stream::new(self.seed, purpose);
-        self.spec.augmentation.stacked_views_in_chunks(&images, &self.statistics, stream, step, self.images_per_chunk)
+        let augmentation = &self.spec.augmentation;
+        let views =
+            augmentation.stacked_views_in_chunks(&pixels, &self.statistics, stream, step, self.images_per_chunk);
+        let n = indices.len();
+        match self.spec.mistake {
+            Some(Mistake::SecondViewOnly) => Tensor::cat(vec![self.inputs(images, indices), views.narrow(0, n, n)], 0),
+            Some(Mistake::ViewsOfDifferentImages) if n > 1 => {
+                let [first, next, last] =
+                    [(0, n), (n + 1, n - 1), (n, 1)].map(|(from, count)| views.clone().narrow(0, from, count));
+                Tensor::cat(vec![first, next, last], 0)
+            }
+            _ => views,
+        }
     }
 
-    fn drawn(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> ImageBatch {
+    /// The class of each training image.
+    pub fn train_labels(&self) -> &[usize] {
+        &self.train_labels
+    }
+
+    fn drawn(
+        &self,
+        (images, labels): (&ImageSet, &[usize]),
+        indices: &[usize],
+        purpose: Purpose,
+        step: u64,
+    ) -> ImageBatch {
         let views = self.views(images, indices, purpose, step);
-        let classes: Vec<i64> = indices.iter().map(|i| images.labels()[*i] as i64).collect();
+        let classes: Vec<i64> = indices.iter().map(|i| labels[*i] as i64).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [indices.len()]), &self.device);
         let views = match self.spec.objective {
             ImageObjective::Supervised => views.narrow(0, 0, indices.len()),
             _ => views,
         };
         ImageBatch { step, views, classes }
+    }
+
+    /// Augmented test images, as many as a batch where there are, on which a state after `step` steps is measured.
+    pub fn held_out(&self, step: u64) -> ImageBatch {
+        let part = self.part_of_test(self.spec.optimization.batch_size);
+        let test = &self.splits().test;
+        self.drawn((test, test.labels()), part, Purpose::HeldOutImageViews, step)
     }
 
     fn order(&self, epoch: u64) -> Arc<Vec<usize>> {
@@ -194,10 +243,11 @@ impl ImageTraining {
         let (train, test) = (&self.splits().train, &self.splits().test);
         let voting = in_order(self.part_of_train(e.snapshot_train));
         let asked = in_order(self.part_of_test(e.snapshot_test));
-        let labels = |images: &ImageSet, part: &[usize]| part.iter().map(|i| images.labels()[*i]).collect::<Vec<_>>();
+        let labels = |labels: &[usize], part: &[usize]| part.iter().map(|i| labels[*i]).collect::<Vec<_>>();
         let [known, queries] = [(train, &voting), (test, &asked)].map(|(set, part)| self.features(learner, set, part));
-        let predicted = knn.predict(known, &labels(train, &voting), queries, train.num_classes()).ok()?;
-        Some(accuracy(&predicted, &labels(test, &asked)))
+        let voting = labels(self.train_labels(), &voting);
+        let predicted = knn.predict(known, &voting, queries, train.num_classes()).ok()?;
+        Some(accuracy(&predicted, &labels(test.labels(), &asked)))
     }
 
     fn images_per_second(&self, step: u64) -> f64 {
@@ -231,13 +281,12 @@ impl Training for ImageTraining {
         let order = self.order(step / per_epoch);
         let from = (step % per_epoch) as usize * self.spec.optimization.batch_size;
         let indices = &order[from..from + self.spec.optimization.batch_size];
-        self.drawn(&self.splits().train, indices, Purpose::ImageViews, step)
+        self.drawn((&self.splits().train, self.train_labels()), indices, Purpose::ImageViews, step)
     }
 
     fn snapshot(&self, learner: &ImageLearner) -> ImageSnapshot {
         let step = crate::training::Learning::steps_done(learner);
-        let held_out = self.part_of_test(self.spec.optimization.batch_size);
-        let batch = self.drawn(&self.splits().test, held_out, Purpose::HeldOutImageViews, step);
+        let batch = self.held_out(step);
         let similarities = learner.similarities(&batch);
         ImageSnapshot {
             step,
@@ -270,9 +319,16 @@ impl Training for ImageTraining {
         })?;
         let path = folder.best();
         let record =
-            ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
+            || ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")));
         // Into a network of its own: a clone would share its running statistics with the one at the end.
-        let best_learner = self.untrained().load_record(record);
+        let best_learner = self.untrained().load_record(record()?);
+        let broken = match self.spec.mistake {
+            Some(Mistake::StatisticsOfAnotherState) => {
+                Some(with_statistics_of(independent_copy(learner, self.untrained()), record()?))
+            }
+            _ => None,
+        };
+        let learner = broken.as_ref().unwrap_or(learner);
         let evaluation = evaluate(self, learner, (best.step, &best_learner), folder)?;
         for (name, learner) in [("weights.safetensors", learner), ("weights-best.safetensors", &best_learner)] {
             let path = folder.path().join(name);

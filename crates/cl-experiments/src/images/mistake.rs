@@ -1,0 +1,36 @@
+//! Mistakes that a program for images can have, made on purpose to see that claims notice them (`experiments/broken.toml`).
+
+use super::learner::ImageLearner;
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use serde::{Deserialize, Serialize};
+
+/// A mistake. No experiment file asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mistake {
+    /// The network at the end is scored with the running statistics of the best one.
+    StatisticsOfAnotherState,
+    /// Training images have each other's labels.
+    LabelsPermuted,
+    /// The second view of an image is one of another image.
+    ViewsOfDifferentImages,
+    /// The first view is the image as it is.
+    SecondViewOnly,
+    /// Scored is what the loss sees instead of the features.
+    ProjectorScored,
+    /// A part of a set is taken from one class as far as that goes.
+    PartOfOneClass,
+}
+
+/// `last` with the running statistics of the best network: what loading the latter into a clone of the former does.
+pub(super) fn with_statistics_of(last: ImageLearner, best: ModuleRecord) -> ImageLearner {
+    // The clone that is dropped shares its running statistics.
+    drop(last.clone().load_record(best));
+    last
+}
+
+/// Whether an experiment file has no mistake.
+pub(super) fn is_none(mistake: &Option<Mistake>) -> bool {
+    mistake.is_none()
+}
