@@ -1,4 +1,4 @@
-use crate::support::top;
+use crate::support::{binary, scratch, small_experiment, top};
 use cl_experiments::experiment::{Experiment, Extent};
 use cl_experiments::judge::{Expected, LEAST_SEEDS};
 use std::collections::BTreeSet;
@@ -77,4 +77,161 @@ fn every_experiment_is_explained() {
             experiment.claim
         );
     }
+}
+
+/// Writes [`crate::support::SMALL`] below `folder` under another name.
+fn small_as(folder: &std::path::Path, name: &str, claim: &str) {
+    small_experiment(folder, ("claim = \"small\"", &format!("claim = \"{claim}\"")));
+    std::fs::rename(folder.join("small"), folder.join(name)).unwrap();
+}
+
+#[test]
+fn two_folders_of_one_claim_are_refused_by_name() {
+    for (first, second, claim) in [("c41-first", "c41-second", "c41"), ("mine", "Mine", "mine")] {
+        let folder = scratch();
+        small_as(folder.path(), first, claim);
+        std::fs::create_dir(folder.path().join(second)).unwrap();
+        std::fs::copy(
+            folder.path().join(first).join("experiment.toml"),
+            folder.path().join(second).join("experiment.toml"),
+        )
+        .unwrap();
+        let output = binary(folder.path(), &["reproduce", "--experiments", "."]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!([first, second, "rename one"].iter().all(|words| text.contains(words)), "{text}");
+        assert!(!folder.path().join("runs").exists(), "refused before anything is run");
+    }
+}
+
+#[test]
+fn zero_and_minus_zero_are_one_setting() {
+    let folder = scratch();
+    let digest = |decay: &str| {
+        let experiment = small_experiment(folder.path(), ("weight_decay = 0.01", &format!("weight_decay = {decay}")));
+        Experiment::load(&experiment, Extent::Full).unwrap().points[0].spec.digest()
+    };
+    assert_eq!(digest("0.0"), digest("-0.0"));
+    assert_ne!(digest("0.0"), digest("0.01"));
+}
+
+#[test]
+fn a_seed_that_comes_twice_is_refused() {
+    let folder = scratch();
+    for (seeds, words) in [("[3, 1, 3]", "seeds holds 3 twice"), ("[]", "seeds has to hold at least one")] {
+        let experiment = small_experiment(folder.path(), ("seeds = [1]", &format!("seeds = {seeds}")));
+        let error = Experiment::load(&experiment, Extent::Full).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("points.masked"), "{error}");
+    }
+}
+
+/// Values that are tables make names that no file system takes.
+#[test]
+fn points_of_a_grid_over_tables_have_short_names_of_their_own_and_are_run() {
+    let folder = scratch();
+    let grid = r#"
+[grids.tables]
+seeds = [1]
+overrides = GRID
+
+[[grids.tables.axes]]
+key = "data.augmentation"
+values = [
+  { complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } },
+  { independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } },
+]
+
+[[grids.tables.axes]]
+key = "encoder.bias"
+values = [
+  { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.6 } },
+  { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.7 } },
+]
+
+[[grids.tables.axes]]
+key = "training.step_size"
+values = [{ exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, final_eta = 0.1 } }, { constant = { eta = 0.5 } }]
+"#;
+    let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
+    let path = experiment.join("experiment.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let file: toml::Table = toml::from_str(&text).unwrap();
+    let overrides = file["points"]["masked"].to_string();
+    std::fs::write(&path, text + &grid.replace("GRID", &overrides)).unwrap();
+    let loaded = Experiment::load(&experiment, Extent::Full).unwrap();
+    let names: BTreeSet<String> = loaded.point_names().into_iter().collect();
+    assert_eq!(names.len(), 9, "{names:?}");
+    assert!(names.iter().all(|name| name.len() <= 160), "{names:?}");
+    let output = binary(folder.path(), &["sweep", "small", "--jobs", "2"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // One of them is the point that was there.
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("8 runs made, 0 to go"), "{text}");
+    // Given by hand, a name that long is refused.
+    let long = "x".repeat(200);
+    let renamed = small_experiment(folder.path(), ("points.masked", &format!("points.{long}")));
+    let error = Experiment::load(&renamed, Extent::Full).unwrap_err().to_string();
+    assert!(error.contains("at most 160 bytes, not 200"), "{error}");
+}
+
+/// As "Change one assumption" of the README invites: nothing of a claim depends on its name.
+#[test]
+fn a_copied_experiment_keeps_its_figures() {
+    for experiment in experiments().into_iter().filter(|e| !e.on_request) {
+        let folder = scratch();
+        let file = experiment.folder.join("experiment.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let text = text.replace(&format!("claim = \"{}\"", experiment.claim), "claim = \"mine\"");
+        std::fs::create_dir(folder.path().join("mine")).unwrap();
+        for base in std::fs::read_dir(top().join("experiments")).unwrap().flatten().filter(|e| e.path().is_file()) {
+            std::fs::copy(base.path(), folder.path().join(base.file_name())).unwrap();
+        }
+        std::fs::write(folder.path().join("mine/experiment.toml"), text).unwrap();
+        let copy = Experiment::load(&folder.path().join("mine"), Extent::Full).unwrap();
+        assert_eq!(copy.figures, experiment.figures, "{}", experiment.claim);
+    }
+}
+
+/// Two copies of one experiment, each with the figures that it names under its own name.
+#[test]
+fn a_copy_draws_its_own_figures() {
+    let folder = scratch();
+    for claim in ["mine", "yours"] {
+        small_as(folder.path(), claim, claim);
+        let path = folder.path().join(claim).join("experiment.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let grid = format!(
+            "\n[grids.map]\nseeds = [1]\noverrides = {}\n\n[[grids.map.axes]]\nkey = \"data.noise_std\"\nvalues = [0.1, 0.3]\n\n\
+             [[grids.map.axes]]\nkey = \"training.weight_decay\"\nvalues = [0.0, 0.01]\n",
+            table["points"]["masked"]
+        );
+        let figures = "figures = [\"probes\", \"phases\", \"phases-over-steps\"]\nseeds = [1]";
+        std::fs::write(&path, text.replace("seeds = [1]", figures) + &grid).unwrap();
+        let expected =
+            "[[expect]]\nmetric = 'coverage_mean'\npoint = 'masked'\nover = 'mean'\njudged = false\nsource = 's'\n";
+        std::fs::write(folder.path().join(claim).join("expected.toml"), expected).unwrap();
+    }
+    let output = binary(folder.path(), &["reproduce", "--experiments", "."]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = std::fs::read_dir(folder.path().join("report/figures")).unwrap().flatten();
+    let drawn: BTreeSet<String> =
+        files.filter_map(|file| file.file_name().into_string().ok()?.strip_suffix(".svg").map(String::from)).collect();
+    let of = |claim: &str| ["map", "map-over-steps", "probes"].map(|name| format!("{claim}-{name}"));
+    assert_eq!(drawn, of("mine").into_iter().chain(of("yours")).collect());
+}
+
+#[test]
+fn figures_that_are_not_there_are_refused_with_those_that_are() {
+    let folder = scratch();
+    let experiment =
+        small_experiment(folder.path(), ("seeds = [1]", "figures = [\"training\", \"phase\"]\nseeds = [1]"));
+    std::fs::write(experiment.join("expected.toml"), "expect = []\n").unwrap();
+    let output = binary(folder.path(), &["reproduce", "small", "--experiments", "."]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("there is no \"phase\"; choose among images, moments") && text.contains("experiment.toml"),
+        "{text}"
+    );
 }

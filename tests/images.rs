@@ -1,10 +1,15 @@
 use crate::support::{binary, scratch};
+use cl_data::images::ImageSet;
+use cl_experiments::device;
 use cl_experiments::drive::{Outcome, Session, execute};
 use cl_experiments::images::dataset;
 use cl_experiments::images::evaluation::ImageEvaluation;
 use cl_experiments::images::spec::ImageSpec;
+use cl_experiments::images::training::{ImageSnapshot, ImageTraining};
+use cl_experiments::images::weights;
 use cl_experiments::record::RunFolder;
 use cl_experiments::spec::RunSpec;
+use cl_experiments::training::{Learning, Training};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,6 +76,10 @@ fn spec(replace: (&str, &str)) -> ImageSpec {
 }
 
 fn run(spec: &ImageSpec, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) -> bool) -> Outcome {
+    run_under(spec, 1, folder, on_progress)
+}
+
+fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) -> bool) -> Outcome {
     let device = cl_experiments::device::open("flex").unwrap();
     let stop = AtomicBool::new(false);
     let session = Session {
@@ -82,7 +91,7 @@ fn run(spec: &ImageSpec, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) ->
         progress: &mut |done, _| stop.store(on_progress(done), Ordering::Relaxed),
         warn: &mut |text| panic!("{text}"),
     };
-    execute(&RunSpec::Images(Box::new(spec.clone())), 1, folder, session).unwrap()
+    execute(&RunSpec::Images(Box::new(spec.clone())), seed, folder, session).unwrap()
 }
 
 /// Everything that must not depend on how a run was carried out is the same, byte by byte.
@@ -238,4 +247,298 @@ fn a_preview_shows_images_and_pairs_of_views() {
     let again = binary(folder.path(), &arguments);
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("is not overwritten"));
+}
+
+/// Folders of noise images, `classes` of them with so many training and test images each.
+fn noise(folder: &Path, classes: usize, [train, test]: [usize; 2], pixel: impl Fn(usize) -> [u8; 3]) -> PathBuf {
+    let images = folder.join("noise");
+    for (split, count) in [("train", train), ("test", test)] {
+        for class in 0..classes {
+            let path = images.join(split).join(format!("class-{class}"));
+            std::fs::create_dir_all(&path).unwrap();
+            for i in 0..count {
+                let seed = ((class * 2 + usize::from(split == "test")) * 10_000 + i) * 64;
+                let picture = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb(pixel(seed + (x + 8 * y) as usize)));
+                picture.save(path.join(format!("{i:04}.png"))).unwrap();
+            }
+        }
+    }
+    images
+}
+
+/// A hash of a number, as a byte.
+fn byte(i: usize) -> u8 {
+    ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8
+}
+
+fn colourful(i: usize) -> [u8; 3] {
+    [3 * i, 3 * i + 1, 3 * i + 2].map(byte)
+}
+
+/// The small experiment on a folder of 8 × 8 images; `replace` changes the rest.
+fn on_folder(folder: &Path, replace: &[(&str, &str)]) -> PathBuf {
+    let experiment =
+        experiment(folder, ("{ shapes = { train = 96, test = 48, seed = 7 } }", "{ folder = { size = 8 } }"));
+    let path = experiment.join("experiment.toml");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for (from, to) in replace {
+        assert!(text.contains(from), "{from:?} is not in the small experiment");
+        text = text.replace(from, to);
+    }
+    std::fs::write(path, text).unwrap();
+    experiment
+}
+
+fn train(folder: &Path, images: &Path) -> std::process::Output {
+    let experiment = folder.join("pictures");
+    binary(folder, &["train", experiment.to_str().unwrap(), "--no-tui", "--data-dir", images.to_str().unwrap()])
+}
+
+/// The one run below `folder`.
+fn only_run(folder: &Path) -> RunFolder {
+    let point = std::fs::read_dir(folder.join("runs/pictures")).unwrap().flatten().next().expect("a run").path();
+    RunFolder::at(point.join("seed-1"))
+}
+
+fn device() -> burn::tensor::Device {
+    device::open("flex").unwrap()
+}
+
+fn training(spec: &ImageSpec, seed: u64) -> ImageTraining {
+    ImageTraining::new(spec, seed, None, "flex", &device()).unwrap()
+}
+
+/// The state at the end is scored and exported with its own running statistics, also where another one was the best.
+#[test]
+fn the_last_state_is_scored_exported_and_logged_with_its_own_statistics() {
+    let spec = spec(("seeds = [1]", "seeds = [1]"));
+    let mut with_another_best = 0;
+    for seed in [1, 2, 3] {
+        let runs = scratch();
+        let folder = RunFolder::at(runs.path().join("run"));
+        run_under(&spec, seed, &folder, &mut |_| false);
+        let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
+        let evaluation: ImageEvaluation = folder.evaluation().unwrap();
+        let last = snapshots.last().unwrap();
+        // All images take part in both.
+        assert_eq!(Some(evaluation.last.knn.accuracy), last.knn_accuracy, "seed {seed}");
+        let best = snapshots.iter().find(|s| s.step == evaluation.best_step).unwrap();
+        assert_eq!(Some(evaluation.best.knn.accuracy), best.knn_accuracy, "seed {seed}");
+
+        let training = training(&spec, seed);
+        let exported = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        for (name, snapshot) in [("weights.safetensors", last), ("weights-best.safetensors", best)] {
+            let loaded = weights::from_safetensors(training.untrained(), exported(name)).unwrap();
+            let again = training.snapshot(&loaded.at_step(snapshot.step));
+            let again = ImageSnapshot { images_per_second: 0.0, ..again };
+            assert_eq!(again, *snapshot, "{name} reproduces its line of metrics.jsonl, seed {seed}");
+        }
+        let differs = exported("weights.safetensors") != exported("weights-best.safetensors");
+        assert_eq!(differs, evaluation.best_step != last.step);
+        if differs {
+            with_another_best += 1;
+            let statistics = |name: &str| {
+                let (_, mean) = folder.tensor(name, "encoder.SmallConvNet.layers.0.norm.running_mean").unwrap();
+                let (_, variance) = folder.tensor(name, "encoder.SmallConvNet.layers.0.norm.running_var").unwrap();
+                (mean, variance)
+            };
+            assert_ne!(statistics("weights.safetensors"), statistics("weights-best.safetensors"));
+        }
+    }
+    assert!(with_another_best > 0, "no seed puts this to the test");
+}
+
+/// Whatever is measured of a network, all of its numbers are as they were, and so are those of the one in training.
+#[test]
+fn measuring_a_network_leaves_it_as_it_was() {
+    use burn::module::Module;
+    use burn::train::TrainStep;
+    let runs = scratch();
+    let spec = spec(("seeds = [1]", "seeds = [1]"));
+    let training = training(&spec, 1);
+    let in_training = training.fresh();
+    let output = TrainStep::step(&in_training, training.batch(0));
+    let in_training = in_training.optimize(&mut training.optimizer(), 0.01.into(), output.grads);
+    let hash = |learner: &_| weights::sha256(learner).unwrap();
+    let before = (hash(&in_training.valid()), hash(&training.untrained()));
+    let folder = RunFolder::at(runs.path().join("run"));
+    let _lock = folder.open(&RunSpec::Images(Box::new(spec.clone())), 1).unwrap();
+    let mut log = cl_experiments::record::MetricsLog::resume::<ImageSnapshot>(&folder, 0).unwrap().0;
+    let (untrained, learner) = (training.untrained(), in_training.valid());
+    // The first is the best, so that both states are at hand at the end.
+    for learner in [&untrained, &learner] {
+        let mut snapshot = training.snapshot(learner);
+        snapshot.knn_accuracy = Some(if snapshot.step == 0 { 1.0 } else { 0.0 });
+        log.append(&snapshot).unwrap();
+        training.keep(learner, &snapshot, &folder).unwrap();
+    }
+    training.finish(&learner, &folder).unwrap();
+    let evaluation: ImageEvaluation = folder.evaluation().unwrap();
+    assert_eq!((&evaluation.last_sha256, &evaluation.best_sha256), (&before.0, &before.1));
+    assert_eq!((hash(&in_training.valid()), hash(&learner), hash(&untrained)), (before.0.clone(), before.0, before.1));
+}
+
+/// Ordered by class, the first images are one class, which kNN always gets right.
+#[test]
+fn parts_of_a_set_keep_the_proportions_of_its_classes() {
+    let folder = scratch();
+    let images = noise(folder.path(), 4, [64, 64], colourful);
+    on_folder(
+        folder.path(),
+        &[
+            ("snapshot_train = 96", "snapshot_train = 64"),
+            ("snapshot_test = 48", "snapshot_test = 64"),
+            ("epochs = 4", "epochs = 2"),
+            ("anatomy = true", "anatomy = false"),
+        ],
+    );
+    let output = train(folder.path(), &images);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = only_run(folder.path());
+    let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
+    for snapshot in &snapshots {
+        // Noise says nothing: 16 of 64 with a standard deviation of 3.5; five of them.
+        let accuracy = snapshot.knn_accuracy.unwrap();
+        assert!((0.0..0.53).contains(&accuracy), "{accuracy} at step {}", snapshot.step);
+    }
+    let (RunSpec::Images(spec), _) = folder.spec().unwrap() else { panic!("on images") };
+    let training = ImageTraining::new(&spec, 1, Some(&images), "flex", &device()).unwrap();
+    let count = |set: &ImageSet, part: &[usize]| {
+        let mut counts = [0; 4];
+        part.iter().for_each(|i| counts[set.labels()[*i]] += 1);
+        counts
+    };
+    let (train, test) = (&training.splits().train, &training.splits().test);
+    assert_eq!(count(train, training.part_of_train(64)), [16; 4]);
+    assert_eq!(count(test, training.part_of_test(32)), [8; 4]);
+    assert_eq!(count(test, training.part_of_test(10_000)), [64; 4]);
+    let again = ImageTraining::new(&spec, 1, Some(&images), "flex", &device()).unwrap();
+    assert_eq!(training.part_of_test(32), again.part_of_test(32));
+    let other = ImageTraining::new(&spec, 2, Some(&images), "flex", &device()).unwrap();
+    assert_ne!(training.part_of_test(32), other.part_of_test(32));
+}
+
+/// Blue is 0 everywhere: its standard deviation is as well. In grey images no colour varies, so nothing can be said of it.
+#[test]
+fn channels_and_directions_that_do_not_vary_are_no_obstacle() {
+    let cases: [(&str, fn(usize) -> [u8; 3]); 3] =
+        [("yellow", |i| [byte(2 * i), byte(2 * i + 1), 0]), ("grey", |i| [byte(i); 3]), ("black", |_| [0; 3])];
+    for (name, pixel) in cases {
+        let folder = scratch();
+        let images = noise(folder.path(), 2, [32, 8], pixel);
+        on_folder(folder.path(), &[("epochs = 4", "epochs = 2"), ("hue = 0.1", "hue = 0.0")]);
+        let output = train(folder.path(), &images);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let folder = only_run(folder.path());
+        let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
+        assert!(snapshots.iter().all(|s| s.loss.is_finite()), "{name}");
+        let evaluation: ImageEvaluation = folder.evaluation().unwrap();
+        let directions = evaluation.directions.unwrap();
+        let colour = directions.iter().find(|d| d.name == "red − green").unwrap();
+        let varies = name == "yellow";
+        assert_eq!((colour.kept_r_squared.is_some(), colour.view_correlation.is_some()), (varies, varies), "{name}");
+        let text = std::fs::read_to_string(folder.path().join("evaluation.json")).unwrap();
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{name}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_images_is_refused_by_key_before_anything_is_run() {
+    let blur = ("kernel_size = 3", "kernel_size = 23");
+    let supervised =
+        ("[points.views.objective.nt_xent]\ntemperature = 0.5", "[points.views]\nobjective = \"supervised\"");
+    let cases: [(usize, [usize; 2], (&str, &str), &[&str]); 5] = [
+        (2, [32, 4], blur, &["augmentation.gaussian_blur.kernel_size = 23", "at most 15", "8 pixels"]),
+        (2, [3, 4], ("batch_size = 32", "batch_size = 4"), &["training images = 6", "at least 8"]),
+        (2, [8, 4], ("seeds = [1]", "seeds = [1]"), &["optimization.batch_size = 32", "at most", "16"]),
+        (1, [40, 4], supervised, &["number of classes = 1", "at least 2"]),
+        (2, [32, 4], ("kernel_size = 3", "kernel_size = 17"), &["kernel_size = 17", "at most 15"]),
+    ];
+    for (classes, counts, replace, words) in cases {
+        let folder = scratch();
+        let images = noise(folder.path(), classes, counts, colourful);
+        let experiment = on_folder(folder.path(), &[replace]);
+        std::fs::write(experiment.join("expected.toml"), "expect = []\n").unwrap();
+        let data = ["--data-dir", images.to_str().unwrap()];
+        let commands: [&[&str]; 4] = [
+            &["train", "pictures", "--no-tui"],
+            &["reproduce", "pictures", "--experiments", "."],
+            &["sweep", "pictures", "--dry-run"],
+            &["images", "preview", "pictures", "--output", "sheet.png"],
+        ];
+        for command in commands {
+            let output = binary(folder.path(), &[command, &data].concat());
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{command:?}: {text}");
+            assert!(
+                words.iter().chain(&["pictures/experiment.toml", "point views"]).all(|w| text.contains(w)),
+                "{text}"
+            );
+            assert!(!folder.path().join("runs").exists() && !text.contains("panicked"), "{command:?}: {text}");
+        }
+    }
+    for (train, test, words) in [(7, 16, "images.dataset.shapes.train = 7"), (96, 0, "images.dataset.shapes.test = 0")]
+    {
+        let shapes = format!("{{ shapes = {{ train = {train}, test = {test}, seed = 7 }} }}");
+        let file = SMALL.replace("{ shapes = { train = 96, test = 48, seed = 7 } }", &shapes);
+        let table: toml::Table = toml::from_str(&file).unwrap();
+        let error = RunSpec::from_table(table["points"]["views"].as_table().unwrap().clone()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// Test images need no minimum: one has no negative pair, three have no map.
+#[test]
+fn a_handful_of_test_images_is_enough() {
+    for test in [1, 2, 3, 4, 5] {
+        let shapes = format!("{{ shapes = {{ train = 64, test = {test}, seed = 7 }} }}");
+        let spec = spec(("{ shapes = { train = 96, test = 48, seed = 7 } }", &shapes));
+        let runs = scratch();
+        let folder = RunFolder::at(runs.path().join("run"));
+        run(&spec, &folder, &mut |_| false);
+        let evaluation: ImageEvaluation = folder.evaluation().unwrap();
+        assert_eq!(evaluation.anatomy.unwrap().map.len(), if test < 4 { 0 } else { test });
+        let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
+        assert!(snapshots.iter().all(|s| s.negative_similarity.is_some() == (test > 1)));
+    }
+}
+
+/// Killed in the middle under either driver, taken up by the other.
+#[test]
+fn an_image_run_goes_on_bit_by_bit_under_the_other_driver() {
+    let folder = scratch();
+    let experiment = experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
+    let spec = spec(("seeds = [1]", "seeds = [1]"));
+    let whole = RunFolder::at(folder.path().join("whole"));
+    run(&spec, &whole, &mut |_| false);
+    let point = RunSpec::Images(Box::new(spec.clone()));
+    let begun = RunFolder::new(&folder.path().join("runs"), "pictures", "views", &point, 1);
+    let half = spec.steps() / 2;
+    assert_eq!(run(&spec, &begun, &mut |done| done >= half), Outcome::Stopped { step: half, resumes_at: half });
+    let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(begun.manifest().unwrap().steps_done, spec.steps() - half, "it was resumed");
+    assert_same(&begun, &whole);
+
+    // The other way round: burn-train's checkpoints of a run that its learner has begun.
+    let learner_runs = folder.path().join("learner");
+    let by_learner = RunFolder::new(&learner_runs, "pictures", "views", &point, 1);
+    let runs = learner_runs.to_str().unwrap().to_string();
+    let arguments = ["train", experiment.to_str().unwrap(), "--no-tui", "--runs", &runs];
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_cl-experiments"))
+        .args(arguments)
+        .env("RAYON_NUM_THREADS", "1")
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while cl_experiments::checkpoint::epochs(&by_learner.checkpoints()).is_empty()
+        && child.try_wait().unwrap().is_none()
+    {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run(&spec, &by_learner, &mut |_| false);
+    assert_same(&by_learner, &whole);
 }

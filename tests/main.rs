@@ -1,5 +1,7 @@
 //! What the whole program promises, one file per behaviour.
 
+#![allow(clippy::disallowed_macros, reason = "the test harness reads what tests print")]
+
 /// Shared: a small experiment, scratch folders, the binary.
 mod support;
 
@@ -27,6 +29,9 @@ mod kill;
 /// Memory, files and threads over 200,000 steps.
 #[cfg(target_os = "linux")]
 mod long_runs;
+/// What is printed, to whom, and what becomes of it when nobody reads it or it cannot be written.
+#[cfg(unix)]
+mod output;
 /// As a user without rights, and beside other processes.
 #[cfg(unix)]
 mod permissions;

@@ -13,7 +13,7 @@ fn browser() -> Option<PathBuf> {
 
 fn report(folder: &Path) -> PathBuf {
     let experiment = small_experiment(folder, ("It is small.", "It is <b>small</b> & safe."));
-    let expected = "[[expect]]\nmetric = 'coverage_mean'\npoint = 'masked'\nover = 'mean'\njudged = false\nsource = '<script>alert(1)</script>'\n";
+    let expected = "[[expect]]\nmetric = 'coverage_mean'\npoint = 'masked'\nover = 'mean'\njudged = false\nsource = '<script>alert(1)</script> and where the expectation comes from in many words, as expectations have them'\n";
     std::fs::write(experiment.join("expected.toml"), expected).unwrap();
     let output = binary(folder, &["reproduce", "small", "--experiments", folder.to_str().unwrap(), "--jobs", "1"]);
     assert_eq!(
@@ -64,7 +64,7 @@ fn markup_in_any_text_comes_out_as_text() {
 }
 
 #[test]
-fn the_page_opens_without_an_error_and_every_figure_is_visible() {
+fn the_page_opens_without_an_error_every_figure_is_visible_and_no_table_is_cut_off() {
     let Some(browser) = browser() else {
         println!("no browser here; the page is not opened");
         return;
@@ -74,11 +74,18 @@ fn the_page_opens_without_an_error_and_every_figure_is_visible() {
     let figures = std::fs::read_to_string(&page).unwrap().matches("class=\"panel\"").count();
     assert!(figures >= 1);
     // The page itself has no script; a copy of it counts what can be seen.
-    let probe = "<script>addEventListener('load', () => { const seen = [...document.querySelectorAll('figure .panel svg')].filter(s => { const b = s.getBoundingClientRect(); return b.width > 50 && b.height > 50; }); document.title = 'visible ' + seen.length; });</script></body>";
+    let probe = "<script>addEventListener('load', () => { const seen = [...document.querySelectorAll('figure .panel svg')].filter(s => { const b = s.getBoundingClientRect(); return b.width > 50 && b.height > 50; }); const cut = [...document.querySelectorAll('.wide')].filter(w => w.scrollWidth > w.clientWidth); document.title = 'visible ' + seen.length + ', cut ' + cut.length; });</script></body>";
     let copy = folder.path().join("probe.html");
     std::fs::write(&copy, std::fs::read_to_string(&page).unwrap().replace("</body>", probe)).unwrap();
     let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        .args([
+            "--window-size=1280,1000",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ])
         .args(["--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--dump-dom"])
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
         .arg(format!("file://{}", copy.display()))
@@ -87,7 +94,7 @@ fn the_page_opens_without_an_error_and_every_figure_is_visible() {
     let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!log.contains("CONSOLE"), "{log}");
     assert!(
-        dom.contains(&format!("<title>visible {figures}</title>")),
+        dom.contains(&format!("<title>visible {figures}, cut 0</title>")),
         "{figures} figures, {:?}",
         dom.lines().find(|l| l.contains("<title>"))
     );

@@ -1,5 +1,7 @@
 //! Records which sources and dependencies this binary was built from.
 
+#![allow(clippy::disallowed_macros, reason = "cargo reads what a build script prints")]
+
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Command;

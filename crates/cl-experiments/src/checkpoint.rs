@@ -1,9 +1,9 @@
 //! Checkpoints: burn-train's three files per epoch, each written aside and renamed, so that a file that is
 //! there is whole, and an epoch is there when its three files are.
 
-use crate::device::quietly;
 use crate::error::UserError;
 use crate::learner::StepSizeScheduler;
+use crate::panics::quietly;
 use crate::record::{RunFolder, STAGED};
 use crate::training::{Learning, Training, is_finite, shapes};
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};

@@ -7,7 +7,7 @@ use crate::plan::{self, Conditions};
 use crate::record::DEFAULT_RUNS;
 use crate::reproduce::{self, Conclusion, Request};
 use crate::sweep::{self, Shard};
-use crate::{bench, certify, device, drive, export, fetch, schedule, train};
+use crate::{bench, certify, device, drive, export, fetch, schedule, shell, train};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -171,9 +171,15 @@ pub struct Certify {
     /// Folder of an experiment with the paper's encoder
     #[arg(default_value = "experiments/certificate")]
     pub experiment: PathBuf,
-    /// Write data, masks, weights, gradient and measures of the first point's first seed for tests/python/check_run.py instead
+    /// Write what tests/python/check_run.py (check_images.py for images) recomputes of one run instead: data, weights, gradient, measures
     #[arg(long)]
     pub against_python: bool,
+    /// The point to write; the first one of the file when not given
+    #[arg(long, requires = "against_python")]
+    pub point: Option<String>,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long, requires = "against_python")]
+    pub data_dir: Option<PathBuf>,
     /// Folder for certificate.json, its figure and the runs, or for what is recomputed
     #[arg(long, default_value = "certificate")]
     pub output: PathBuf,
@@ -309,11 +315,13 @@ pub fn run() -> Result<u8, UserError> {
         Command::Data(Data::Fetch(arguments)) => fetch::run(&arguments).map(|()| 0),
         Command::Images(Images::Preview(arguments)) => preview::write(&arguments).map(|()| 0),
         Command::Devices => {
-            print!("{}", device::list());
+            crate::say!("{}", device::list());
             Ok(0)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "cl-experiments", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cl-experiments", &mut script);
+            crate::say!("{}", String::from_utf8_lossy(&script));
             Ok(0)
         }
         Command::RunOne => {
@@ -346,7 +354,7 @@ fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), UserError> {
 impl Reproduce {
     fn request(&self, run_missing: bool) -> Request {
         Request {
-            claims: self.claims.iter().map(|c| c.to_lowercase()).collect(),
+            claims: self.claims.clone(),
             extent: if self.full { Extent::Full } else { Extent::Default },
             experiments: self.experiments.clone(),
             output: self.output.clone(),
@@ -367,6 +375,5 @@ impl Reproduce {
 
 /// The command as a user would type it at the top of the project.
 fn command_line() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -- {}", arguments.join(" "))
+    format!("cargo run --release -- {}", shell::join(std::env::args_os().skip(1)))
 }

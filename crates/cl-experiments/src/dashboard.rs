@@ -135,7 +135,7 @@ impl Sink {
     }
 
     /// Ends the training with an error; the first one is kept.
-    fn fail(&self, error: UserError) {
+    pub fn fail(&self, error: UserError) {
         if let Ok(mut failure) = self.failure.lock() {
             failure.get_or_insert(error);
         }
@@ -154,7 +154,7 @@ impl Sink {
             && (last.elapsed() >= LINE_EVERY || snapshot.step() == self.steps)
         {
             *last = Instant::now();
-            println!("step {:>6}/{}  {}", snapshot.step(), self.steps, snapshot.line());
+            crate::say_line!("step {:>6}/{}  {}", snapshot.step(), self.steps, snapshot.line());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Backends by name.
 
 use crate::error::UserError;
+use crate::panics::quietly;
 use burn::tensor::Device;
-use std::sync::Mutex;
 
 /// A backend this binary may hold: its name, what turns it on, what it needs.
 struct Backend {
@@ -110,23 +110,6 @@ pub fn list() -> String {
         lines.push_str(&format!("{:<8} {:<50} {}\n", backend.name, state, backend.about));
     }
     lines
-}
-
-/// Runs `f`, turning a panic into its message without printing it.
-pub(crate) fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    // The hook is the process's: two threads in here at once would put back each other's silence for good.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let turn = ONE_AT_A_TIME.lock();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-    std::panic::set_hook(hook);
-    drop(turn);
-    result.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|s| s.to_string()));
-        text.unwrap_or_else(|| "unknown reason".into()).lines().next().unwrap_or_default().to_string()
-    })
 }
 
 /// Whether this binary holds the backend of a name.

@@ -11,9 +11,9 @@ use crate::learner::StepSizeScheduler;
 use crate::manifest::Manifest;
 use crate::measure::Monitor;
 use crate::moments;
-use crate::record::{MetricsLog, RunFolder};
+use crate::record::RunFolder;
 use crate::spec::{MomentsSpec, RunSpec};
-use crate::training::{Learning, Measured, Schedule, Training, is_finite, step_and_draw};
+use crate::training::{Learning, Measured, Schedule, Training, begin_log, is_finite, step_and_draw};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
@@ -89,12 +89,7 @@ fn train<T: Training>(
     let first_step = learner.steps_done();
     let mut step_sizes = StepSizeScheduler::new(step_size, first_step);
 
-    let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, first_step)?;
-    if !has_snapshot {
-        let (snapshot, learner) = (training.snapshot(&learner.valid()), learner.valid());
-        log.append(&snapshot)?;
-        training.keep(&learner, &snapshot, folder)?;
-    }
+    let mut log = begin_log(&training, &learner, folder)?;
     let looks_at_every_loss = crate::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
@@ -163,6 +158,12 @@ fn estimate(
 ) -> Result<Outcome, UserError> {
     let total = spec.moments.samples as u64;
     let report = moments::estimate(spec, seed, session.device, &mut |done| (session.progress)(done, total));
+    if report.directions().any(|d| !(d.estimate.is_finite() && d.standard_error.is_finite())) {
+        return Err(UserError::Run(format!(
+            "{}: an estimated moment is not a finite number; a smaller data.noise_std usually helps",
+            folder.path().display()
+        )));
+    }
     folder.write_json("moments.json", &report)?;
     folder.write_json("manifest.json", &manifest(&session, started, total))?;
     folder.complete()?;

@@ -5,7 +5,8 @@ use crate::images::dataset;
 use crate::spec::RunSpec;
 use crate::toml_file::{merge, read_toml, set};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
@@ -29,6 +30,8 @@ pub struct Experiment {
     pub title: String,
     /// What is claimed, in a sentence or two.
     pub statement: String,
+    /// Kinds of figures in the report; the usual ones when not given.
+    pub figures: Option<Vec<String>>,
     /// The folder of the experiment.
     pub folder: PathBuf,
     /// What to run, in order.
@@ -76,6 +79,8 @@ struct ExperimentFile {
     on_request: bool,
     title: String,
     statement: String,
+    #[serde(default)]
+    figures: Option<Vec<String>>,
     #[serde(default)]
     base: Option<PathBuf>,
     seeds: Vec<u64>,
@@ -142,6 +147,7 @@ impl Experiment {
             };
             let values = overrides.iter().filter(|(key, _)| !POINT_KEYS.contains(&key.as_str()));
             let values: Table = values.map(|(k, v)| (k.clone(), v.clone())).collect();
+            distinct(&seeds).map_err(in_point)?;
             let spec = merged_spec(folder, base.as_deref(), &values).map_err(in_point)?;
             points.push(Point { name: name.clone(), spec, seeds });
         }
@@ -160,6 +166,7 @@ impl Experiment {
             if count.is_none_or(|count| count > MOST_POINTS) {
                 return Err(in_grid(format!("its axes span more than the {MOST_POINTS} points that a grid may have")));
             }
+            distinct(&grid.seeds).map_err(in_grid)?;
             let mut names = Vec::new();
             for cell in cells(&axes) {
                 let mut overrides = grid.overrides.clone();
@@ -171,6 +178,7 @@ impl Experiment {
                 }
                 let spec = merged_spec(folder, file.base.as_deref(), &overrides)
                     .map_err(|e| in_grid(format!("{label}: {e}")))?;
+                let label = shortened(label);
                 is_folder_name(&label).map_err(|e| in_grid(format!("point {label:?}: {e}")))?;
                 points.push(Point { name: label.clone(), spec, seeds: grid.seeds.clone() });
                 names.push(label);
@@ -188,6 +196,7 @@ impl Experiment {
             on_request: file.on_request,
             title: file.title,
             statement: file.statement,
+            figures: file.figures,
             folder: folder.to_path_buf(),
             points,
             grids,
@@ -209,12 +218,26 @@ impl Experiment {
     /// # Errors
     /// [`UserError`] when there are none, or others than those that are pinned.
     pub fn pin_images(&mut self, data_dir: Option<&Path>) -> Result<(), UserError> {
+        let path = self.folder.join("experiment.toml");
         for point in &mut self.points {
             if let RunSpec::Images(spec) = &mut point.spec {
-                dataset::pin(spec, data_dir)?;
+                let content = dataset::load(&spec.images.dataset, data_dir)?.1.clone();
+                spec.pin(content).map_err(|e| UserError::file(&path, format!("point {}: {e}", point.name)))?;
             }
         }
         Ok(())
+    }
+
+    /// The same with one point alone.
+    ///
+    /// # Errors
+    /// [`UserError`] when there is no such point, or as [`pin_images`](Self::pin_images).
+    pub fn with_one_point(mut self, name: Option<&str>, data_dir: Option<&Path>) -> Result<Self, UserError> {
+        let names: Vec<String> =
+            name.map(String::from).or(self.points.first().map(|p| p.name.clone())).into_iter().collect();
+        self.points = self.chosen(&names)?.into_iter().cloned().collect();
+        self.pin_images(data_dir)?;
+        Ok(self)
     }
 
     /// The points of some names, in the order of the file; all of them when no name is given.
@@ -224,7 +247,8 @@ impl Experiment {
     pub fn chosen(&self, names: &[String]) -> Result<Vec<&Point>, UserError> {
         if let Some(unknown) = names.iter().find(|name| self.point(name).is_none()) {
             let all: Vec<&str> = self.points.iter().map(|p| p.name.as_str()).collect();
-            let message = format!("--point {unknown}: {} has {}", self.folder.display(), all.join(", "));
+            let message =
+                format!("--point {unknown}: {} has no such point; it has {}", self.folder.display(), all.join(", "));
             return Err(UserError::Argument(message));
         }
         Ok(self.points.iter().filter(|p| names.is_empty() || names.contains(&p.name)).collect())
@@ -233,7 +257,7 @@ impl Experiment {
     /// All claims below a folder, ordered by number.
     ///
     /// # Errors
-    /// [`UserError::File`] when the folder cannot be read.
+    /// [`UserError::File`] when the folder cannot be read, or two folders stand for one claim.
     pub fn folders(experiments: &Path) -> Result<Vec<(String, PathBuf)>, UserError> {
         let entries = std::fs::read_dir(experiments).map_err(|e| {
             UserError::file(
@@ -252,9 +276,18 @@ impl Experiment {
             .filter(|path| path.join("experiment.toml").is_file())
             .map(|path| (claim_of(&path), path))
             .collect();
-        folders.sort_by_key(|(claim, _)| {
-            (claim.trim_start_matches('c').parse::<u32>().unwrap_or(u32::MAX), claim.clone())
+        folders.sort_by_key(|(claim, path)| {
+            (claim.trim_start_matches('c').parse::<u32>().unwrap_or(u32::MAX), claim.to_lowercase(), path.clone())
         });
+        // Figures, run folders and the command line tell claims apart by their names, some of them without regard to case.
+        if let Some([(claim, first), (_, second)]) =
+            folders.array_windows().find(|[(a, _), (b, _)]| a.to_lowercase() == b.to_lowercase())
+        {
+            return Err(UserError::file(
+                second,
+                format!("this folder stands for the claim {claim}, and so does {}; rename one", first.display()),
+            ));
+        }
         Ok(folders)
     }
 }
@@ -270,10 +303,37 @@ fn claim_of(folder: &Path) -> String {
     if is_number { first.to_string() } else { name }
 }
 
+/// Bytes of a point's name that runs and figures are filed under, at most; file systems take 255, digest included.
+const MAX_NAME_BYTE: usize = 160;
+
+/// A name short enough for a folder: of a longer one its beginning and a digest of the whole.
+fn shortened(name: String) -> String {
+    if name.len() <= MAX_NAME_BYTE {
+        return name;
+    }
+    let digest = hex::encode(&Sha256::digest(&name)[..6]);
+    let end = (0..=MAX_NAME_BYTE - digest.len() - 3).rev().find(|i| name.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}…{digest}", &name[..end])
+}
+
+/// Whether no seed comes twice.
+fn distinct(seeds: &[u64]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match seeds.iter().find(|seed| !seen.insert(**seed)) {
+        None if seeds.is_empty() => Err("seeds has to hold at least one".into()),
+        None => Ok(()),
+        Some(seed) => Err(format!("seeds holds {seed} twice; each seed is run once")),
+    }
+}
+
 /// Whether runs can stand in a folder of this name.
 fn is_folder_name(name: &str) -> Result<(), String> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
+        _ if name.len() > MAX_NAME_BYTE => Err(format!(
+            "runs stand in a folder of this name, so it has at most {MAX_NAME_BYTE} bytes, not {}",
+            name.len()
+        )),
         (Some(Component::Normal(part)), None) if part == name && !name.contains(['/', '\\']) => Ok(()),
         _ => {
             Err("runs stand in a folder of this name, so it cannot hold a path; use letters, digits and hyphens".into())

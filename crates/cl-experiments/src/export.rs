@@ -3,17 +3,21 @@
 use crate::cli::Export;
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent, Point};
-use crate::images::dataset;
+use crate::learner::{BatchSource, Samples};
+use crate::moments;
 use crate::record::{safetensors_bytes, write_whole};
-use crate::spec::RunSpec;
-use burn::tensor::TensorData;
-use cl_data::{Matrix, Purpose, Stream};
+use crate::spec::{RunSpec, TrainingSpec};
+use burn::tensor::{Device, TensorData};
+use cl_data::{Matrix, Observations, PositivePair, SparseCodingModel};
 use std::path::Path;
 
-/// Writes `dictionary` `[d1, d]`, `z` `[B, d]`, `xi`, `x`, `x_plus`, `x_plus_plus` `[B, d1]` of one training step.
+/// Writes what one training step is made of and trains on: `dictionary` `[d1, d]`, `z` `[B, d]`, `xi` and `x` `[B, d1]`; for a contrastive
+/// objective `x_plus` and `x_plus_plus` `[B, d1]`, and `negatives` `[N, d1]` where there are any; with labels `classes` `[B]`.
+///
+/// For moments the step is a chunk of the pairs that they are estimated from.
 ///
 /// # Errors
-/// [`UserError`] when the experiment cannot be read or the file is there or cannot be written.
+/// [`UserError`] when the experiment cannot be read, there is no such step, or the file is there or cannot be written.
 pub fn export(arguments: &Export) -> Result<(), UserError> {
     if arguments.output.exists() {
         return Err(UserError::file(
@@ -22,9 +26,21 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
         ));
     }
     let Choice { point, seed, .. } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, None)?;
-    let (batch_size, spec) = match &point.spec {
-        RunSpec::Training(spec) => (spec.training.batch_size, &spec.data),
-        RunSpec::Moments(spec) => (256, &spec.data),
+    let step = arguments.step;
+    let within = |steps: u64| match step < steps {
+        true => Ok(()),
+        false => Err(UserError::Argument(format!("--step {step}: {} has steps 0 to {}", point.name, steps - 1))),
+    };
+    let tensors = match &point.spec {
+        RunSpec::Training(spec) => {
+            within(spec.training.steps)?;
+            of_training(spec, seed, step)
+        }
+        RunSpec::Moments(spec) => {
+            within(moments::chunks(spec))?;
+            let (observations, pair) = moments::chunk(spec, &spec.data.model(seed), seed, step);
+            [observed(&spec.data.model(seed), observations), viewed(pair)].concat()
+        }
         RunSpec::Images(_) => {
             return Err(UserError::Argument(format!(
                 "{} trains on images, which have no M and no z to write; `images preview` shows their views",
@@ -32,29 +48,39 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
             )));
         }
     };
-    let data = spec.model(seed);
-    let stream = Stream::new(seed, Purpose::TrainingPairs);
-    let observations = data.sample(batch_size, stream, arguments.step);
-    let pair = spec.augmentation.apply(observations.x.clone(), stream, arguments.step);
-    let (d, d1) = (spec.code_dim, spec.input_dim);
-    let mut dictionary = Matrix::zeros(d1, d);
-    for j in 0..d {
-        for (r, value) in data.dictionary().feature(j).iter().enumerate() {
-            dictionary.row_mut(r)[j] = *value;
-        }
-    }
-    let tensors = [
-        ("dictionary", &dictionary),
-        ("z", &observations.z),
-        ("xi", &observations.xi),
-        ("x", &observations.x),
-        ("x_plus", &pair.x_plus),
-        ("x_plus_plus", &pair.x_plus_plus),
-    ];
-    let tensors = tensors.map(|(name, m)| (name, TensorData::new(m.values.clone(), [m.rows, m.cols])));
     write_whole(&arguments.output, &safetensors_bytes(tensors))?;
-    println!("{}: batch of step {} of {}, seed {seed}", arguments.output.display(), arguments.step, point.name);
+    crate::say_line!("{}: batch of step {step} of {}, seed {seed}", arguments.output.display(), point.name);
     Ok(())
+}
+
+type Named = (&'static str, TensorData);
+
+fn of_training(spec: &TrainingSpec, seed: u64, step: u64) -> Vec<Named> {
+    let sampler = spec.sampler(seed);
+    let mut tensors = observed(&sampler.data, sampler.observations(step));
+    match BatchSource::new(spec, seed).training(step, &Device::flex()).samples {
+        Samples::Contrastive { x_plus, x_plus_plus, negatives } => {
+            tensors.extend([("x_plus", x_plus.into_data()), ("x_plus_plus", x_plus_plus.into_data())]);
+            tensors.extend(negatives.map(|x| ("negatives", x.into_data())));
+        }
+        Samples::Supervised { classes, .. } => tensors.push(("classes", classes.float().into_data())),
+    }
+    tensors
+}
+
+fn observed(data: &SparseCodingModel, observations: Observations) -> Vec<Named> {
+    let dictionary = data.dictionary().features().to_tensor(&Device::flex()).transpose().into_data();
+    let Observations { z, xi, x } = observations;
+    vec![("dictionary", dictionary), ("z", data_of(z)), ("xi", data_of(xi)), ("x", data_of(x))]
+}
+
+fn viewed(pair: PositivePair) -> Vec<Named> {
+    vec![("x_plus", data_of(pair.x_plus)), ("x_plus_plus", data_of(pair.x_plus_plus))]
+}
+
+fn data_of(matrix: Matrix) -> TensorData {
+    let shape = [matrix.rows, matrix.cols];
+    TensorData::new(matrix.values, shape)
 }
 
 /// A point under one seed.
@@ -78,24 +104,9 @@ pub fn choose(
     seed: Option<u64>,
     data_dir: Option<&Path>,
 ) -> Result<Choice, UserError> {
-    let experiment = Experiment::load(experiment, Extent::Full)?;
-    let found = match point {
-        None => experiment.points.first(),
-        Some(name) => experiment.point(name),
-    };
-    let Some(found) = found else {
-        let names: Vec<&str> = experiment.points.iter().map(|p| p.name.as_str()).collect();
-        return Err(UserError::Argument(format!(
-            "--point {}: {} has no such point; it has {}",
-            point.unwrap_or_default(),
-            experiment.claim,
-            names.join(", ")
-        )));
-    };
-    let seed = seed.or(found.seeds.first().copied()).unwrap_or(1);
-    let mut point = found.clone();
-    if let RunSpec::Images(spec) = &mut point.spec {
-        dataset::pin(spec, data_dir)?;
-    }
-    Ok(Choice { claim: experiment.claim.clone(), point, seed })
+    let experiment = Experiment::load(experiment, Extent::Full)?.with_one_point(point, data_dir)?;
+    let claim = experiment.claim;
+    let point = experiment.points.into_iter().next().expect("one point was chosen");
+    let seed = seed.or(point.seeds.first().copied()).unwrap_or(1);
+    Ok(Choice { claim, point, seed })
 }

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cl_experiments::cli::run() {
+    let ended = cl_experiments::cli::run();
+    match ended.and_then(|status| cl_experiments::output::finish().map(|()| status)) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("error: {error}");
+            cl_experiments::warn_line!("error: {error}");
             ExitCode::from(2)
         }
     }

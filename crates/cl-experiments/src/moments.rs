@@ -2,7 +2,10 @@
 
 use crate::spec::{MomentsPart, MomentsSpec};
 use burn::tensor::Device;
-use cl_data::{Dictionary, Matrix, Part, Purpose, SecondMoments, SparseCodingModel, Stream, standard_normal};
+use cl_data::{
+    Dictionary, Matrix, Observations, Part, PositivePair, Purpose, SecondMoments, SparseCodingModel, Stream,
+    standard_normal,
+};
 use cl_model::moments::DirectionalMoments;
 use serde::{Deserialize, Serialize};
 
@@ -55,26 +58,35 @@ impl MomentsReport {
     }
 }
 
+/// Chunks in which pairs are drawn.
+pub fn chunks(spec: &MomentsSpec) -> u64 {
+    spec.moments.samples.div_ceil(CHUNK) as u64
+}
+
+/// The observations of a chunk, and the views of what of them goes through the augmentation.
+pub fn chunk(spec: &MomentsSpec, data: &SparseCodingModel, seed: u64, step: u64) -> (Observations, PositivePair) {
+    let stream = Stream::new(seed, Purpose::Moments);
+    let count = CHUNK.min(spec.moments.samples - step as usize * CHUNK);
+    let observations = data.sample(count, stream, step);
+    let of = match spec.moments.part {
+        MomentsPart::Observation => &observations.x,
+        MomentsPart::DenseNoise => &observations.xi,
+    };
+    let pair = spec.data.augmentation.apply(of.clone(), stream, step);
+    (observations, pair)
+}
+
 /// Estimates the moments of one seed; `progress` hears the number of pairs done.
 pub fn estimate(spec: &MomentsSpec, seed: u64, device: &Device, progress: &mut dyn FnMut(u64)) -> MomentsReport {
     let data = spec.data.model(seed);
     let d = spec.data.code_dim;
     let directions = directions(data.dictionary(), spec.moments.complement_directions, seed);
     let on_device = directions.to_tensor(device);
-    let stream = Stream::new(seed, Purpose::Moments);
     let mut moments = DirectionalMoments::new(directions.rows);
-    let mut done = 0;
-    while done < spec.moments.samples {
-        let count = CHUNK.min(spec.moments.samples - done);
-        let step = (done / CHUNK) as u64;
-        let samples = match spec.moments.part {
-            MomentsPart::Observation => data.sample_inputs(count, stream, step),
-            MomentsPart::DenseNoise => data.sample(count, stream, step).xi,
-        };
-        let pair = spec.data.augmentation.apply(samples, stream, step);
+    for step in 0..chunks(spec) {
+        let (_, pair) = chunk(spec, &data, seed, step);
         moments.add(pair.x_plus.into_tensor(device), pair.x_plus_plus.into_tensor(device), on_device.clone());
-        done += count;
-        progress(done as u64);
+        progress(((step + 1) * CHUNK as u64).min(spec.moments.samples as u64));
     }
     let predicted = predicted(&data, spec, &directions);
     let mut all: Vec<DirectionMoment> = moments

@@ -124,7 +124,7 @@ impl Plan {
 
     /// Makes missing runs under a progress bar.
     pub fn carry_out(&self, missing: &[Job], stop: &AtomicBool) -> Ended {
-        println!("{}", self.cost(missing));
+        crate::say_line!("{}", self.cost(missing));
         if missing.is_empty() {
             return Ended::default();
         }
@@ -142,7 +142,7 @@ impl Plan {
                 bar.set_position((share * 1000.0) as u64);
                 if hidden && share >= next_line {
                     let gone = begun.elapsed().as_secs_f64();
-                    println!(
+                    crate::say_line!(
                         "{:3.0} %  {gone:.0} s gone, about {:.0} s to go",
                         share * 100.0,
                         gone / share * (1.0 - share)
@@ -151,7 +151,7 @@ impl Plan {
                 }
             },
             &mut |text| {
-                if hidden { println!("{text}") } else { bar.println(text) }
+                if hidden { crate::say_line!("{text}") } else { bar.println(text) }
             },
         );
         bar.finish_and_clear();

@@ -61,9 +61,10 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
             return Err(UserError::Run(ended.failures.join("\n")));
         }
         if stop.load(Ordering::Relaxed) {
-            println!(
+            crate::say_line!(
                 "Stopped. {} runs finished, {} to go; the same command goes on from the last checkpoint of each.",
-                ended.finished, ended.stopped
+                ended.finished,
+                ended.stopped
             );
             return Ok(Conclusion::Stopped);
         }
@@ -74,7 +75,7 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
         .into_iter()
         .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family))
         .collect::<Result<Vec<_>, _>>()?;
-    print!("{}", table(&results));
+    crate::say!("{}", table(&results));
     let duration_s = started.elapsed().as_secs_f64();
     let peak = peak_memory(&results).max(Manifest::now(&request.conditions.device, 0.0, 0).peak_memory_byte);
     let context = ReportContext {
@@ -93,15 +94,15 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
     if request.broken {
         let file = request.experiments.join("broken.toml");
         let Some(found) = broken::notice(&results, family, &file, &request.conditions, stop)? else {
-            println!("Stopped; the same command goes on from the last checkpoint of each run.");
+            crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
             return Ok(Conclusion::Stopped);
         };
         noticed = found;
-        print!("{}", broken::table(&noticed));
+        crate::say!("{}", broken::table(&noticed));
         write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
         page = report::write(&results, &noticed, &request.output, &context)?;
     }
-    println!(
+    crate::say_line!(
         "\n{} after {}, largest process {:.0} MiB",
         page.display(),
         indicatif::HumanDuration(Duration::from_secs_f64(duration_s)),
@@ -114,8 +115,9 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
 /// The experiments asked for, and how many intervals are judged with theirs.
 fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     let folders = Experiment::folders(&request.experiments)?;
+    let is = |name: &str, claim: &str| name.to_lowercase() == claim.to_lowercase();
     for claim in &request.claims {
-        if !folders.iter().any(|(name, _)| name == claim) {
+        if !folders.iter().any(|(name, _)| is(name, claim)) {
             let names: Vec<&str> = folders.iter().map(|(name, _)| name.as_str()).collect();
             let nearest = names.iter().max_by(|a, b| strsim::jaro(a, claim).total_cmp(&strsim::jaro(b, claim)));
             let hint = nearest.map_or(String::new(), |n| format!("; did you mean {n}?"));
@@ -128,7 +130,7 @@ fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     // Verdicts do not hang on which claims are asked for together: the family is always that of all claims, and of what is named besides.
     let (mut experiments, mut family) = (Vec::new(), Vec::new());
     for (name, folder) in &folders {
-        let is_named = request.claims.contains(name);
+        let is_named = request.claims.iter().any(|claim| is(name, claim));
         match Experiment::load(folder, request.extent) {
             Ok(experiment) if is_named || !experiment.on_request => {
                 family.push(experiment.clone());
@@ -141,6 +143,7 @@ fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
         }
     }
     for experiment in &mut experiments {
+        report::check_names(experiment)?;
         experiment.pin_images(request.conditions.data_dir.as_deref())?;
     }
     let family = Expected::intervals_of(&family, request.extent == Extent::Full)?;

@@ -5,12 +5,13 @@
 
 use crate::drive::{Outcome, Session, execute};
 use crate::error::UserError;
+use crate::os_path;
 use crate::record::RunFolder;
 use crate::spec::RunSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -24,10 +25,12 @@ pub struct Job {
     /// Under which seed.
     pub seed: u64,
     /// Where.
+    #[serde(with = "os_path")]
     pub folder: PathBuf,
     /// The device by name.
     pub device: String,
     /// The folder of images, where it is named.
+    #[serde(with = "os_path::option")]
     pub data_dir: Option<PathBuf>,
     /// Least time between two checkpoints, in seconds.
     pub checkpoint_every_s: f64,
@@ -207,9 +210,4 @@ pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
         Err(e) => Message::Failed(e.to_string()),
     });
     Ok(())
-}
-
-/// Where a job's folder is, relative to the runs.
-pub fn shown(folder: &Path, runs: &Path) -> String {
-    folder.strip_prefix(runs).unwrap_or(folder).display().to_string()
 }

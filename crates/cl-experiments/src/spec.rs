@@ -180,6 +180,16 @@ pub struct MeasurementSpec {
     pub shuffled_targets: bool,
 }
 
+/// Writes −0 as 0, which it equals: they would make two runs of one setting.
+fn without_negative_zeros(value: &mut toml::Value) {
+    match value {
+        toml::Value::Float(number) if *number == 0.0 => *number = 0.0,
+        toml::Value::Array(values) => values.iter_mut().for_each(without_negative_zeros),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| without_negative_zeros(value)),
+        _ => {}
+    }
+}
+
 impl RunSpec {
     /// Reads a merged table; the sections decide the kind.
     ///
@@ -187,7 +197,8 @@ impl RunSpec {
     /// [`SpecError`] naming the key.
     pub fn from_table(table: toml::Table) -> Result<Self, SpecError> {
         let (is_moments, is_images) = (table.contains_key("moments"), table.contains_key("images"));
-        let value = toml::Value::Table(table);
+        let mut value = toml::Value::Table(table);
+        without_negative_zeros(&mut value);
         let parse_error = |e: toml::de::Error| SpecError::Parse { message: e.to_string().trim().replace("\n", " ") };
         let spec = if is_images {
             Self::Images(value.try_into().map_err(parse_error)?)

@@ -56,9 +56,9 @@ pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
     plan.keep_shard(arguments.shard.index - 1, arguments.shard.count);
     if arguments.dry_run {
         for job in plan.missing() {
-            println!("{}", job.folder.display());
+            crate::say_line!("{}", job.folder.display());
         }
-        println!("{}", plan.cost(&plan.missing()));
+        crate::say_line!("{}", plan.cost(&plan.missing()));
         return Ok(true);
     }
     crate::device::open(&arguments.device)?;
@@ -69,7 +69,7 @@ pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
     if !ended.failures.is_empty() {
         return Err(UserError::Run(ended.failures.join("\n")));
     }
-    println!("{} runs made, {} to go, {} in this share.", ended.finished, ended.stopped, plan.all());
+    crate::say_line!("{} runs made, {} to go, {} in this share.", ended.finished, ended.stopped, plan.all());
     Ok(!stop.load(Ordering::Relaxed))
 }
 
@@ -80,11 +80,11 @@ fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Resul
     let device = crate::device::open(device)?;
     for (index, group) in groups.iter().enumerate() {
         let title = format!("group {} of {}, {} replicas", index + 1, groups.len(), group.len());
-        println!("{title}");
+        crate::say_line!("{title}");
         let mut next = 0.25;
         let outcome = replicate::execute(group, &device, stop, &mut |share| {
             if share >= next {
-                println!("{title}: {:.0} %", 100.0 * share);
+                crate::say_line!("{title}: {:.0} %", 100.0 * share);
                 next += 0.25;
             }
         });

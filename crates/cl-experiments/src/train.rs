@@ -12,15 +12,16 @@ use crate::images::training::ImageTraining;
 use crate::learner::StepSizeScheduler;
 use crate::manifest::Manifest;
 use crate::measure::Monitor;
+use crate::metric_files::MetricFiles;
+use crate::panics::{self, Recorded};
 use crate::quiet::QuietRenderer;
-use crate::record::{MetricsLog, RunFolder};
+use crate::record::RunFolder;
 use crate::spec::RunSpec;
-use crate::training::{Learning, Training};
-use burn::module::Module;
+use crate::training::{Learning, Training, begin_log};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::LearningRateMetric;
-use burn::train::{ExecutionStrategy, Interrupter, Learner, SupervisedTraining};
+use burn::train::{ExecutionStrategy, Interrupter, Learner, LearningResult, SupervisedTraining};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +39,7 @@ pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> 
     let folder = RunFolder::find(&arguments.runs, &claim, &point.name, &point.spec, seed);
     if folder.is_complete() {
         folder.tidy();
-        println!("{} is complete; it is reused.", folder.path().display());
+        crate::say_line!("{} is complete; it is reused.", folder.path().display());
         return Ok(0);
     }
     match &point.spec {
@@ -58,6 +59,13 @@ pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> 
     }
 }
 
+/// Whether there is a terminal to draw on and one to read keys from, as the dashboard needs both: without the latter it ends in the
+/// middle of the screen.
+fn has_terminal() -> bool {
+    let reads_keys = || std::io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok();
+    std::io::stdout().is_terminal() && reads_keys()
+}
+
 fn to_the_end<T: Training>(
     training: T,
     folder: &RunFolder,
@@ -65,7 +73,7 @@ fn to_the_end<T: Training>(
     arguments: &Train,
     stop: Arc<AtomicBool>,
 ) -> Result<u8, UserError> {
-    let dashboard = cfg!(feature = "tui") && !arguments.no_tui && std::io::stdout().is_terminal();
+    let dashboard = cfg!(feature = "tui") && !arguments.no_tui && has_terminal();
     let started = Instant::now();
     let (schedule, training) = (training.schedule(), Arc::new(training));
     let (learner, first_step) = launch(training.clone(), folder, device, stop, dashboard)?;
@@ -73,7 +81,7 @@ fn to_the_end<T: Training>(
     if done < schedule.steps {
         let kept =
             checkpoint::epochs(&folder.checkpoints()).first().map_or(0, |e| *e as u64 * schedule.steps_per_epoch);
-        println!(
+        crate::say_line!(
             "Stopped at step {done} of {}. The same command goes on from step {kept}; {} steps are repeated.",
             schedule.steps,
             done - kept
@@ -85,7 +93,7 @@ fn to_the_end<T: Training>(
     folder
         .write_json("manifest.json", &Manifest::now(&arguments.device, started.elapsed().as_secs_f64(), steps_done))?;
     folder.complete()?;
-    println!("{}: {}", folder.path().display(), T::summary(folder)?);
+    crate::say_line!("{}: {}", folder.path().display(), T::summary(folder)?);
     Ok(0)
 }
 
@@ -99,30 +107,26 @@ fn launch<T: Training>(
 ) -> Result<(T::Learner, u64), UserError> {
     let device = device.clone().autodiff();
     let schedule = training.schedule();
-    let (learner, _, epoch) = checkpoint::restore_latest(&*training, folder, &mut |text| eprintln!("{text}"));
+    let (learner, _, epoch) = checkpoint::restore_latest(&*training, folder, &mut |text| crate::warn_line!("{text}"));
     let first_step = learner.steps_done();
-    let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, first_step)?;
-    if !has_snapshot {
-        let (snapshot, learner) = (training.snapshot(&learner.valid()), learner.valid());
-        log.append(&snapshot)?;
-        training.keep(&learner, &snapshot, folder)?;
-    }
+    let log = begin_log(&*training, &learner, folder)?;
     let interrupter = Interrupter::new();
     let sink = Arc::new(Sink::new(folder, log, interrupter.clone(), schedule.steps, dashboard));
     let batches = BatchLoader::new(training.clone(), first_step);
     let epoch_end = EpochEndLoader(EpochEnd::new(training.clone(), sink.clone()));
 
+    let logs = folder.path().join("dashboard");
     let [model, optimizer, step_sizes] = AtomicCheckpointer::all(&folder.checkpoints())?;
-    let mut supervised =
-        SupervisedTraining::new(folder.path().join("dashboard"), Arc::new(batches), Arc::new(epoch_end))
-            .metric_train_numeric(StepLoss::new(sink.clone()))
-            .metric_train_numeric(LearningRateMetric::new())
-            .with_training_strategy(ExecutionStrategy::single(device).into())
-            .with_custom_checkpointers(model, optimizer, step_sizes)
-            .with_checkpointing_strategy(KeepLastNCheckpoints::new(checkpoint::EPOCHS_KEPT))
-            .with_interrupter(interrupter.clone())
-            .with_application_logger(None)
-            .num_epochs((schedule.steps / schedule.steps_per_epoch) as usize);
+    let mut supervised = SupervisedTraining::new(&logs, Arc::new(batches), Arc::new(epoch_end))
+        .metric_train_numeric(StepLoss::new(sink.clone()))
+        .metric_train_numeric(LearningRateMetric::new())
+        .with_training_strategy(ExecutionStrategy::single(device).into())
+        .with_custom_checkpointers(model, optimizer, step_sizes)
+        .with_checkpointing_strategy(KeepLastNCheckpoints::new(checkpoint::EPOCHS_KEPT))
+        .with_interrupter(interrupter.clone())
+        .with_metric_logger(MetricFiles::new(logs.clone(), sink.clone()))
+        .with_application_logger(None)
+        .num_epochs((schedule.steps / schedule.steps_per_epoch) as usize);
     for metric in SnapshotMetric::<T::Snapshot>::all() {
         supervised = supervised.metric_valid_numeric(metric);
     }
@@ -138,21 +142,24 @@ fn launch<T: Training>(
     let over = Arc::new(AtomicBool::new(false));
     let watcher = watch(stop, interrupter, over.clone());
     // The dashboard's "stop at once" is a panic of its own.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| supervised.launch(learner)));
+    let Recorded { result, messages } = panics::recorded(|| supervised.launch(learner));
     over.store(true, Ordering::Relaxed);
     // It only sleeps and looks at flags.
     let _ = watcher.join();
     if let Some(failure) = sink.failure() {
         return Err(failure);
     }
+    if let Some(message) = messages.first() {
+        let message = panics::in_words(message);
+        return Err(UserError::Run(format!("{message}; the same command goes on from the last checkpoint")));
+    }
     match result {
-        Ok(result) => match result.error {
-            Some(error) => Err(UserError::Run(format!("training stopped by an error: {error}"))),
-            None => Ok((result.model, first_step)),
-        },
-        Err(payload) => {
-            let text = payload.downcast_ref::<&str>().copied().unwrap_or("a panic in training");
-            Err(UserError::Run(format!("{text}; the same command goes on from the last checkpoint")))
+        Some(LearningResult { error: None, model, .. }) => Ok((model, first_step)),
+        Some(LearningResult { error: Some(error), .. }) => {
+            Err(UserError::Run(format!("training stopped by an error: {error}")))
+        }
+        None => {
+            Err(UserError::Run("training ended in a panic; the same command goes on from the last checkpoint".into()))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::dashboard::{EpochEnd, SnapshotOutput};
 use crate::error::UserError;
-use crate::record::RunFolder;
+use crate::record::{MetricsLog, RunFolder};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, ExecutionError, Tensor};
@@ -80,6 +80,29 @@ pub fn step_and_draw<T: Training>(
     } else {
         (TrainStep::step(learner, batch), None)
     }
+}
+
+/// Opens the log of a training that goes on with `learner`, and adds the snapshot of where it stands if it is not there yet.
+///
+/// # Errors
+/// [`UserError`] when the loss is not finite before the first step, or a file cannot be written.
+pub fn begin_log<T: Training>(training: &T, learner: &T::Learner, folder: &RunFolder) -> Result<MetricsLog, UserError> {
+    let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, learner.steps_done())?;
+    if !has_snapshot {
+        let learner = learner.valid();
+        let snapshot = training.snapshot(&learner);
+        if !snapshot.loss().is_finite() {
+            return Err(UserError::Run(format!(
+                "{}: the held-out loss is not finite at step {}, before anything is trained from there; a larger temperature or smaller \
+                 initial weights usually help",
+                folder.path().display(),
+                learner.steps_done()
+            )));
+        }
+        log.append(&snapshot)?;
+        training.keep(&learner, &snapshot, folder)?;
+    }
+    Ok(log)
 }
 
 /// How long is trained, and with which step sizes.

@@ -14,6 +14,7 @@ pub use steps::Parts;
 use crate::cli::Bench;
 use crate::error::UserError;
 use crate::experiment::{Experiment, Extent};
+use crate::os_path;
 use crate::record::{pretty, write_whole};
 use crate::report::{self, Growth};
 use crate::schedule::child;
@@ -29,6 +30,7 @@ struct BenchJob {
     spec: RunSpec,
     seed: u64,
     device: String,
+    #[serde(with = "os_path::option")]
     data_dir: Option<PathBuf>,
     /// Encoders trained as one tensor program; one by the usual step when `None`.
     replicas: Option<usize>,
@@ -99,15 +101,15 @@ pub fn bench(arguments: &Bench) -> Result<(), UserError> {
             if !arguments.json {
                 let head = timing.head();
                 if timings.last().is_none_or(|last| last.head() != head) {
-                    println!("{head}");
+                    crate::say_line!("{head}");
                 }
-                println!("{}", timing.row());
+                crate::say_line!("{}", timing.row());
             }
             timings.push(timing);
         }
     }
     if arguments.json {
-        print!("{}", pretty(&timings));
+        crate::say!("{}", pretty(&timings));
     }
     if let Some(output) = &arguments.output {
         std::fs::create_dir_all(output)
@@ -198,6 +200,6 @@ pub fn bench_one() -> Result<(), UserError> {
             return Err(UserError::Argument(format!("{} estimates moments and has no step to time", job.point)));
         }
     };
-    print!("{}", pretty(&timing));
+    crate::say!("{}", pretty(&timing));
     Ok(())
 }

@@ -107,12 +107,12 @@ pub fn run(arguments: &Fetch) -> Result<(), UserError> {
     let mut show = show::Show::new(&origin.url);
     let fetched = fetch(&archive, &folder, &origin, &mut |event| show.hear(event));
     show.end();
-    show::say(&match fetched? {
+    match fetched? {
         Fetched::AlreadyThere(path) => {
-            format!("{}: {} is there and complete; nothing was downloaded", path.display(), archive.name)
+            crate::say_line!("{}: {} is there and complete; nothing was downloaded", path.display(), archive.name);
         }
-        Fetched::Unpacked(path) => format!("{}: {}, whole and checked", path.display(), archive.name),
-    });
+        Fetched::Unpacked(path) => crate::say_line!("{}: {}, whole and checked", path.display(), archive.name),
+    }
     Ok(())
 }
 

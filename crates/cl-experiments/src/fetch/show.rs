@@ -2,7 +2,6 @@
 
 use super::Event;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use std::io::Write;
 
 /// Without a total, a line every so many bytes.
 const LINE_BYTE: u64 = 20_000_000;
@@ -26,13 +25,13 @@ impl Show {
             Event::Received { have } => self.receive(have),
             Event::Retrying { reason, wait } => {
                 self.end();
-                say(&format!("{reason}; trying again in {:.0} s", wait.as_secs_f64()));
+                crate::say_line!("{reason}; trying again in {:.0} s", wait.as_secs_f64());
             }
             Event::Checking => {
                 self.end();
-                say("checking the digest");
+                crate::say_line!("checking the digest");
             }
-            Event::Unpacking => say("unpacking"),
+            Event::Unpacking => crate::say_line!("unpacking"),
         }
     }
 
@@ -48,7 +47,7 @@ impl Show {
         let bytes = |n: u64| HumanBytes(n).to_string();
         let of = total.map_or(String::new(), |total| format!(", {}", bytes(total)));
         let after = if have > 0 { format!("; going on after {}", bytes(have)) } else { String::new() };
-        say(&format!("{}{of}{after}", self.url));
+        crate::say_line!("{}{of}{after}", self.url);
         let (bar, template) = match total {
             Some(total) => (ProgressBar::new(total), "{bar:24} {bytes} of {total_bytes}  {bytes_per_sec}, {eta} to go"),
             None => (ProgressBar::no_length(), "{spinner} {bytes}  {bytes_per_sec}"),
@@ -66,10 +65,10 @@ impl Show {
         let Some(bar) = &self.bar else { return };
         bar.set_position(have);
         if bar.is_hidden() && have >= self.next_line {
-            say(&match self.total {
-                Some(total) => format!("{:3} %  {}", have * 100 / total.max(1), HumanBytes(have)),
-                None => HumanBytes(have).to_string(),
-            });
+            match self.total {
+                Some(total) => crate::say_line!("{:3} %  {}", have * 100 / total.max(1), HumanBytes(have)),
+                None => crate::say_line!("{}", HumanBytes(have)),
+            }
             self.next_line = self.line_after(have);
         }
     }
@@ -84,9 +83,4 @@ impl Show {
             None => (have / LINE_BYTE + 1) * LINE_BYTE,
         }
     }
-}
-
-/// A line on standard output. Nothing hangs on it, so a reader that went away is no reason to stop.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
