@@ -4,10 +4,11 @@ use crate::support::small_spec;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
-use cl_experiments::images::spec::NtXentSpec;
-use cl_experiments::learner::{BatchSource, EncoderLearner, GradientSource, StepSizeScheduler};
-use cl_experiments::replicate::Replication;
+use cl_experiments::run::replicas::Replication;
+use cl_experiments::run::step_sizes::StepSizeScheduler;
+use cl_experiments::spec::images::NtXentSpec;
 use cl_experiments::spec::{Objective, TrainingSpec};
+use cl_experiments::tasks::sparse_coding::learner::{BatchSource, EncoderLearner, GradientSource};
 use cl_model::{Bias, KeyGradient, Normalization, Similarity};
 
 /// Weights and thresholds after three steps around the one at which thresholds begin.
@@ -49,14 +50,15 @@ fn state(learner: &EncoderLearner) -> Vec<f64> {
 
 /// Every backend of this build that has a device here, the reference left out.
 fn others() -> Vec<(&'static str, Device)> {
-    let compiled = cl_experiments::device::names().filter(|n| *n != "flex" && cl_experiments::device::is_compiled(n));
-    compiled.map(|name| (name, cl_experiments::device::open(name).unwrap_or_else(|e| panic!("{e}")))).collect()
+    let compiled =
+        cl_experiments::io::device::names().filter(|n| *n != "flex" && cl_experiments::io::device::is_compiled(n));
+    compiled.map(|name| (name, cl_experiments::io::device::open(name).unwrap_or_else(|e| panic!("{e}")))).collect()
 }
 
 /// Sums of at most 32 terms in another order, three times: a few units of 2⁻²⁴ of the largest value each.
 #[test]
 fn three_steps_agree_on_every_backend_of_this_build() {
-    let expected = after_three_steps(&cl_experiments::device::open("flex").unwrap());
+    let expected = after_three_steps(&cl_experiments::io::device::open("flex").unwrap());
     let largest = expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
     let mut compared = vec!["flex"];
     for (name, device) in others() {

@@ -2,12 +2,12 @@
 
 use crate::entry_points::{self, fetched, listing};
 use crate::support::{SMALL, scratch, small_experiment, top};
-use cl_experiments::experiment::{Experiment, Extent};
-use cl_experiments::images::dataset;
-use cl_experiments::images::spec::{Dataset, FolderSpec};
 use cl_experiments::judge::Expected;
-use cl_experiments::measure::{Evaluation, Snapshot};
-use cl_experiments::record::{MetricsLog, RunFolder};
+use cl_experiments::run::folder::{MetricsLog, RunFolder};
+use cl_experiments::spec::experiment::{Experiment, Extent};
+use cl_experiments::spec::images::{Dataset, FolderSpec};
+use cl_experiments::tasks::images::dataset;
+use cl_experiments::tasks::sparse_coding::monitor::{Evaluation, Snapshot};
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 use std::fs;

@@ -1,7 +1,7 @@
 //! No result and no decision hangs on what the clock on the wall says.
 
 use crate::support::{results, run, scratch, small_spec, top};
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
 use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -69,10 +69,10 @@ fn wrong_arguments_are_named_with_what_would_be_right() {
 
 #[test]
 fn a_backend_that_is_not_compiled_in_names_its_feature() {
-    if cl_experiments::device::is_compiled("cuda") {
+    if cl_experiments::io::device::is_compiled("cuda") {
         return;
     }
-    let error = cl_experiments::device::open("cuda:1").unwrap_err().to_string();
+    let error = cl_experiments::io::device::open("cuda:1").unwrap_err().to_string();
     assert!(error.contains("--features cuda"), "{error}");
 }
 
@@ -100,9 +100,9 @@ fn a_folder_that_cannot_be_written_is_named() {
 fn a_file_that_cannot_be_written_is_named_and_nothing_is_left_behind() {
     let folder = scratch();
     let path = folder.path().join("missing").join("out");
-    let error = cl_experiments::record::write_whole(&path, b"x").unwrap_err().to_string();
+    let error = cl_experiments::io::files::write_whole(&path, b"x").unwrap_err().to_string();
     assert!(error.contains("out: it cannot be written"), "{error}");
     std::fs::create_dir(folder.path().join("taken")).unwrap();
-    assert!(cl_experiments::record::write_whole(&folder.path().join("taken"), b"x").is_err());
+    assert!(cl_experiments::io::files::write_whole(&folder.path().join("taken"), b"x").is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "what was staged is removed");
 }

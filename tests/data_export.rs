@@ -53,8 +53,10 @@ fn what_is_exported_is_what_is_trained_on_with_every_option() {
     for replace in contrastive {
         let folder = scratch();
         let experiment = small_experiment(folder.path(), replace);
-        let loaded =
-            cl_experiments::experiment::Experiment::load(&experiment, cl_experiments::experiment::Extent::Full);
+        let loaded = cl_experiments::spec::experiment::Experiment::load(
+            &experiment,
+            cl_experiments::spec::experiment::Extent::Full,
+        );
         let cl_experiments::spec::RunSpec::Training(spec) = loaded.unwrap().points[0].spec.clone() else { panic!() };
         for step in [0, 1, 7] {
             let bytes = exported(folder.path(), step);

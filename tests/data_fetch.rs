@@ -1,6 +1,6 @@
 use crate::support::scratch;
-use cl_experiments::error::UserError;
-use cl_experiments::fetch::{Archive, CIFAR10, CIFAR100, Event, Fetched, Origin, data_folder_among, fetch};
+use cl_experiments::io::error::UserError;
+use cl_experiments::io::fetch::{Archive, CIFAR10, CIFAR100, Event, Fetched, Origin, data_folder_among, fetch};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};

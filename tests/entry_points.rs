@@ -9,17 +9,18 @@ use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use burn::train::checkpoint::{Checkpointer, CheckpointerError};
 use cl_data::images::{Cifar100Labels, ImageFolderOptions, OtherSizes, read_cifar10, read_cifar100, read_image_folder};
-use cl_experiments::checkpoint::{AtomicCheckpointer, restore_latest, save};
-use cl_experiments::error::UserError;
-use cl_experiments::experiment::{Experiment, Extent};
-use cl_experiments::fetch::{Archive, Fetched, Origin, fetch};
-use cl_experiments::images::evaluation::ImageEvaluation;
+use cl_experiments::io::error::UserError;
+use cl_experiments::io::fetch::{Archive, Fetched, Origin, fetch};
 use cl_experiments::judge::{Expected, Metrics, overall};
-use cl_experiments::learner::{EncoderLearner, StepSizeScheduler};
-use cl_experiments::measure::{Evaluation, Monitor, Snapshot};
-use cl_experiments::record::{MetricsLog, RunFolder};
+use cl_experiments::run::checkpoint::{AtomicCheckpointer, restore_latest, save};
+use cl_experiments::run::folder::{MetricsLog, RunFolder};
+use cl_experiments::run::step_sizes::StepSizeScheduler;
 use cl_experiments::spec::RunSpec;
-use cl_experiments::training::{Learning, Measured, Training, is_finite, step_and_draw};
+use cl_experiments::spec::experiment::{Experiment, Extent};
+use cl_experiments::tasks::images::evaluation::ImageEvaluation;
+use cl_experiments::tasks::sparse_coding::learner::EncoderLearner;
+use cl_experiments::tasks::sparse_coding::monitor::{Evaluation, Monitor, Snapshot};
+use cl_experiments::tasks::task::{Learning, Measured, Training, is_finite, step_and_draw};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
@@ -212,7 +213,7 @@ fn monitor() -> &'static Monitor {
     MONITOR.get_or_init(|| {
         let table: toml::Table = toml::from_str(TINY).unwrap();
         let RunSpec::Training(spec) = RunSpec::from_table(table).unwrap() else { unreachable!("it trains") };
-        Monitor::new(&spec, 1, &cl_experiments::device::open("flex").unwrap())
+        Monitor::new(&spec, 1, &cl_experiments::io::device::open("flex").unwrap())
     })
 }
 

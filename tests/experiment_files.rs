@@ -1,6 +1,6 @@
 use crate::support::{binary, scratch, small_experiment, top};
-use cl_experiments::experiment::{Experiment, Extent};
 use cl_experiments::judge::{Expected, LEAST_SEEDS};
+use cl_experiments::spec::experiment::{Experiment, Extent};
 use std::collections::BTreeSet;
 
 fn experiments() -> Vec<Experiment> {

@@ -1,15 +1,16 @@
 use crate::support::{binary, scratch};
 use cl_data::images::ImageSet;
-use cl_experiments::device;
-use cl_experiments::drive::{Outcome, Session, execute};
-use cl_experiments::images::dataset;
-use cl_experiments::images::evaluation::ImageEvaluation;
-use cl_experiments::images::spec::ImageSpec;
-use cl_experiments::images::training::{ImageSnapshot, ImageTraining};
-use cl_experiments::images::weights;
-use cl_experiments::record::RunFolder;
+use cl_experiments::io::device;
+use cl_experiments::run::folder::RunFolder;
+use cl_experiments::run::headless::{Outcome, Session, execute};
+use cl_experiments::run::recording::{finish, keep_if_best};
 use cl_experiments::spec::RunSpec;
-use cl_experiments::training::{Learning, Training};
+use cl_experiments::spec::images::ImageSpec;
+use cl_experiments::tasks::images::dataset;
+use cl_experiments::tasks::images::evaluation::ImageEvaluation;
+use cl_experiments::tasks::images::training::{ImageSnapshot, ImageTraining};
+use cl_experiments::tasks::images::weights;
+use cl_experiments::tasks::task::{Learning, Training};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -80,7 +81,7 @@ fn run(spec: &ImageSpec, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) ->
 }
 
 fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) -> bool) -> Outcome {
-    let device = cl_experiments::device::open("flex").unwrap();
+    let device = cl_experiments::io::device::open("flex").unwrap();
     let stop = AtomicBool::new(false);
     let session = Session {
         device_name: "flex",
@@ -135,7 +136,7 @@ fn a_stopped_image_run_goes_on_bit_by_bit() {
 }
 
 #[test]
-fn the_dashboards_learner_and_the_light_loop_give_the_same_bits_on_images() {
+fn the_dashboards_learner_and_the_headless_trainer_give_the_same_bits_on_images() {
     let folder = scratch();
     let experiment = experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);
@@ -363,16 +364,16 @@ fn measuring_a_network_leaves_it_as_it_was() {
     let before = (hash(&in_training.valid()), hash(&training.untrained()));
     let folder = RunFolder::at(runs.path().join("run"));
     let _lock = folder.open(&RunSpec::Images(Box::new(spec.clone())), 1).unwrap();
-    let mut log = cl_experiments::record::MetricsLog::resume::<ImageSnapshot>(&folder, 0).unwrap().0;
+    let mut log = cl_experiments::run::folder::MetricsLog::resume::<ImageSnapshot>(&folder, 0).unwrap().0;
     let (untrained, learner) = (training.untrained(), in_training.valid());
     // The first is the best, so that both states are at hand at the end.
     for learner in [&untrained, &learner] {
         let mut snapshot = training.snapshot(learner);
         snapshot.knn_accuracy = Some(if snapshot.step == 0 { 1.0 } else { 0.0 });
         log.append(&snapshot).unwrap();
-        training.keep(learner, &snapshot, &folder).unwrap();
+        keep_if_best::<ImageTraining>(learner, &snapshot, &folder).unwrap();
     }
-    training.finish(&learner, &folder).unwrap();
+    finish(&training, &learner, &folder).unwrap();
     let evaluation: ImageEvaluation = folder.evaluation().unwrap();
     assert_eq!((&evaluation.last_sha256, &evaluation.best_sha256), (&before.0, &before.1));
     assert_eq!((hash(&in_training.valid()), hash(&learner), hash(&untrained)), (before.0.clone(), before.0, before.1));
@@ -408,14 +409,14 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
         part.iter().for_each(|i| counts[set.labels()[*i]] += 1);
         counts
     };
-    let (train, test) = (&training.splits().train, &training.splits().test);
-    assert_eq!(count(train, training.part_of_train(64)), [16; 4]);
-    assert_eq!(count(test, training.part_of_test(32)), [8; 4]);
-    assert_eq!(count(test, training.part_of_test(10_000)), [64; 4]);
+    let (train, test) = (&training.data().splits().train, &training.data().splits().test);
+    assert_eq!(count(train, training.data().part_of_train(64)), [16; 4]);
+    assert_eq!(count(test, training.data().part_of_test(32)), [8; 4]);
+    assert_eq!(count(test, training.data().part_of_test(10_000)), [64; 4]);
     let again = ImageTraining::new(&spec, 1, Some(&images), "flex", &device()).unwrap();
-    assert_eq!(training.part_of_test(32), again.part_of_test(32));
+    assert_eq!(training.data().part_of_test(32), again.data().part_of_test(32));
     let other = ImageTraining::new(&spec, 2, Some(&images), "flex", &device()).unwrap();
-    assert_ne!(training.part_of_test(32), other.part_of_test(32));
+    assert_ne!(training.data().part_of_test(32), other.data().part_of_test(32));
 }
 
 /// Blue is 0 everywhere: its standard deviation is as well. In grey images no colour varies, so nothing can be said of it.
@@ -532,7 +533,7 @@ fn an_image_run_goes_on_bit_by_bit_under_the_other_driver() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    while cl_experiments::checkpoint::epochs(&by_learner.checkpoints()).is_empty()
+    while cl_experiments::run::checkpoint::epochs(&by_learner.checkpoints()).is_empty()
         && child.try_wait().unwrap().is_none()
     {
         std::thread::sleep(std::time::Duration::from_millis(1));

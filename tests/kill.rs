@@ -33,7 +33,7 @@ fn supervised() -> String {
 }
 
 impl Kind {
-    /// Under the light loop, with verdicts and report.
+    /// Under the headless trainer, with verdicts and report.
     fn reproduced() -> Self {
         let experiments = vec![("small", longer(), EXPECTED), ("labels", supervised(), EXPECTED)];
         let arguments = vec!["reproduce", "--experiments", "experiments", "--checkpoint-every", "0", "--jobs", "2"];

@@ -26,6 +26,8 @@ mod images;
 /// SIGKILL at random moments, for every kind of run.
 #[cfg(unix)]
 mod kill;
+/// Imports point down the layers, and go round in no circle.
+mod layers;
 /// Memory, files and threads over 200,000 steps.
 #[cfg(target_os = "linux")]
 mod long_runs;

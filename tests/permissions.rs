@@ -1,7 +1,7 @@
 //! As a user without rights: what cannot be read or written is named, and what others have finished stays as it is.
 
 use crate::support::{scratch, small_experiment, small_spec};
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
 use cl_experiments::spec::RunSpec;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

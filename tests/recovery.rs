@@ -2,10 +2,10 @@
 
 use crate::support::{run, scratch, small_spec};
 use cl_data::Augmentation;
-use cl_experiments::learner::{BatchSource, EncoderLearner, Samples};
-use cl_experiments::measure::{Evaluation, Monitor};
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
 use cl_experiments::spec::{Objective, SupervisedSpec};
+use cl_experiments::tasks::sparse_coding::learner::{BatchSource, EncoderLearner, Samples};
+use cl_experiments::tasks::sparse_coding::monitor::{Evaluation, Monitor};
 use cl_model::{Bias, BiasRule, StepSize};
 use std::sync::atomic::AtomicBool;
 
@@ -34,13 +34,13 @@ fn trained(augmentation: Augmentation) -> Evaluation {
 /// The controls behind `reproduce --broken`: with targets and classes of other observations there is nothing to find.
 #[test]
 fn shuffled_targets_and_labels_say_nothing_of_their_observation() {
-    let device = cl_experiments::device::open("flex").unwrap();
+    let device = cl_experiments::io::device::open("flex").unwrap();
     let oracle = |shuffled_targets: bool| {
         let mut spec = small_spec();
         (spec.measurement.probe_samples, spec.measurement.shuffled_targets) = (512, shuffled_targets);
         let monitor = Monitor::new(&spec, 1, &device);
         let untrained = EncoderLearner::new(&spec, 1, &device);
-        monitor.evaluate(&untrained).unwrap().baselines.unwrap().oracle.r_squared.unwrap()
+        monitor.score(&untrained).unwrap().baselines.unwrap().oracle.r_squared.unwrap()
     };
     // In so small a model noise hides much of z from the oracle as well.
     assert!(oracle(false) > 0.3 && oracle(true) < 0.1, "{} {}", oracle(false), oracle(true));

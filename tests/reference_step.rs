@@ -5,8 +5,9 @@ use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix};
-use cl_experiments::learner::{BatchSource, EncoderLearner, StepSizeScheduler};
+use cl_experiments::run::step_sizes::StepSizeScheduler;
 use cl_experiments::spec::TrainingSpec;
+use cl_experiments::tasks::sparse_coding::learner::{BatchSource, EncoderLearner};
 use cl_model::Bias;
 
 struct Reference {
@@ -80,7 +81,7 @@ fn values(tensor: Tensor<2>) -> Vec<f64> {
 fn sixty_steps_agree_with_a_loop_in_double_precision() {
     let spec = small_spec();
     assert_eq!(spec.data.augmentation, Augmentation::complementary());
-    let device = cl_experiments::device::open("flex").unwrap().autodiff();
+    let device = cl_experiments::io::device::open("flex").unwrap().autodiff();
     let mut learner = EncoderLearner::new(&spec, 7, &device);
     let initial = values(learner.encoder.weights.val());
     let mut reference = Reference {

@@ -1,7 +1,7 @@
 use crate::support::{results, run, scratch, small_spec};
-use cl_experiments::checkpoint;
-use cl_experiments::drive::Outcome;
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::checkpoint;
+use cl_experiments::run::folder::RunFolder;
+use cl_experiments::run::headless::Outcome;
 use cl_experiments::spec::{Objective, SupervisedSpec, TrainingSpec};
 use std::sync::atomic::{AtomicBool, Ordering};
 

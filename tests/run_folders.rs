@@ -1,5 +1,5 @@
 use crate::support::{binary, results, run, scratch, small_experiment, small_spec};
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
 use cl_experiments::spec::RunSpec;
 use std::sync::atomic::AtomicBool;
 

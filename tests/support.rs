@@ -1,6 +1,6 @@
-use cl_experiments::drive::{Outcome, Session, execute};
-use cl_experiments::error::UserError;
-use cl_experiments::record::RunFolder;
+use cl_experiments::io::error::UserError;
+use cl_experiments::run::folder::RunFolder;
+use cl_experiments::run::headless::{Outcome, Session, execute};
 use cl_experiments::spec::{RunSpec, TrainingSpec};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -76,7 +76,7 @@ pub fn run(
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, UserError> {
-    let device = cl_experiments::device::open("flex").unwrap();
+    let device = cl_experiments::io::device::open("flex").unwrap();
     let session = Session {
         device_name: "flex",
         device: &device,

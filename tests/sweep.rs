@@ -1,6 +1,6 @@
 use crate::support::{binary, results, scratch, small_experiment};
-use cl_experiments::measure::Evaluation;
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
+use cl_experiments::tasks::sparse_coding::monitor::Evaluation;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -104,7 +104,10 @@ fn replicas_end_where_the_same_runs_end_alone() {
     assert_eq!((alone.len(), together.len()), (7, 7));
     for (a, b) in alone.iter().zip(&together) {
         let [a, b] = [a, b].map(RunFolder::at);
-        assert!(b.is_complete() && a.snapshots::<cl_experiments::measure::Snapshot>().unwrap().len() == 7);
+        assert!(
+            b.is_complete()
+                && a.snapshots::<cl_experiments::tasks::sparse_coding::monitor::Snapshot>().unwrap().len() == 7
+        );
         let [x, y] = [&a, &b].map(|folder| folder.weights().unwrap().concat());
         let size = x.iter().fold(0f64, |s, v| s.max(v.abs()));
         assert!(x.iter().zip(&y).all(|(x, y)| (x - y).abs() < 1e-3 * size), "{}", b.path().display());
@@ -133,7 +136,7 @@ fn bench_times_the_points_of_an_experiment_and_says_what_they_came_to() {
     for more in [&[][..], &["--replicas", "1,2,3"], &["--replicas", "2", "--sample-on-device"]] {
         let output = binary(folder.path(), &[&arguments[..], more].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let timings: Vec<cl_experiments::bench::Timing> = serde_json::from_slice(&output.stdout).unwrap();
+        let timings: Vec<cl_experiments::run::bench::Timing> = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(timings.len(), if more.len() == 2 { 3 } else { 1 });
         for t in timings {
             assert_eq!((t.shape, t.threads), ([6, 24, 10, 32, 24], 1));

@@ -1,5 +1,5 @@
 use crate::support::{binary, results, run, scratch, small_experiment, small_spec};
-use cl_experiments::record::RunFolder;
+use cl_experiments::run::folder::RunFolder;
 use cl_experiments::spec::RunSpec;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
-fn the_dashboards_learner_and_the_light_loop_give_the_same_bits() {
+fn the_dashboards_learner_and_the_headless_trainer_give_the_same_bits() {
     let folder = scratch();
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);

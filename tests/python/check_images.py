@@ -9,7 +9,7 @@ is not covered.
 
 Covered: all encoders, activations, objectives and optimizers of runs on images. Of one step its loss, the gradient (by
 reverse-mode differentiation below) and the running statistics behind it; two updates by each optimizer from that
-gradient; features, held-out loss and similarities, kNN and linear probes of the networks at the end; what was found
+gradient and -1/2 of it; features, held-out loss and similarities, kNN and linear probes of the networks at the end; what was found
 inside the last one; directions of the pixels, and latents. Not covered: how views and orders are drawn from their
 images, and the map.
 
@@ -648,7 +648,7 @@ def entries(value, path):
 
 
 def check_updates(table, step, parameters, gradients, optimizer):
-    """The parameters after one and two updates with the same gradient, from no state."""
+    """The parameters after one update with the gradient and one more with GRADIENT_FACTORS[1] of it, from no state."""
     name, eta = str(look_up(optimizer, "name")), number(optimizer, "step_size")
     kind, config = variant(optimizer, "config")
     if kind not in UPDATES:
@@ -669,8 +669,8 @@ def sgd(config, eta, decay, w, g):
     """v ← μ v + g + λ w; w ← w − η v, or with Nesterov's momentum w ← w − η (g + λ w + μ v)."""
     momentum, nesterov = number(config, "momentum"), bool(look_up(config, "nesterov"))
     v, v_size, bound = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
-    for _ in range(2):
-        d, size = g + decay * w, np.abs(g) + decay * np.abs(w)
+    for factor in GRADIENT_FACTORS:
+        d, size = factor * g + decay * w, abs(factor) * np.abs(g) + decay * np.abs(w)
         v, v_size = momentum * v + d, momentum * v_size + size
         used, used_size = (d + momentum * v, size + momentum * v_size) if nesterov else (v, v_size)
         w = w - eta * used
@@ -682,14 +682,16 @@ def sgd(config, eta, decay, w, g):
 def adamw(config, eta, decay, w, g):
     """Moments with their bias corrected; w ← (1 − η λ) w − η m / (√v + ε)."""
     beta_1, beta_2, epsilon = (number(config, key) for key in ("beta_1", "beta_2", "epsilon"))
-    m, v, bound = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
+    m, v, m_size, bound = (np.zeros_like(w) for _ in range(4))
     # β is rounded, too, and 1 − β and 1 − β^k are off by U / (1 − β) of themselves.
     relative = 8 * U + 2 * U / (1 - beta_1) + 2 * U / (1 - beta_2)
-    for k in (1, 2):
-        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
-        change = eta * (m / (1 - beta_1**k)) / (np.sqrt(v / (1 - beta_2**k)) + epsilon)
-        w = (1 - eta * decay) * w - change
-        bound = bound + 4 * U * np.abs(w) + relative * np.abs(change)
+    for k, factor in enumerate(GRADIENT_FACTORS, 1):
+        m, v = beta_1 * m + (1 - beta_1) * factor * g, beta_2 * v + (1 - beta_2) * (factor * g) ** 2
+        m_size = beta_1 * m_size + (1 - beta_1) * abs(factor) * np.abs(g)
+        rate = eta / (1 - beta_1**k) / (np.sqrt(v / (1 - beta_2**k)) + epsilon)
+        w = (1 - eta * decay) * w - rate * m
+        # Moments of gradients of both signs cancel; their roundings do not.
+        bound = bound + 4 * U * np.abs(w) + relative * rate * m_size
         yield w, bound
 
 
@@ -699,15 +701,19 @@ def lars(config, eta, decay, w, g):
     v, v_size, bound = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
     # Two norms, each the root of a sum of squares.
     relative = (8 + 2 * math.sqrt(w.size)) * U
-    for _ in range(2):
-        d, ratio = g + decay * w, 1.0
+    for factor in GRADIENT_FACTORS:
+        d, ratio = factor * g + decay * w, 1.0
         if w.ndim > 1 and np.any(w) and np.any(d):
             ratio = trust * np.linalg.norm(w) / np.linalg.norm(d)
-        v, v_size = momentum * v + eta * ratio * d, momentum * v_size + eta * ratio * (np.abs(g) + decay * np.abs(w))
+        size = abs(factor) * np.abs(g) + decay * np.abs(w)
+        v, v_size = momentum * v + eta * ratio * d, momentum * v_size + eta * ratio * size
         w = w - v
         bound = bound + 4 * U * np.abs(w) + relative * v_size
         yield w, bound
 
+
+# The gradient of each update in units of that of the step: with the same one twice the moments of Adam would hide their rates.
+GRADIENT_FACTORS = (1.0, -0.5)
 
 UPDATES = {"sgd": sgd, "adamw": adamw, "lars": lars}
 

@@ -306,10 +306,14 @@ def updated(optimizer, w, g, mistake=None):
     eta, length = F(optimizer["step_size"]), F(1.01 if mistake == "a percent too long" else 1)
     decay = F(c["weight_decay"]) if w.ndim > 1 or mistake == "decays vectors" else F(0)
     dampening = F(0.1 if mistake == "dampened" else 0)
-    after, v, square = [], None, None
+    after, v, square, of_step = [], None, None, g
     for k in (1, 2):
+        # The second gradient is half of the first, the other way.
+        g = of_step if k == 1 else F(-0.5) * of_step
         if kind == "adamw":
             b1, b2 = F(c["beta_1"]), F(c["beta_2"])
+            if mistake == "rates exchanged":
+                b1, b2 = b2, b1
             v = (1 - b1) * g if v is None else b1 * v + (1 - b1) * g
             square = (1 - b2) * g * g if square is None else b2 * square + (1 - b2) * g * g
             corrected = (1, 1) if mistake == "bias is not corrected" else (1 - b1**k, 1 - b2**k)
@@ -842,6 +846,7 @@ class CheckImages(unittest.TestCase):
             ("adamw", "decays vectors", both),
             ("lars", "decays vectors", both),
             ("adamw", "bias is not corrected", both),
+            ("adamw", "rates exchanged", second),
             ("sgd", "dampened", second),
             ("plain", "dampened", second),
             ("lars", "dampened", second),

@@ -1,46 +1,24 @@
 //! Runs that hold the claims of Wen & Li (2021) to account.
 //!
-//! An experiment file ([`experiment`]) is expanded into run specifications ([`spec`]); each is carried out
-//! ([`drive`], [`train`]) into a run folder ([`record`]); claims are judged from folders ([`claims`]) and shown
-//! ([`report`]).
+//! Layers, each of which imports only those above it in this list:
+//!
+//! | layer | what it holds |
+//! |---|---|
+//! | [`io`] | errors, devices, files, output, what is fetched |
+//! | [`spec`] | experiment files, expanded into checked specifications |
+//! | [`tasks`] | kinds of training: data, model, measures |
+//! | [`run`] | carrying a task out into a run folder, alone or many side by side |
+//! | [`judge`] | measures across runs, expectations, verdicts; mutations; backends against each other |
+//! | [`report`] | figures and the page |
+//! | [`commands`] | the command line |
 
-pub mod bench;
-pub mod broken;
-pub mod certify;
-pub mod checkpoint;
-pub mod claims;
-pub mod cli;
-pub mod dashboard;
-pub mod device;
-pub mod drive;
-pub mod error;
-pub mod experiment;
-pub mod export;
-pub mod fetch;
-pub mod images;
+pub mod commands;
+pub mod io;
 pub mod judge;
-pub mod learner;
-pub mod manifest;
-pub mod measure;
-mod metric_files;
-pub mod moments;
-pub mod os_path;
-pub mod output;
-mod panics;
-pub mod plan;
-pub mod quiet;
-pub mod record;
-pub mod replicate;
 pub mod report;
-pub mod reproduce;
-pub mod schedule;
-pub mod shell;
+pub mod run;
 pub mod spec;
-pub mod sweep;
-pub mod toml_file;
-pub mod train;
-pub mod training;
-pub mod undefined;
+pub mod tasks;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

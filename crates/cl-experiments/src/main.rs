@@ -7,8 +7,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let ended = cl_experiments::cli::run();
-    match ended.and_then(|status| cl_experiments::output::finish().map(|()| status)) {
+    let ended = cl_experiments::commands::run();
+    match ended.and_then(|status| cl_experiments::io::output::finish().map(|()| status)) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             cl_experiments::warn_line!("error: {error}");

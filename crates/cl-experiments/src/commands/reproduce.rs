@@ -1,17 +1,102 @@
 //! `reproduce`: run what is missing, judge, report.
 
-use crate::broken;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::experiment::{Experiment, Extent};
+use super::{FAILS, STOPPED, seconds};
+use crate::io::error::UserError;
+use crate::io::files::{pretty, write_whole};
+use crate::io::manifest::Manifest;
+use crate::io::shell;
+use crate::judge::measures::ClaimResult;
+use crate::judge::mutations;
 use crate::judge::{Expected, Verdict};
-use crate::manifest::Manifest;
-use crate::plan::{Conditions, Plan};
-use crate::record::{pretty, write_whole};
 use crate::report::{self, ReportContext};
+use crate::run::folder::DEFAULT_RUNS;
+use crate::run::headless::CHECKPOINT_EVERY_S;
+use crate::run::plan;
+use crate::run::plan::{Conditions, Plan};
+use crate::spec::experiment::DEFAULT_EXPERIMENTS;
+use crate::spec::experiment::{Experiment, Extent};
+use crate::tasks::images::dataset;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Arguments of `reproduce` and `report`.
+#[derive(Debug, clap::Args)]
+pub struct Reproduce {
+    /// Claims, such as c3 c5; all when none is given
+    claims: Vec<String>,
+    /// The full set: larger sizes, finer grids
+    #[arg(long)]
+    full: bool,
+    /// Also make mistakes on purpose, and see that those claims notice which must (experiments/broken.toml)
+    #[arg(long)]
+    broken: bool,
+    /// Folder of experiment files
+    #[arg(long, default_value = DEFAULT_EXPERIMENTS)]
+    experiments: PathBuf,
+    /// Folder of run folders
+    #[arg(long, default_value = DEFAULT_RUNS)]
+    runs: PathBuf,
+    /// Folder that report.html and figures/ are written to
+    #[arg(long, default_value = "report")]
+    output: PathBuf,
+    /// flex, ndarray, wgpu, cuda or cuda:n
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Least seconds between two checkpoints of a run; 0 makes one at the end of each epoch
+    #[arg(long, default_value_t = CHECKPOINT_EVERY_S, value_parser = seconds)]
+    checkpoint_every: f64,
+    /// Runs side by side; one per core when not given
+    #[arg(long)]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Folder of images, for experiments on images; CL_CIFAR10_DIR or what `data fetch` brought when not given
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// Judges and reports with or without making what is missing; the exit status.
+///
+/// # Errors
+/// [`UserError`] as [`reproduce`], and for `report --broken`.
+pub fn run(arguments: &Reproduce, run_missing: bool, stop: &AtomicBool) -> Result<u8, UserError> {
+    if arguments.broken && !run_missing {
+        return Err(UserError::Argument(
+            "--broken makes runs, which `report` does not; give it to `reproduce`, which takes up what is there".into(),
+        ));
+    }
+    Ok(match reproduce(&arguments.request(run_missing), stop)? {
+        Conclusion::Judged { all_hold: true } => 0,
+        Conclusion::Judged { all_hold: false } => FAILS,
+        Conclusion::Stopped => STOPPED,
+    })
+}
+
+impl Reproduce {
+    fn request(&self, run_missing: bool) -> Request {
+        Request {
+            claims: self.claims.clone(),
+            extent: if self.full { Extent::Full } else { Extent::Default },
+            experiments: self.experiments.clone(),
+            output: self.output.clone(),
+            conditions: Conditions {
+                runs: self.runs.clone(),
+                also: Vec::new(),
+                device: self.device.clone(),
+                data_dir: self.data_dir.clone(),
+                checkpoint_every_s: self.checkpoint_every,
+                side_by_side: plan::side_by_side(self.jobs),
+            },
+            run_missing,
+            broken: self.broken,
+            command: command_line(),
+        }
+    }
+}
+
+/// The command as a user would type it at the top of the project.
+fn command_line() -> String {
+    format!("cargo run --release -- {}", shell::join(std::env::args_os().skip(1)))
+}
 
 /// What to reproduce and where.
 #[derive(Debug, Clone)]
@@ -28,7 +113,7 @@ pub struct Request {
     pub conditions: Conditions,
     /// Whether missing runs are made, or only what is there is judged.
     pub run_missing: bool,
-    /// Whether mistakes are also made on purpose, see [`crate::broken`].
+    /// Whether mistakes are also made on purpose, see [`crate::judge::mutations`].
     pub broken: bool,
     /// The command as it was given, for the report.
     pub command: String,
@@ -55,7 +140,7 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
     let (experiments, family) = load(request)?;
     let plan = Plan::new(experiments, &request.conditions);
     if request.run_missing {
-        crate::device::open(&request.conditions.device)?;
+        crate::io::device::open(&request.conditions.device)?;
         let ended = plan.carry_out(&plan.missing(), stop);
         if !ended.failures.is_empty() {
             return Err(UserError::Run(ended.failures.join("\n")));
@@ -93,12 +178,12 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
     let mut noticed = Vec::new();
     if request.broken {
         let file = request.experiments.join("broken.toml");
-        let Some(found) = broken::notice(&results, family, &file, &request.conditions, stop)? else {
+        let Some(found) = mutations::notice(&results, family, &file, &request.conditions, stop)? else {
             crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
             return Ok(Conclusion::Stopped);
         };
         noticed = found;
-        crate::say!("{}", broken::table(&noticed));
+        crate::say!("{}", mutations::table(&noticed));
         write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
         page = report::write(&results, &noticed, &request.output, &context)?;
     }
@@ -144,7 +229,7 @@ fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     }
     for experiment in &mut experiments {
         report::check_names(experiment)?;
-        experiment.pin_images(request.conditions.data_dir.as_deref())?;
+        dataset::pin_all(experiment, request.conditions.data_dir.as_deref())?;
     }
     let family = Expected::intervals_of(&family, request.extent == Extent::Full)?;
     Ok((experiments, family))

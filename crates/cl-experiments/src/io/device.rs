@@ -1,7 +1,7 @@
 //! Backends by name.
 
-use crate::error::UserError;
-use crate::panics::quietly;
+use crate::io::error::UserError;
+use crate::io::panics::quietly;
 use burn::tensor::Device;
 
 /// A backend this binary may hold: its name, what turns it on, what it needs.

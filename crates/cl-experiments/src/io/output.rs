@@ -3,7 +3,7 @@
 //! A reader that has left (`… | head -1`) ends nothing: what only prints comes to a quiet end, and a run goes on. Any other failure to
 //! write is kept and told when the command ends, see [`finish`].
 
-use crate::error::UserError;
+use crate::io::error::UserError;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
@@ -41,17 +41,17 @@ pub fn finish() -> Result<(), UserError> {
 /// Says something on standard output.
 #[macro_export]
 macro_rules! say {
-    ($($text:tt)*) => { $crate::output::write(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::io::output::write(format_args!($($text)*)) };
 }
 
 /// Says a line on standard output.
 #[macro_export]
 macro_rules! say_line {
-    ($($text:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::io::output::write(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 /// Says a line on standard error.
 #[macro_export]
 macro_rules! warn_line {
-    ($($text:tt)*) => { $crate::output::warn(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::io::output::warn(format_args!("{}\n", format_args!($($text)*))) };
 }

@@ -1,6 +1,6 @@
 //! TOML files from outside: read within bounds, laid over each other, changed along a path.
 
-use crate::error::UserError;
+use crate::io::error::UserError;
 use serde::Deserialize;
 use std::io::Read;
 use std::path::Path;

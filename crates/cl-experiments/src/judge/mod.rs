@@ -12,10 +12,14 @@
 //! With fewer seeds than [`LEAST_SEEDS`] nothing holds: what does not fail is undecided. A claim holds when all
 //! its judged expectations hold, and fails when one fails.
 
-use crate::error::UserError;
-use crate::experiment::Experiment;
-use crate::toml_file::read_toml;
-use crate::undefined::as_null;
+pub mod certify;
+pub mod measures;
+pub mod mutations;
+
+use crate::io::error::UserError;
+use crate::io::toml_file::read_toml;
+use crate::io::undefined::as_null;
+use crate::spec::experiment::Experiment;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;
@@ -320,7 +324,7 @@ impl Expectation {
 
 /// Values by seed with `null` for what is not finite.
 mod values_as_null {
-    use crate::undefined::as_null;
+    use crate::io::undefined::as_null;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]

@@ -3,15 +3,15 @@
 //! A claim that holds whatever the program does says nothing. Each [`Change`] is a mistake that a program like this one could have, made here by
 //! changing what runs are specified to do; the runs that a claim is judged by are held against what is expected and predicted without it.
 
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::experiment::Experiment;
-use crate::images::mistake::Mistake;
+use crate::io::error::UserError;
+use crate::io::toml_file::read_toml;
 use crate::judge::Verdict;
-use crate::plan::{Conditions, Plan, Planned};
-use crate::schedule::Ended;
+use crate::judge::measures::ClaimResult;
+use crate::run::plan::{Conditions, Plan, Planned};
+use crate::run::queue::Ended;
+use crate::spec::experiment::Experiment;
+use crate::spec::mistake::Mistake;
 use crate::spec::{Objective, RunSpec};
-use crate::toml_file::read_toml;
 use cl_data::{Augmentation, Rescaling};
 use cl_model::{Bias, KeyGradient};
 use serde::{Deserialize, Serialize};

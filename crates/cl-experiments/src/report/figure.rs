@@ -2,8 +2,8 @@
 
 use super::chart::{Entry, Figure, Panel};
 use super::draw;
-use crate::error::UserError;
-use crate::record::write_whole;
+use crate::io::error::UserError;
+use crate::io::files::write_whole;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::backend::{BitMapBackend, SVGBackend};

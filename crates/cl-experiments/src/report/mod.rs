@@ -13,11 +13,12 @@ mod page;
 mod palette;
 mod series;
 
-use crate::broken::Noticed;
-use crate::certify::Certificate;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::record::{remove_staged_by_the_dead, write_whole};
+use crate::io::error::UserError;
+use crate::io::files::{remove_staged_by_the_dead, write_whole};
+use crate::judge::certify::Certificate;
+use crate::judge::measures::ClaimResult;
+use crate::judge::mutations::Noticed;
+use crate::run::bench::Growth;
 use chart::Figure;
 use page::PageFigure;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,6 @@ pub struct ReportContext<'a> {
 }
 
 pub use figures::check_names;
-pub use figures::cost::Growth;
 
 /// Draws what a step costs over a quantity into a folder that is there, as SVG and PNG.
 ///

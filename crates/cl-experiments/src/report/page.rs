@@ -4,10 +4,10 @@ use super::ReportContext;
 use super::chart::Figure;
 use super::figure::{inline_svg, inline_swatch};
 use super::number::{bytes, duration, number};
-use crate::broken::Noticed;
-use crate::claims::ClaimResult;
+use crate::io::shell;
+use crate::judge::measures::ClaimResult;
+use crate::judge::mutations::Noticed;
 use crate::judge::{Judgement, Over, Verdict};
-use crate::shell;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
@@ -156,7 +156,7 @@ fn claim(result: &ClaimResult, figures: Vec<PageFigure>, full: bool) -> PageClai
         judgements: result.judgements.iter().map(judgement).collect(),
         figures,
         point: first.map_or("", |p| p.name.as_str()),
-        parameters: first.map_or_else(String::new, |p| crate::record::pretty(&p.spec)),
+        parameters: first.map_or_else(String::new, |p| crate::io::files::pretty(&p.spec)),
         folders: result.folders.values().map(|f| f.path().display().to_string()).collect(),
     }
 }

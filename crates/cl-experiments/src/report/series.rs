@@ -2,11 +2,11 @@
 
 use super::chart::Curve;
 use super::palette::{Style, styles_of};
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::measure::Snapshot;
-use crate::record::RunFolder;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
+use crate::run::folder::RunFolder;
 use crate::spec::{RunSpec, TrainingSpec};
+use crate::tasks::sparse_coding::monitor::Snapshot;
 
 /// The complete training runs of one point.
 #[derive(Debug, Clone)]

@@ -1,11 +1,12 @@
 //! Checkpoints: burn-train's three files per epoch, each written aside and renamed, so that a file that is
 //! there is whole, and an epoch is there when its three files are.
 
-use crate::error::UserError;
-use crate::learner::StepSizeScheduler;
-use crate::panics::quietly;
-use crate::record::{RunFolder, STAGED};
-use crate::training::{Learning, Training, is_finite, shapes};
+use crate::io::error::UserError;
+use crate::io::files::STAGED;
+use crate::io::panics::quietly;
+use crate::run::folder::RunFolder;
+use crate::run::step_sizes::StepSizeScheduler;
+use crate::tasks::task::{Learning, Training, is_finite, shapes};
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;

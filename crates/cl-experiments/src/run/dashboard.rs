@@ -1,9 +1,14 @@
 //! What burn-train's learner is fed and what it shows: batches of an epoch, a snapshot as its "validation", numbers
 //! of the snapshot as its metrics.
 
-use crate::error::UserError;
-use crate::record::{MetricsLog, RunFolder};
-use crate::training::{Measured, Shown, StepOutput, Training};
+use crate::io::error::UserError;
+use crate::run::folder::{MetricsLog, RunFolder};
+use crate::run::recording::keep_if_best;
+use crate::tasks::images::learner::ImageLearner;
+use crate::tasks::images::training::{ImageSnapshot, ImageTraining};
+use crate::tasks::sparse_coding::learner::EncoderLearner;
+use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
+use crate::tasks::task::{Measured, Shown, StepOutput, Training};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, ExecutionError, TensorReadError};
@@ -12,7 +17,7 @@ use burn::train::metric::{
     Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry,
 };
-use burn::train::{Interrupter, ItemLazy};
+use burn::train::{InferenceStep, Interrupter, ItemLazy, LearnerModel};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -100,7 +105,7 @@ impl<T: Training> EpochEnd<T> {
     /// Takes a snapshot and passes it on.
     pub fn snapshot(&self, learner: &T::Learner) -> SnapshotOutput<T::Snapshot> {
         let snapshot = self.training.snapshot(learner);
-        self.sink.take(&snapshot, || self.training.keep(learner, &snapshot, &self.sink.folder));
+        self.sink.take(&snapshot, || keep_if_best::<T>(learner, &snapshot, &self.sink.folder));
         SnapshotOutput(Arc::new(snapshot))
     }
 }
@@ -108,6 +113,35 @@ impl<T: Training> EpochEnd<T> {
 impl<T: Training> Clone for EpochEnd<T> {
     fn clone(&self) -> Self {
         Self { training: self.training.clone(), sink: self.sink.clone() }
+    }
+}
+
+/// A learner that burn-train can train and validate.
+pub trait OfBurn<T: Training>:
+    LearnerModel + InferenceStep<Input = EpochEnd<T>, Output = SnapshotOutput<T::Snapshot>>
+{
+}
+
+impl<T: Training, L> OfBurn<T> for L where
+    L: LearnerModel + InferenceStep<Input = EpochEnd<T>, Output = SnapshotOutput<T::Snapshot>>
+{
+}
+
+impl InferenceStep for EncoderLearner {
+    type Input = EpochEnd<Monitor>;
+    type Output = SnapshotOutput<Snapshot>;
+
+    fn step(&self, end: EpochEnd<Monitor>) -> SnapshotOutput<Snapshot> {
+        end.snapshot(self)
+    }
+}
+
+impl InferenceStep for ImageLearner {
+    type Input = EpochEnd<ImageTraining>;
+    type Output = SnapshotOutput<ImageSnapshot>;
+
+    fn step(&self, end: EpochEnd<ImageTraining>) -> SnapshotOutput<ImageSnapshot> {
+        end.snapshot(self)
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `spec.json` | the resolved specification and the versions of data and algorithm |
 //! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
-//! | `metrics.jsonl` | one [snapshot](crate::measure::Snapshot) per epoch |
+//! | `metrics.jsonl` | one [snapshot](crate::tasks::sparse_coding::monitor::Snapshot) per epoch |
 //! | `evaluation.json`, `moments.json` | what came out |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
 //! | `checkpoint/` | while the run is under way |
@@ -13,13 +13,12 @@
 //! Files are staged and renamed. A folder is never overwritten: a complete one is reused, an incomplete one is
 //! resumed, and another specification has another digest.
 
-use crate::error::UserError;
-use crate::manifest::Manifest;
-use crate::moments::MomentsReport;
+use crate::io::error::UserError;
+use crate::io::files::{pretty, remove_staged, write_whole};
+use crate::io::manifest::Manifest;
 use crate::spec::RunSpec;
-use crate::training::Measured;
-use burn::tensor::TensorData;
-use safetensors::tensor::TensorView;
+use crate::tasks::sparse_coding::moments::MomentsReport;
+use crate::tasks::task::Measured;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -29,9 +28,6 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT_RUNS: &str = "runs";
 
 const MARKER: &str = "COMPLETE";
-
-/// How names of files begin that are not whole yet.
-pub const STAGED: &str = ".staged-";
 
 /// A run's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,45 +291,6 @@ impl RunFolder {
     }
 }
 
-/// Removes what a process that was killed had begun to write. The folder has to be held by this one.
-fn remove_staged(folder: &Path) -> Result<(), UserError> {
-    remove_where(folder, |name| name.starts_with(STAGED))
-}
-
-/// The same where other processes may be writing: only what was begun by one that is gone.
-///
-/// # Errors
-/// [`UserError::File`] naming the file that cannot be removed.
-pub fn remove_staged_by_the_dead(folder: &Path) -> Result<(), UserError> {
-    let process = |name: &str| name.strip_prefix(STAGED)?.split('-').next()?.parse().ok();
-    remove_where(folder, |name| process(name).is_some_and(is_gone))
-}
-
-fn remove_where(folder: &Path, is_left: impl Fn(&str) -> bool) -> Result<(), UserError> {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if is_left(&entry.file_name().to_string_lossy()) {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(UserError::file(&path, format!("it cannot be removed: {e}")));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_gone(process: i32) -> bool {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None) == Err(nix::errno::Errno::ESRCH)
-}
-
-#[cfg(not(unix))]
-fn is_gone(_process: i32) -> bool {
-    false
-}
-
 /// The growing `metrics.jsonl` of a run.
 #[derive(Debug)]
 pub struct MetricsLog {
@@ -386,39 +343,4 @@ impl MetricsLog {
             .write_all(line.as_bytes())
             .map_err(|e| UserError::file(&self.path, format!("it cannot be written: {e}")))
     }
-}
-
-/// Writes `path` aside and renames it, so that it is whole or not there.
-///
-/// # Errors
-/// [`UserError::File`] naming the file.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
-    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let staged = path.with_file_name(format!("{STAGED}{}-{name}", std::process::id()));
-    let mut file = File::create(&staged).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(e) = written.and_then(|()| fs::rename(&staged, path)) {
-        // What was staged is of no use; the error that matters is the first.
-        let _ = fs::remove_file(&staged);
-        return Err(failed(e));
-    }
-    Ok(())
-}
-
-/// A safetensors file of 32-bit floats.
-pub fn safetensors_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, TensorData)>) -> Vec<u8> {
-    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
-        .into_iter()
-        .map(|(name, data)| (name, data.shape().to_vec(), data.iter::<f32>().flat_map(f32::to_le_bytes).collect()))
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
-    });
-    safetensors::serialize(views, None).expect("plain tensors can be serialised")
-}
-
-/// JSON for people, with a newline at the end.
-pub fn pretty(value: &impl Serialize) -> String {
-    serde_json::to_string_pretty(value).expect("plain data") + "\n"
 }

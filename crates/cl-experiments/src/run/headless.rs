@@ -1,19 +1,20 @@
-//! Carries a run from wherever it stands to its end: the light loop under `reproduce`.
+//! Carries a run from wherever it stands to its end: the headless trainer under `reproduce`.
 //!
-//! It calls the same `step` and `optimize` as burn-train's learner (see [`crate::train`]), without the metric
+//! It calls the same `step` and `optimize` as burn-train's learner (see [`crate::run::learner`]), without the metric
 //! threads and the events per batch: over 3,000 steps of the recipe at d = 32 the learner takes 4 to 9 % longer with a core
 //! to spare, and 15 to 25 % longer with two seeds on two cores.
 
-use crate::checkpoint;
-use crate::error::UserError;
-use crate::images::training::ImageTraining;
-use crate::learner::StepSizeScheduler;
-use crate::manifest::Manifest;
-use crate::measure::Monitor;
-use crate::moments;
-use crate::record::RunFolder;
+use crate::io::error::UserError;
+use crate::io::manifest::Manifest;
+use crate::run::checkpoint;
+use crate::run::folder::RunFolder;
+use crate::run::recording::{begin_log, finish, keep_if_best};
+use crate::run::step_sizes::StepSizeScheduler;
 use crate::spec::{MomentsSpec, RunSpec};
-use crate::training::{Learning, Measured, Schedule, Training, begin_log, is_finite, step_and_draw};
+use crate::tasks::images::training::ImageTraining;
+use crate::tasks::sparse_coding::moments;
+use crate::tasks::sparse_coding::monitor::Monitor;
+use crate::tasks::task::{Learning, Measured, Schedule, Training, is_finite, step_and_draw};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Least time between two checkpoints of the light loop unless the command line says otherwise, in seconds.
+/// Least time between two checkpoints of the headless trainer unless the command line says otherwise, in seconds.
 pub const CHECKPOINT_EVERY_S: f64 = 5.0;
 
 /// How a run ended.
@@ -90,7 +91,7 @@ fn train<T: Training>(
     let mut step_sizes = StepSizeScheduler::new(step_size, first_step);
 
     let mut log = begin_log(&training, &learner, folder)?;
-    let looks_at_every_loss = crate::device::is_host(session.device_name);
+    let looks_at_every_loss = crate::io::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
     while learner.steps_done() < steps {
@@ -110,7 +111,7 @@ fn train<T: Training>(
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
-            training.keep(&learner.valid(), &snapshot, folder)?;
+            keep_if_best::<T>(&learner.valid(), &snapshot, folder)?;
             (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);
@@ -125,7 +126,7 @@ fn train<T: Training>(
             return Ok(Outcome::Stopped { step: learner.steps_done(), resumes_at });
         }
     }
-    training.finish(&learner.valid(), folder)?;
+    finish(&training, &learner.valid(), folder)?;
     folder.write_json("manifest.json", &manifest(&session, started, steps - first_step))?;
     folder.complete()?;
     Ok(Outcome::Finished)

@@ -3,54 +3,73 @@
 //! An epoch is `steps_per_epoch` steps; its "validation" is one snapshot. The run folder is the one that `reproduce`
 //! would use, and either goes on where the other stopped.
 
-use crate::checkpoint::{self, AtomicCheckpointer};
-use crate::cli::Train;
-use crate::dashboard::{BatchLoader, EpochEnd, EpochEndLoader, Sink, SnapshotMetric, StepLoss};
-use crate::error::UserError;
-use crate::export::{Choice, choose};
-use crate::images::training::ImageTraining;
-use crate::learner::StepSizeScheduler;
-use crate::manifest::Manifest;
-use crate::measure::Monitor;
-use crate::metric_files::MetricFiles;
-use crate::panics::{self, Recorded};
-use crate::quiet::QuietRenderer;
-use crate::record::RunFolder;
+use crate::io::error::UserError;
+use crate::io::manifest::Manifest;
+use crate::io::panics::{self, Recorded};
+use crate::run::checkpoint::{self, AtomicCheckpointer};
+use crate::run::dashboard::{BatchLoader, EpochEnd, EpochEndLoader, OfBurn, Sink, SnapshotMetric, StepLoss};
+use crate::run::folder::RunFolder;
+use crate::run::metric_files::MetricFiles;
+use crate::run::quiet::QuietRenderer;
+use crate::run::recording::{begin_log, finish};
+use crate::run::step_sizes::StepSizeScheduler;
 use crate::spec::RunSpec;
-use crate::training::{Learning, Training, begin_log};
+use crate::tasks::choice::{Choice, choose};
+use crate::tasks::images::training::ImageTraining;
+use crate::tasks::sparse_coding::monitor::Monitor;
+use crate::tasks::task::{Learning, Training};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{ExecutionStrategy, Interrupter, Learner, LearningResult, SupervisedTraining};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Trains one point; returns the exit status.
+/// What to train and where.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment.
+    pub experiment: PathBuf,
+    /// The point; the first one when `None`.
+    pub point: Option<String>,
+    /// The seed; the first one of the point when `None`.
+    pub seed: Option<u64>,
+    /// Where runs are.
+    pub runs: PathBuf,
+    /// The device by name.
+    pub device: String,
+    /// Whether the dashboard is shown where there is a terminal for it.
+    pub wants_dashboard: bool,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Trains one point; whether that came to its end.
 ///
 /// # Errors
 /// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
-pub fn train(arguments: &Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
-    let data_dir = arguments.data_dir.as_deref();
-    let Choice { claim, point, seed } =
-        choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, data_dir)?;
-    let device = crate::device::open(&arguments.device)?;
-    let folder = RunFolder::find(&arguments.runs, &claim, &point.name, &point.spec, seed);
+pub fn train(request: &Request, stop: Arc<AtomicBool>) -> Result<bool, UserError> {
+    let data_dir = request.data_dir.as_deref();
+    let Choice { claim, point, seed } = choose(&request.experiment, request.point.as_deref(), request.seed, data_dir)?;
+    let device = crate::io::device::open(&request.device)?;
+    let folder = RunFolder::find(&request.runs, &claim, &point.name, &point.spec, seed);
     if folder.is_complete() {
         folder.tidy();
         crate::say_line!("{} is complete; it is reused.", folder.path().display());
-        return Ok(0);
+        return Ok(true);
     }
     match &point.spec {
         RunSpec::Training(spec) => {
             let _lock = folder.open(&point.spec, seed)?;
-            to_the_end(Monitor::new(spec, seed, &device), &folder, &device, arguments, stop)
+            to_the_end(Monitor::new(spec, seed, &device), &folder, &device, request, stop)
         }
         RunSpec::Images(spec) => {
             let _lock = folder.open(&point.spec, seed)?;
-            let training = ImageTraining::new(spec, seed, data_dir, &arguments.device, &device)?;
-            to_the_end(training, &folder, &device, arguments, stop)
+            let training = ImageTraining::new(spec, seed, data_dir, &request.device, &device)?;
+            to_the_end(training, &folder, &device, request, stop)
         }
         RunSpec::Moments(_) => {
             let message = format!("--point {}: it estimates moments and has nothing to train", point.name);
@@ -70,10 +89,13 @@ fn to_the_end<T: Training>(
     training: T,
     folder: &RunFolder,
     device: &Device,
-    arguments: &Train,
+    request: &Request,
     stop: Arc<AtomicBool>,
-) -> Result<u8, UserError> {
-    let dashboard = cfg!(feature = "tui") && !arguments.no_tui && has_terminal();
+) -> Result<bool, UserError>
+where
+    T::Learner: OfBurn<T>,
+{
+    let dashboard = cfg!(feature = "tui") && request.wants_dashboard && has_terminal();
     let started = Instant::now();
     let (schedule, training) = (training.schedule(), Arc::new(training));
     let (learner, first_step) = launch(training.clone(), folder, device, stop, dashboard)?;
@@ -86,15 +108,14 @@ fn to_the_end<T: Training>(
             schedule.steps,
             done - kept
         );
-        return Ok(130);
+        return Ok(false);
     }
-    training.finish(&learner, folder)?;
+    let summary = finish(&*training, &learner, folder)?;
     let steps_done = schedule.steps - first_step;
-    folder
-        .write_json("manifest.json", &Manifest::now(&arguments.device, started.elapsed().as_secs_f64(), steps_done))?;
+    folder.write_json("manifest.json", &Manifest::now(&request.device, started.elapsed().as_secs_f64(), steps_done))?;
     folder.complete()?;
-    crate::say_line!("{}: {}", folder.path().display(), T::summary(folder)?);
-    Ok(0)
+    crate::say_line!("{}: {summary}", folder.path().display());
+    Ok(true)
 }
 
 /// The learner at its end, one way or another, and the step it began at.
@@ -104,7 +125,10 @@ fn launch<T: Training>(
     device: &Device,
     stop: Arc<AtomicBool>,
     dashboard: bool,
-) -> Result<(T::Learner, u64), UserError> {
+) -> Result<(T::Learner, u64), UserError>
+where
+    T::Learner: OfBurn<T>,
+{
     let device = device.clone().autodiff();
     let schedule = training.schedule();
     let (learner, _, epoch) = checkpoint::restore_latest(&*training, folder, &mut |text| crate::warn_line!("{text}"));

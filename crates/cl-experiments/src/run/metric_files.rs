@@ -2,8 +2,8 @@
 //!
 //! Burn's own logger panics where it cannot write, in a thread of its own, and takes the process with it.
 
-use crate::dashboard::Sink;
-use crate::error::UserError;
+use crate::io::error::UserError;
+use crate::run::dashboard::Sink;
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricId, MetricName, NumericEntry};

@@ -1,8 +1,8 @@
 //! Which runs there are, where each belongs, which are missing, and what they cost.
 
-use crate::experiment::Experiment;
-use crate::record::RunFolder;
-use crate::schedule::{Ended, Job, run_all};
+use crate::run::folder::RunFolder;
+use crate::run::queue::{Ended, Job, run_all};
+use crate::spec::experiment::Experiment;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

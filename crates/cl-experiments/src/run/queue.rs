@@ -3,10 +3,10 @@
 //! Child processes keep apart what is global in a process: the backend's seed, peak memory, panics. Inside a small
 //! matrix product threads cost more than they bring, so each child has one.
 
-use crate::drive::{Outcome, Session, execute};
-use crate::error::UserError;
-use crate::os_path;
-use crate::record::RunFolder;
+use crate::io::error::UserError;
+use crate::io::os_path;
+use crate::run::folder::RunFolder;
+use crate::run::headless::{Outcome, Session, execute};
 use crate::spec::RunSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -192,7 +192,7 @@ pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    let outcome = crate::device::open(&job.device).and_then(|device| {
+    let outcome = crate::io::device::open(&job.device).and_then(|device| {
         let session = Session {
             device_name: &job.device,
             device: &device,

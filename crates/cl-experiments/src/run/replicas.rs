@@ -3,15 +3,16 @@
 //! Each run has the data, the weights to begin with and the folder that it has when it is run alone, and ends within rounding of what it would
 //! have come to. A group that is stopped starts again: what is kept of it are whole runs.
 
-use crate::drive::Outcome;
-use crate::error::UserError;
-use crate::learner::EncoderLearner;
-use crate::manifest::Manifest;
-use crate::measure::Monitor;
-use crate::record::{MetricsLog, RunFolder};
-use crate::schedule::Job;
+use crate::io::error::UserError;
+use crate::io::manifest::Manifest;
+use crate::run::folder::{MetricsLog, RunFolder};
+use crate::run::headless::Outcome;
+use crate::run::queue::Job;
+use crate::run::recording::finish;
 use crate::spec::{Objective, RunSpec, TrainingSpec};
-use crate::training::{Learning, Measured, Training};
+use crate::tasks::sparse_coding::learner::EncoderLearner;
+use crate::tasks::sparse_coding::monitor::Monitor;
+use crate::tasks::task::{Learning, Measured, Training};
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_data::Matrix;
 use cl_model::replicas::{ReplicaBatch, ReplicaSettings, Replicas};
@@ -177,7 +178,7 @@ pub fn execute(
     let (mut locks, mut logs) = (Vec::new(), Vec::new());
     for (job, folder) in jobs.iter().zip(&folders) {
         locks.push(folder.open(&job.spec, job.seed)?);
-        logs.push(MetricsLog::resume::<crate::measure::Snapshot>(folder, 0)?);
+        logs.push(MetricsLog::resume::<crate::tasks::sparse_coding::monitor::Snapshot>(folder, 0)?);
     }
     let (steps, per_epoch) = (group[0].0.training.steps, group[0].0.training.steps_per_epoch);
     loop {
@@ -207,7 +208,7 @@ pub fn execute(
         let _ = replication.step(batch);
     }
     for (replica, (job, folder)) in jobs.iter().zip(&folders).enumerate() {
-        replication.monitors[replica].finish(&replication.learner(replica), folder)?;
+        finish(&replication.monitors[replica], &replication.learner(replica), folder)?;
         let manifest = Manifest::now(&job.device, started.elapsed().as_secs_f64(), steps);
         folder.write_json("manifest.json", &Manifest { replicas: jobs.len(), ..manifest })?;
         folder.complete()?;

@@ -4,13 +4,15 @@
 //! runs, and `report` reads it. Each run is whole or not there, so a sweep can be killed at any moment and goes on when it is
 //! started again.
 
-use crate::cli::Sweep;
-use crate::drive::Outcome;
-use crate::error::UserError;
-use crate::experiment::{Experiment, Extent};
-use crate::plan::{self, Conditions, Plan};
-use crate::replicate;
-use crate::schedule::Ended;
+use crate::io::error::UserError;
+use crate::run::headless::Outcome;
+use crate::run::plan::{Conditions, Plan};
+use crate::run::queue::Ended;
+use crate::run::replicas;
+use crate::spec::experiment::{Experiment, Extent};
+use crate::tasks::images::dataset;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,35 +37,46 @@ impl FromStr for Shard {
     }
 }
 
+/// What to run and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment.
+    pub experiment: PathBuf,
+    /// Names of points; all when empty.
+    pub points: Vec<String>,
+    /// How much of it.
+    pub extent: Extent,
+    /// The share of the runs.
+    pub shard: Shard,
+    /// Runs of one shape that are trained as one tensor program, at most; each in a process of its own when `None`.
+    pub replicas: Option<NonZeroUsize>,
+    /// Whether runs are only listed.
+    pub dry_run: bool,
+    /// Where and how runs take place.
+    pub conditions: Conditions,
+}
+
 /// Runs what is missing; whether that came to its end.
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read or runs failed.
-pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
-    let extent = if arguments.full { Extent::Full } else { Extent::Default };
-    let mut experiment = Experiment::load(&arguments.experiment, extent)?;
-    experiment.points = experiment.chosen(&arguments.point)?.into_iter().cloned().collect();
-    experiment.pin_images(arguments.data_dir.as_deref())?;
-    let conditions = Conditions {
-        runs: arguments.runs.clone(),
-        also: Vec::new(),
-        device: arguments.device.clone(),
-        data_dir: arguments.data_dir.clone(),
-        checkpoint_every_s: arguments.checkpoint_every,
-        side_by_side: plan::side_by_side(arguments.jobs),
-    };
-    let mut plan = Plan::new(vec![experiment], &conditions);
-    plan.keep_shard(arguments.shard.index - 1, arguments.shard.count);
-    if arguments.dry_run {
+pub fn sweep(request: &Request, stop: &AtomicBool) -> Result<bool, UserError> {
+    let conditions = &request.conditions;
+    let mut experiment = Experiment::load(&request.experiment, request.extent)?;
+    experiment.points = experiment.chosen(&request.points)?.into_iter().cloned().collect();
+    dataset::pin_all(&mut experiment, conditions.data_dir.as_deref())?;
+    let mut plan = Plan::new(vec![experiment], conditions);
+    plan.keep_shard(request.shard.index - 1, request.shard.count);
+    if request.dry_run {
         for job in plan.missing() {
             crate::say_line!("{}", job.folder.display());
         }
         crate::say_line!("{}", plan.cost(&plan.missing()));
         return Ok(true);
     }
-    crate::device::open(&arguments.device)?;
-    let ended = match arguments.replicas {
-        Some(most) => in_groups(&plan, most.get(), &arguments.device, stop)?,
+    crate::io::device::open(&conditions.device)?;
+    let ended = match request.replicas {
+        Some(most) => in_groups(&plan, most.get(), &conditions.device, stop)?,
         None => plan.carry_out(&plan.missing(), stop),
     };
     if !ended.failures.is_empty() {
@@ -75,14 +88,14 @@ pub fn sweep(arguments: &Sweep, stop: &AtomicBool) -> Result<bool, UserError> {
 
 /// Runs of one shape side by side in this process, the others as always.
 fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Result<Ended, UserError> {
-    let (groups, alone) = replicate::groups(plan.missing(), most);
+    let (groups, alone) = replicas::groups(plan.missing(), most);
     let mut ended = Ended::default();
-    let device = crate::device::open(device)?;
+    let device = crate::io::device::open(device)?;
     for (index, group) in groups.iter().enumerate() {
         let title = format!("group {} of {}, {} replicas", index + 1, groups.len(), group.len());
         crate::say_line!("{title}");
         let mut next = 0.25;
-        let outcome = replicate::execute(group, &device, stop, &mut |share| {
+        let outcome = replicas::execute(group, &device, stop, &mut |share| {
             if share >= next {
                 crate::say_line!("{title}: {:.0} %", 100.0 * share);
                 next += 0.25;

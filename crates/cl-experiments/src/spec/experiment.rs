@@ -1,9 +1,8 @@
 //! Experiment files: `experiments/<claim>/experiment.toml` expanded into runs.
 
-use crate::error::UserError;
-use crate::images::dataset;
+use crate::io::error::UserError;
+use crate::io::toml_file::{merge, read_toml, set};
 use crate::spec::RunSpec;
-use crate::toml_file::{merge, read_toml, set};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,30 +212,14 @@ impl Experiment {
         self.points.iter().find(|p| p.name == name)
     }
 
-    /// Finds the images of points that train on images, and writes what they are into their specifications.
+    /// The experiment with one point alone; the first one when none is named.
     ///
     /// # Errors
-    /// [`UserError`] when there are none, or others than those that are pinned.
-    pub fn pin_images(&mut self, data_dir: Option<&Path>) -> Result<(), UserError> {
-        let path = self.folder.join("experiment.toml");
-        for point in &mut self.points {
-            if let RunSpec::Images(spec) = &mut point.spec {
-                let content = dataset::load(&spec.images.dataset, data_dir)?.1.clone();
-                spec.pin(content).map_err(|e| UserError::file(&path, format!("point {}: {e}", point.name)))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same with one point alone.
-    ///
-    /// # Errors
-    /// [`UserError`] when there is no such point, or as [`pin_images`](Self::pin_images).
-    pub fn with_one_point(mut self, name: Option<&str>, data_dir: Option<&Path>) -> Result<Self, UserError> {
+    /// [`UserError`] when there is no such point.
+    pub fn with_one_point(mut self, name: Option<&str>) -> Result<Self, UserError> {
         let names: Vec<String> =
             name.map(String::from).or(self.points.first().map(|p| p.name.clone())).into_iter().collect();
         self.points = self.chosen(&names)?.into_iter().cloned().collect();
-        self.pin_images(data_dir)?;
         Ok(self)
     }
 

@@ -1,8 +1,8 @@
 //! What an image run is: every scientific value, checked once.
 
+use super::checks::{at_least, not_negative, positive, range};
 use super::mistake::{self, Mistake};
-use crate::error::SpecError;
-use crate::spec::{at_least, not_negative, positive, range};
+use crate::io::error::SpecError;
 use cl_data::images::Cifar100Labels;
 use cl_data::images::augmentation::ImageAugmentation;
 use cl_model::conv::{ImageEncoderConfig, ProjectorConfig};

@@ -1,8 +1,5 @@
 //! Mistakes that a program for images can have, made on purpose to see that claims notice them (`experiments/broken.toml`).
 
-use super::learner::ImageLearner;
-use burn::module::Module;
-use burn::store::ModuleRecord;
 use serde::{Deserialize, Serialize};
 
 /// A mistake. No experiment file asks for one.
@@ -21,13 +18,6 @@ pub enum Mistake {
     ProjectorScored,
     /// A part of a set is taken from one class as far as that goes.
     PartOfOneClass,
-}
-
-/// `last` with the running statistics of the best network: what loading the latter into a clone of the former does.
-pub(super) fn with_statistics_of(last: ImageLearner, best: ModuleRecord) -> ImageLearner {
-    // The clone that is dropped shares its running statistics.
-    drop(last.clone().load_record(best));
-    last
 }
 
 /// Whether an experiment file has no mistake.

@@ -1,7 +1,13 @@
 //! What a run is: every scientific value, checked once.
 
-use crate::error::SpecError;
-use crate::images::spec::{ImageSpec, NtXentSpec};
+mod checks;
+pub mod experiment;
+pub mod images;
+pub mod mistake;
+
+use crate::io::error::SpecError;
+use crate::spec::images::{ImageSpec, NtXentSpec};
+use checks::{at_least, finite, not_negative, positive};
 use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
@@ -448,30 +454,4 @@ impl ContrastiveSpec {
             scale: self.scale,
         }
     }
-}
-
-pub(crate) fn at_least(key: &str, value: u64, least: u64) -> Result<(), SpecError> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(SpecError::Range { key: key.into(), value: value.to_string(), right: format!("at least {least}") })
-}
-
-fn finite(key: &str, value: f64) -> Result<(), SpecError> {
-    range(key, value, value.is_finite(), "a finite number")
-}
-
-pub(crate) fn not_negative(key: &str, value: f64) -> Result<(), SpecError> {
-    range(key, value, value.is_finite() && value >= 0.0, "a finite number, 0 or larger")
-}
-
-pub(crate) fn positive(key: &str, value: f64) -> Result<(), SpecError> {
-    range(key, value, value.is_finite() && value > 0.0, "a finite number larger than 0")
-}
-
-pub(crate) fn range(key: &str, value: f64, right: bool, wanted: &str) -> Result<(), SpecError> {
-    if right {
-        return Ok(());
-    }
-    Err(SpecError::Range { key: key.into(), value: value.to_string(), right: wanted.into() })
 }

@@ -1,21 +1,16 @@
-//! What the two drivers, [`crate::drive`] and [`crate::train`], need to know of a kind of training.
+//! What a kind of training has to offer to whoever carries it out. It knows neither folders nor dashboards.
 
-use crate::dashboard::{EpochEnd, SnapshotOutput};
-use crate::error::UserError;
-use crate::record::{MetricsLog, RunFolder};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::{InferenceStep, ItemLazy, LearnerModel, TrainOutput, TrainStep};
+use burn::train::{ItemLazy, TrainOutput, TrainStep};
 use cl_model::StepSize;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A kind of training under one specification and seed: what is trained, on what, and how it is measured.
 pub trait Training: Send + Sync + Sized + 'static {
     /// The module in training.
-    type Learner: Learning
-        + TrainStep<Input = Self::Batch, Output = StepOutput>
-        + InferenceStep<Input = EpochEnd<Self>, Output = SnapshotOutput<Self::Snapshot>>;
+    type Learner: Learning + TrainStep<Input = Self::Batch, Output = StepOutput>;
     /// What one step trains on.
     type Batch: Send + 'static;
     /// What is measured at the end of an epoch.
@@ -26,6 +21,9 @@ pub trait Training: Send + Sync + Sized + 'static {
 
     /// The learner at step 0, able to take gradients.
     fn fresh(&self) -> Self::Learner;
+
+    /// The learner at step 0, outside autodiff.
+    fn untrained(&self) -> Self::Learner;
 
     /// How parameters move.
     fn optimizer(&self) -> ModuleOptimizer;
@@ -43,25 +41,26 @@ pub trait Training: Send + Sync + Sized + 'static {
     /// Measures a learner outside autodiff.
     fn snapshot(&self, learner: &Self::Learner) -> Self::Snapshot;
 
-    /// Keeps what is worth keeping of a learner whose snapshot has just been logged. Nothing unless said otherwise.
-    ///
-    /// # Errors
-    /// [`UserError`] when a file cannot be written.
-    fn keep(&self, _learner: &Self::Learner, _snapshot: &Self::Snapshot, _folder: &RunFolder) -> Result<(), UserError> {
-        Ok(())
+    /// How good a snapshot is, where the best learner is scored beside the last one: larger is better, and of equals the first is
+    /// the best. `None` where no other learner is kept.
+    fn quality(_snapshot: &Self::Snapshot) -> Option<f64> {
+        None
     }
 
-    /// Writes what a finished training leaves behind, the completion marker aside.
+    /// Scores the learner at the end, and the best one where one is kept, outside autodiff.
     ///
     /// # Errors
-    /// [`UserError`] when a probe or a file fails.
-    fn finish(&self, learner: &Self::Learner, folder: &RunFolder) -> Result<(), UserError>;
+    /// In words, when a probe fails.
+    fn evaluate(&self, last: &Self::Learner, best: Option<&Self::Learner>) -> Result<Evaluated, String>;
+}
 
+/// What a finished training leaves behind.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// Names of files and what they hold.
+    pub files: Vec<(&'static str, Vec<u8>)>,
     /// What came out, in a line.
-    ///
-    /// # Errors
-    /// [`UserError`] when the folder cannot be read.
-    fn summary(folder: &RunFolder) -> Result<String, UserError>;
+    pub summary: String,
 }
 
 /// One step, and the batch of the next, drawn at the same time where that is allowed and rayon has a thread for it.
@@ -82,29 +81,6 @@ pub fn step_and_draw<T: Training>(
     }
 }
 
-/// Opens the log of a training that goes on with `learner`, and adds the snapshot of where it stands if it is not there yet.
-///
-/// # Errors
-/// [`UserError`] when the loss is not finite before the first step, or a file cannot be written.
-pub fn begin_log<T: Training>(training: &T, learner: &T::Learner, folder: &RunFolder) -> Result<MetricsLog, UserError> {
-    let (mut log, has_snapshot) = MetricsLog::resume::<T::Snapshot>(folder, learner.steps_done())?;
-    if !has_snapshot {
-        let learner = learner.valid();
-        let snapshot = training.snapshot(&learner);
-        if !snapshot.loss().is_finite() {
-            return Err(UserError::Run(format!(
-                "{}: the held-out loss is not finite at step {}, before anything is trained from there; a larger temperature or smaller \
-                 initial weights usually help",
-                folder.path().display(),
-                learner.steps_done()
-            )));
-        }
-        log.append(&snapshot)?;
-        training.keep(&learner, &snapshot, folder)?;
-    }
-    Ok(log)
-}
-
 /// How long is trained, and with which step sizes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -117,7 +93,7 @@ pub struct Schedule {
 }
 
 /// A module that counts its steps.
-pub trait Learning: LearnerModel + Sync {
+pub trait Learning: Module + Sync + 'static {
     /// Steps done.
     fn steps_done(&self) -> u64;
 

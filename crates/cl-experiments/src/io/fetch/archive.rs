@@ -1,6 +1,6 @@
 //! What is published: address, digest, files and sizes.
 
-use crate::error::UserError;
+use crate::io::error::UserError;
 use std::path::Path;
 
 /// Room for what an archive holds beside its data files: names of classes, a page about the set.

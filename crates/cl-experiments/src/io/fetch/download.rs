@@ -2,8 +2,8 @@
 
 use super::archive::Archive;
 use super::{Event, Places, by_hand};
-use crate::error::UserError;
-use crate::record::write_whole;
+use crate::io::error::UserError;
+use crate::io::files::write_whole;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Where image data are.
 
 use super::archive::Archive;
-use crate::error::UserError;
+use crate::io::error::UserError;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

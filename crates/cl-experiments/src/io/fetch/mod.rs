@@ -20,8 +20,7 @@ pub use archive::{Archive, CIFAR10, CIFAR100};
 pub use download::Origin;
 pub use locate::{cache_folder, data_folder, data_folder_among};
 
-use crate::cli::Fetch;
-use crate::error::UserError;
+use crate::io::error::UserError;
 use md5::{Digest, Md5};
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -93,27 +92,20 @@ impl Places {
     }
 }
 
-/// Carries out `data fetch`.
+/// Brings a data set, with progress on the terminal, to `folder`, or to the cache where none is named.
+///
+/// `url` is another address of the same archive.
 ///
 /// # Errors
 /// [`UserError`] naming address or file and what to do.
-pub fn run(arguments: &Fetch) -> Result<(), UserError> {
-    let archive = Archive::named(&arguments.dataset)?;
-    let folder = match &arguments.data_dir {
-        Some(folder) => folder.clone(),
-        None => cache_folder()?,
-    };
-    let origin = Origin::new(arguments.url.as_deref().unwrap_or(archive.url));
+pub fn run(dataset: &str, folder: Option<PathBuf>, url: Option<&str>) -> Result<Fetched, UserError> {
+    let archive = Archive::named(dataset)?;
+    let folder = folder.map_or_else(cache_folder, Ok)?;
+    let origin = Origin::new(url.unwrap_or(archive.url));
     let mut show = show::Show::new(&origin.url);
     let fetched = fetch(&archive, &folder, &origin, &mut |event| show.hear(event));
     show.end();
-    match fetched? {
-        Fetched::AlreadyThere(path) => {
-            crate::say_line!("{}: {} is there and complete; nothing was downloaded", path.display(), archive.name);
-        }
-        Fetched::Unpacked(path) => crate::say_line!("{}: {}, whole and checked", path.display(), archive.name),
-    }
-    Ok(())
+    fetched
 }
 
 /// Brings an archive's folder below `folder`, by download or from a copy of the archive that lies there.

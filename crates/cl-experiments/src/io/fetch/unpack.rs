@@ -1,7 +1,7 @@
 //! Unpacking: regular files and folders below the one top folder, and nothing else.
 
 use super::archive::Archive;
-use crate::error::UserError;
+use crate::io::error::UserError;
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -7,24 +7,23 @@
 pub mod python;
 mod python_images;
 pub mod rounding;
+mod taken_apart;
 
-use crate::claims::ClaimResult;
-use crate::cli::Certify;
-use crate::device;
-use crate::drive::{CHECKPOINT_EVERY_S, Outcome, Session, execute};
-use crate::error::UserError;
-use crate::experiment::{Experiment, Extent};
+use crate::io::device;
+use crate::io::error::UserError;
+use crate::io::manifest::Manifest;
+use crate::io::undefined::{as_null, largest, or_nan};
+use crate::judge::measures::ClaimResult;
 use crate::judge::{Expected, Verdict};
-use crate::manifest::Manifest;
-use crate::measure::Snapshot;
-use crate::record::{RunFolder, pretty, write_whole};
-use crate::report;
-use crate::reproduce::Conclusion;
+use crate::run::folder::RunFolder;
+use crate::run::headless::{CHECKPOINT_EVERY_S, Outcome, Session, execute};
+use crate::spec::experiment::{Experiment, Extent};
 use crate::spec::{RunSpec, TrainingSpec};
-use crate::undefined::{as_null, largest, or_nan};
+use crate::tasks::sparse_coding::monitor::Snapshot;
 use rounding::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -108,13 +107,13 @@ pub struct Distance {
     pub tolerance: f64,
 }
 
-/// Runs the experiment on each backend, compares, writes the certificate.
+/// Runs the experiment on each backend, below `output`, and compares; `None` where it was asked to stop.
 ///
 /// # Errors
 /// [`UserError`] when there is no second backend or one cannot be opened, when the experiment cannot be read or trains no encoder of the
 /// paper, or when a run fails.
-pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, UserError> {
-    let experiment = Experiment::load(&arguments.experiment, Extent::Default)?;
+pub fn certify(experiment: &Path, output: &Path, stop: &AtomicBool) -> Result<Option<Certificate>, UserError> {
+    let experiment = Experiment::load(experiment, Extent::Default)?;
     let runs = training_runs(&experiment)?;
     let (mut ready, mut left_out) = (Vec::new(), BTreeMap::new());
     for name in device::names() {
@@ -146,7 +145,7 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
         let mut folders = BTreeMap::new();
         for run in &runs {
             let spec = RunSpec::Training(run.spec.clone());
-            let below = arguments.output.join("runs").join(name);
+            let below = output.join("runs").join(name);
             let folder = RunFolder::new(&below, &experiment.claim, &run.point, &spec, run.seed);
             let session = Session {
                 device_name: name,
@@ -158,8 +157,7 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
                 warn: &mut |text| crate::warn_line!("{text}"),
             };
             if let Outcome::Stopped { .. } = execute(&spec, run.seed, &folder, session)? {
-                crate::say_line!("Stopped; the same command goes on from the last checkpoint.");
-                return Ok(Conclusion::Stopped);
+                return Ok(None);
             }
             folders.insert((run.point.clone(), run.seed), folder);
         }
@@ -175,7 +173,7 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
     for run in &runs {
         let reference = snapshots_of(REFERENCE, run)?;
         if stop.load(Ordering::Relaxed) {
-            return Ok(Conclusion::Stopped);
+            return Ok(None);
         }
         envelopes.push((run, Envelope::of(&run.spec, run.seed, &reference), reference));
     }
@@ -211,11 +209,7 @@ pub fn certify(arguments: &Certify, stop: &AtomicBool) -> Result<Conclusion, Use
         backends,
         left_out,
     };
-    crate::say!("{}", table(&certificate));
-    write_whole(&arguments.output.join("certificate.json"), pretty(&certificate).as_bytes())?;
-    report::write_divergence(&certificate, &arguments.output)?;
-    crate::say_line!("{}", arguments.output.join("certificate.json").display());
-    Ok(Conclusion::Judged { all_hold: certificate.agree })
+    Ok(Some(certificate))
 }
 
 /// A run to be compared.
@@ -254,7 +248,8 @@ fn worst(metrics: &mut BTreeMap<String, Divergence>, metric: &str, found: Diverg
     kept.first_step_outside = earliest;
 }
 
-fn table(certificate: &Certificate) -> String {
+/// The table for a terminal.
+pub fn table(certificate: &Certificate) -> String {
     let mut text = String::new();
     for backend in &certificate.backends {
         let agrees = if backend.agrees { "agrees" } else { "DISAGREES" };

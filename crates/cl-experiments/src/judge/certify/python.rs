@@ -1,34 +1,58 @@
 //! What `tests/python/check_run.py` recomputes: one run's data, masks, weights, gradient and measures.
 
-use crate::cli::Certify;
-use crate::error::UserError;
-use crate::export::{Choice, choose};
-use crate::learner::{EncoderLearner, StepSizeScheduler};
-use crate::measure::Monitor;
-use crate::record::{pretty, safetensors_bytes, write_whole};
-use crate::shell;
+use super::taken_apart::{trained, write_tensors};
+use crate::io::error::UserError;
+use crate::io::files::{pretty, write_whole};
 use crate::spec::{Objective, RunSpec, TrainingSpec};
-use crate::training::{Learning, Training};
+use crate::tasks::choice::{Choice, choose};
+use crate::tasks::sparse_coding::learner::EncoderLearner;
+use crate::tasks::sparse_coding::monitor::Monitor;
+use crate::tasks::task::{Learning, Training};
 use burn::module::Module;
-use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
 use cl_model::replicas::ReplicaSettings;
 use cl_model::{Normalization, independent_copy};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What to write.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment.
+    pub experiment: PathBuf,
+    /// The point; the first one when `None`.
+    pub point: Option<String>,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
+    /// The folder to write, which must not be there.
+    pub output: PathBuf,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The claim of the experiment.
+    pub claim: String,
+    /// The point.
+    pub point: String,
+    /// The seed.
+    pub seed: u64,
+    /// The check in `tests/python` that recomputes it.
+    pub check: &'static str,
+}
 
 /// Trains a point of the experiment under its first seed on Flex and writes what there is to recompute.
 ///
 /// # Errors
 /// [`UserError`] when the run is of a kind that the checks do not cover, the folder is there, or a file cannot be written.
-pub fn export(arguments: &Certify) -> Result<(), UserError> {
-    let output = &arguments.output;
+pub fn export(request: &Request) -> Result<Written, UserError> {
+    let output = &request.output;
     if output.exists() {
         return Err(UserError::file(output, "the folder exists and is not overwritten; give another --output"));
     }
     let Choice { claim, point, seed } =
-        choose(&arguments.experiment, arguments.point.as_deref(), None, arguments.data_dir.as_deref())?;
+        choose(&request.experiment, request.point.as_deref(), None, request.data_dir.as_deref())?;
     let make_folder = || {
         std::fs::create_dir_all(output).map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))
     };
@@ -47,21 +71,14 @@ pub fn export(arguments: &Certify) -> Result<(), UserError> {
         }
         RunSpec::Images(spec) => {
             make_folder()?;
-            super::python_images::write(spec, seed, arguments.data_dir.as_deref(), output)?;
+            super::python_images::write(spec, seed, request.data_dir.as_deref(), output)?;
             "check_images.py"
         }
         RunSpec::Moments(_) => {
             return Err(UserError::Argument(format!("{claim}: {} estimates moments and trains nothing", point.name)));
         }
     };
-    crate::say_line!(
-        "{}: {} of {claim}, seed {seed}. To recompute it without this program:\n  pip install --require-hashes -r tests/python/requirements.txt\n  \
-         python3 tests/python/{check} {}",
-        output.display(),
-        point.name,
-        shell::join([output])
-    );
-    Ok(())
+    Ok(Written { claim, point: point.name, seed, check })
 }
 
 /// The number of negatives of a run that the check can recompute.
@@ -120,22 +137,11 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     }
     write_tensors(&output.join("end.safetensors"), tensors)?;
 
-    let evaluation = training.evaluate(&last.valid()).map_err(|e| UserError::Run(e.to_string()))?;
+    let evaluation = training.score(&last.valid()).map_err(|e| UserError::Run(e.to_string()))?;
     let run = serde_json::json!({
         "spec": spec, "seed": seed, "step": step, "loss": loss, "eta": eta, "snapshot": snapshot, "evaluation": evaluation,
     });
     write_whole(&output.join("run.json"), pretty(&run).as_bytes())
-}
-
-/// The learner after so many steps in all, from a fresh state of the optimizer.
-pub(super) fn trained<T: Training>(training: &T, mut learner: T::Learner, steps: u64) -> T::Learner {
-    let mut optimizer = training.optimizer();
-    let mut step_sizes = StepSizeScheduler::new(training.schedule().step_size, learner.steps_done());
-    while learner.steps_done() < steps {
-        let output = TrainStep::step(&learner, training.batch(learner.steps_done()));
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
-    }
-    learner
 }
 
 /// Observations, masks, views and negatives of a step.
@@ -185,8 +191,4 @@ fn data(matrix: Matrix) -> TensorData {
 
 fn named((name, matrix): (&str, Matrix)) -> (String, TensorData) {
     (name.to_string(), data(matrix))
-}
-
-pub(super) fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<(), UserError> {
-    write_whole(path, &safetensors_bytes(tensors.iter().map(|(name, data)| (name.as_str(), data.clone()))))
 }

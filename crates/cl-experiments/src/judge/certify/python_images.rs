@@ -1,16 +1,17 @@
 //! What `tests/python/check_images.py` recomputes: a run on images, and one of its steps taken apart.
 
-use super::python::{trained, write_tensors};
-use crate::drive::{Session, execute};
-use crate::error::UserError;
-use crate::images::evaluation::ImageEvaluation;
-use crate::images::learner::ImageLearner;
-use crate::images::spec::{Dataset, ImageSpec};
-use crate::images::training::{ImageSnapshot, ImageTraining};
-use crate::images::{anatomy, directions, weights};
-use crate::record::{RunFolder, pretty, write_whole};
+use super::taken_apart::{trained, write_tensors};
+use crate::io::error::UserError;
+use crate::io::files::{pretty, write_whole};
+use crate::run::folder::RunFolder;
+use crate::run::headless::{Session, execute};
 use crate::spec::RunSpec;
-use crate::training::{Learning, Training};
+use crate::spec::images::{Dataset, ImageSpec};
+use crate::tasks::images::evaluation::ImageEvaluation;
+use crate::tasks::images::learner::ImageLearner;
+use crate::tasks::images::training::{ImageSnapshot, ImageTraining};
+use crate::tasks::images::{anatomy, directions, weights};
+use crate::tasks::task::{Learning, Training};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -21,8 +22,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Updates that are made from one gradient, so that what an optimizer carries from step to step is seen.
-const UPDATES: usize = 2;
+/// The gradient of each update in units of that of the step: several of them, and not the same, so that what an optimizer carries
+/// from one to the next is seen.
+const GRADIENT_FACTORS: [f64; 2] = [1.0, -0.5];
 
 /// Optimizers whose updates are written, with step sizes that move weights visibly.
 const OPTIMIZERS: [(&str, ImageOptimizer, f64); 3] = [
@@ -63,14 +65,14 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
         part.sort_unstable();
         part
     };
-    let statistics = training.statistics();
+    let statistics = training.data().statistics();
     let optimizers: Vec<_> = OPTIMIZERS
         .iter()
         .map(|(name, config, step_size)| serde_json::json!({"name": name, "config": config, "step_size": step_size}))
         .collect();
     let run = serde_json::json!({
         "kind": "images",
-        "spec": training.spec(),
+        "spec": training.data().spec(),
         "seed": seed,
         "step": step,
         "loss": loss,
@@ -81,12 +83,12 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
         "channel_mean": statistics.mean,
         "channel_std": statistics.std,
         "parts": {
-            "snapshot_train": sorted(training.part_of_train(e.snapshot_train)),
-            "snapshot_test": sorted(training.part_of_test(e.snapshot_test)),
-            "held_out": training.part_of_test(spec.optimization.batch_size),
-            "looked_into": training.part_of_test(anatomy::IMAGES),
-            "directions_train": training.part_of_train(directions::IMAGES),
-            "directions_test": training.part_of_test(directions::IMAGES),
+            "snapshot_train": sorted(training.data().part_of_train(e.snapshot_train)),
+            "snapshot_test": sorted(training.data().part_of_test(e.snapshot_test)),
+            "held_out": training.data().part_of_test(spec.optimization.batch_size),
+            "looked_into": training.data().part_of_test(anatomy::IMAGES),
+            "directions_train": training.data().part_of_train(directions::IMAGES),
+            "directions_test": training.data().part_of_test(directions::IMAGES),
         },
     });
     write_whole(&output.join("run.json"), pretty(&run).as_bytes())
@@ -102,7 +104,7 @@ fn images(training: &ImageTraining) -> Tensors {
             (format!("{name}_labels"), TensorData::new(labels, [n])),
         ]
     };
-    [set("train", &training.splits().train), set("test", &training.splits().test)].concat()
+    [set("train", &training.data().splits().train), set("test", &training.data().splits().test)].concat()
 }
 
 /// The step in the middle of the run with its loss: views, network, gradient, running statistics behind it, updates.
@@ -125,8 +127,8 @@ fn step(training: &ImageTraining) -> (u64, f64, Tensors) {
     tensors.extend(named("after_forward", &stepped.valid()).into_iter().filter(|(name, _)| is_running(name)));
     for (name, config, step_size) in OPTIMIZERS {
         let (mut learner, mut optimizer) = (copy(), config.init());
-        for k in 1..=UPDATES {
-            let grads = registered(&learner, &gradient);
+        for (k, factor) in (1..).zip(GRADIENT_FACTORS) {
+            let grads = registered(&learner, &gradient, factor);
             learner = optimizer.step(step_size, learner, grads);
             let updated = named(&format!("{name}.{k}"), &learner);
             tensors.extend(updated.into_iter().filter(|(name, _)| !is_running(name)));
@@ -145,17 +147,17 @@ fn end(training: &ImageTraining, folder: &RunFolder, evaluation: &ImageEvaluatio
         let path = folder.path().join(file);
         let bytes = std::fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
         let learner = weights::from_safetensors(training.untrained(), bytes).map_err(|e| UserError::file(&path, e))?;
-        let test = &training.splits().test;
+        let test = &training.data().splits().test;
         let all: Vec<usize> = (0..test.len()).collect();
         tensors.extend(named(state, &learner));
-        tensors.push((format!("{state}.held_out_views"), training.held_out(step).views.into_data()));
-        tensors.push((format!("{state}.test_features"), training.features(&learner, test, &all).into_data()));
+        tensors.push((format!("{state}.held_out_views"), training.data().held_out(step).views.into_data()));
+        tensors.push((format!("{state}.test_features"), training.data().features(&learner, test, &all).into_data()));
     }
     for pair in 0..directions::PAIRS {
-        let views = directions::views(training, training.part_of_train(directions::IMAGES), pair);
+        let views = directions::views(training.data(), training.data().part_of_train(directions::IMAGES), pair);
         tensors.push((format!("direction_views.{pair}"), views.into_data()));
     }
-    if let Dataset::Shapes(spec) = training.spec().images.dataset {
+    if let Dataset::Shapes(spec) = training.data().spec().images.dataset {
         let latents = directions::latents_of(&spec).into_iter().zip(["latents_train", "latents_test"]);
         tensors.extend(latents.map(|(latents, name)| (name.to_string(), flat(&latents))));
     }
@@ -182,12 +184,12 @@ fn by_name(module: &impl Module, read: &dyn Fn(&dyn AnyRank) -> Option<TensorDat
     found
 }
 
-/// Gradients by name as those of this module's parameters.
-fn registered(module: &impl Module, gradients: &Tensors) -> GradientsParams {
+/// Gradients by name, times a factor, as those of this module's parameters.
+fn registered(module: &impl Module, gradients: &Tensors, factor: f64) -> GradientsParams {
     let mut registered = GradientsParams::new();
     visit(module, &mut |name, parameter| {
         if let Some((_, value)) = gradients.iter().find(|(of, _)| *of == name) {
-            parameter.register(&mut registered, value.clone());
+            parameter.register(&mut registered, value.clone(), factor);
         }
     });
     registered
@@ -197,7 +199,7 @@ fn registered(module: &impl Module, gradients: &Tensors) -> GradientsParams {
 trait AnyRank {
     fn value(&self) -> TensorData;
     fn gradient(&self, gradients: &GradientsParams) -> Option<TensorData>;
-    fn register(&self, gradients: &mut GradientsParams, value: TensorData);
+    fn register(&self, gradients: &mut GradientsParams, value: TensorData, factor: f64);
 }
 
 impl<const D: usize> AnyRank for Param<Tensor<D>> {
@@ -209,8 +211,8 @@ impl<const D: usize> AnyRank for Param<Tensor<D>> {
         gradients.get::<D>(self.id).map(Tensor::into_data)
     }
 
-    fn register(&self, gradients: &mut GradientsParams, value: TensorData) {
-        gradients.register(self.id, Tensor::<D>::from_data(value, &Device::flex()));
+    fn register(&self, gradients: &mut GradientsParams, value: TensorData, factor: f64) {
+        gradients.register(self.id, Tensor::<D>::from_data(value, &Device::flex()) * factor);
     }
 }
 

@@ -7,11 +7,11 @@
 //! bound: an experiment that is chaotic by its end has a tolerance as large as the metric, and the certificate says so.
 
 use super::{Distance, Divergence, METRICS, Metric};
-use crate::learner::StepSizeScheduler;
-use crate::measure::{Monitor, Snapshot};
+use crate::io::undefined::largest;
+use crate::run::step_sizes::StepSizeScheduler;
 use crate::spec::TrainingSpec;
-use crate::training::{Learning, Training};
-use crate::undefined::largest;
+use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
+use crate::tasks::task::{Learning, Training};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;

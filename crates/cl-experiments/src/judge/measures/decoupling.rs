@@ -1,15 +1,17 @@
 //! C1: cross-view moments against their closed forms, as one simultaneous test.
 
+use crate::io::undefined::largest;
 use crate::judge::Metrics;
-use crate::moments::MomentsReport;
-use crate::undefined::largest;
+use crate::tasks::sparse_coding::moments::MomentsReport;
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
 /// Largest deviation in standard errors, and how many directions were tested.
 pub fn metrics(report: &MomentsReport) -> BTreeMap<String, f64> {
     let largest = largest(report.directions().map(|d| d.deviation()));
-    let mean = |of: &[crate::moments::DirectionMoment]| of.iter().map(|d| d.estimate).sum::<f64>() / of.len() as f64;
+    let mean = |of: &[crate::tasks::sparse_coding::moments::DirectionMoment]| {
+        of.iter().map(|d| d.estimate).sum::<f64>() / of.len() as f64
+    };
     let mut values = BTreeMap::from([
         ("largest_deviation".to_string(), largest),
         ("tests".to_string(), report.directions().count() as f64),
@@ -39,7 +41,11 @@ mod tests {
 
     #[test]
     fn an_estimate_that_is_no_number_does_not_agree() {
-        let direction = |estimate| crate::moments::DirectionMoment { predicted: 1.0, estimate, standard_error: 0.1 };
+        let direction = |estimate| crate::tasks::sparse_coding::moments::DirectionMoment {
+            predicted: 1.0,
+            estimate,
+            standard_error: 0.1,
+        };
         let report =
             MomentsReport { samples: 8, features: vec![direction(1.0), direction(f64::NAN)], complement: Vec::new() };
         assert!(metrics(&report)["largest_deviation"].is_nan());

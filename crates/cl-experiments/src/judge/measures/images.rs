@@ -1,8 +1,8 @@
 //! Image runs: what their evaluations say, as numbers by name.
 
-use crate::images::evaluation::{ImageEvaluation, Scores};
-use crate::images::training::ImageSnapshot;
-use crate::undefined::or_nan;
+use crate::io::undefined::or_nan;
+use crate::tasks::images::evaluation::{ImageEvaluation, Scores};
+use crate::tasks::images::training::ImageSnapshot;
 use std::collections::BTreeMap;
 
 /// The metrics of an image run, by the names that `expected.toml` uses.

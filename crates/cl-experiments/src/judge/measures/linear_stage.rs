@@ -1,9 +1,9 @@
 //! C2: growth in the linear stage against the two predictions.
 
-use crate::learner::EncoderLearner;
-use crate::measure::Snapshot;
+use crate::io::undefined::largest;
 use crate::spec::TrainingSpec;
-use crate::undefined::largest;
+use crate::tasks::sparse_coding::learner::EncoderLearner;
+use crate::tasks::sparse_coding::monitor::Snapshot;
 use burn::tensor::Device;
 use cl_data::{Matrix, SecondMoments};
 use cl_model::StepSize;

@@ -8,13 +8,13 @@ pub mod images;
 pub mod linear_stage;
 pub mod stages;
 
-use crate::error::UserError;
-use crate::experiment::Experiment;
+use crate::io::error::UserError;
+use crate::io::undefined::or_nan;
 use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
-use crate::measure::{Evaluation, Snapshot};
-use crate::record::RunFolder;
+use crate::run::folder::RunFolder;
+use crate::spec::experiment::Experiment;
 use crate::spec::{RunSpec, TrainingSpec};
-use crate::undefined::or_nan;
+use crate::tasks::sparse_coding::monitor::{Evaluation, Snapshot};
 use std::collections::BTreeMap;
 
 /// A claim after its runs.

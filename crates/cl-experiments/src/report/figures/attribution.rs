@@ -6,8 +6,8 @@ use super::super::palette::Style;
 use super::super::series::mean;
 use super::downstream::bar_row;
 use super::{in_words, values};
-use crate::claims::ClaimResult;
 use crate::judge::FAMILY_LEVEL;
+use crate::judge::measures::ClaimResult;
 
 const REFERENCE: &str = "paper";
 const METRICS: [(&str, &str); 2] =

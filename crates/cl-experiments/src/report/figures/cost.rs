@@ -3,18 +3,8 @@
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
 use super::super::palette::Style;
-use crate::bench::Timing;
+use crate::run::bench::{Growth, Timing};
 use std::collections::BTreeMap;
-
-/// Timings over the values of one quantity.
-pub struct Growth {
-    /// For file names.
-    pub name: String,
-    /// The quantity, in words.
-    pub quantity: String,
-    /// Value and timing.
-    pub timings: Vec<(f64, Timing)>,
-}
 
 /// Time of a step and peak memory over the quantity, a curve per number of threads.
 pub fn figure(growth: &Growth) -> Figure {

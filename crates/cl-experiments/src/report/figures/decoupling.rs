@@ -8,9 +8,9 @@ use super::super::number::significant;
 use super::super::palette::{INK, Style};
 use super::super::series::mean;
 use super::{in_words, values};
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::moments::{DirectionMoment, MomentsReport};
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
+use crate::tasks::sparse_coding::moments::{DirectionMoment, MomentsReport};
 use statrs::distribution::{Continuous, Normal};
 
 /// Both families of directions, and all deviations together.

@@ -4,7 +4,7 @@ use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
 use super::super::palette::{MUTED, Style};
 use super::in_words;
-use crate::certify::{BackendResult, Certificate, Distance, METRICS};
+use crate::judge::certify::{BackendResult, Certificate, Distance, METRICS};
 
 /// What is drawn where two numbers are equal.
 const LEAST: f64 = 1e-9;

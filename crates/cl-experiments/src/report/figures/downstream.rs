@@ -6,10 +6,10 @@ use super::super::number::decimal;
 use super::super::palette::{MUTED, Style};
 use super::super::series::{Runs, mean};
 use super::in_words;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
 use crate::judge::{FAMILY_LEVEL, Interval};
-use crate::measure::{Baselines, Evaluation, ProbeScore};
+use crate::tasks::sparse_coding::monitor::{Baselines, Evaluation, ProbeScore};
 
 /// One of the baselines.
 type OfBaselines = fn(&Baselines) -> ProbeScore;

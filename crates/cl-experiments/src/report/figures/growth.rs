@@ -5,8 +5,8 @@ use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Pane
 use super::super::palette::{Dash, Marker, Style};
 use super::super::series::Runs;
 use super::in_words;
-use crate::claims::ClaimResult;
-use crate::claims::linear_stage::Comparison;
+use crate::judge::measures::ClaimResult;
+use crate::judge::measures::linear_stage::Comparison;
 use cl_model::linear_stage::PredictedNorms;
 
 /// Bound used when `expected.toml` names none.

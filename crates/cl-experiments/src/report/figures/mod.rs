@@ -16,9 +16,9 @@ mod training;
 
 use super::chart::{Entry, Figure, Swatch};
 use super::series::Runs;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::experiment::Experiment;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
+use crate::spec::experiment::Experiment;
 
 /// A kind of figure.
 struct Kind {

@@ -5,8 +5,8 @@ use super::super::chart::{Bin, Chart, Curve, Figure, Heat, PANEL, Panel, Plot};
 use super::super::palette::Style;
 use super::super::series::{Runs, mean};
 use super::in_words;
-use crate::error::UserError;
-use crate::measure::Evaluation;
+use crate::io::error::UserError;
+use crate::tasks::sparse_coding::monitor::Evaluation;
 use cl_model::features::FeatureMeasures;
 
 /// Per point: `|cos(w_i, M_j)|` of the first seed, `|N_i|`, and neurons per feature.

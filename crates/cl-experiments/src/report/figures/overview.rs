@@ -5,8 +5,8 @@ use super::super::chart::{Chart, Curve, Figure, Panel};
 use super::super::series::Runs;
 use super::neurons::alignment;
 use super::training::over_steps;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
 
 /// Heat maps of both arms, and coverage over steps.
 pub fn figure(results: &[ClaimResult]) -> Result<Option<Figure>, UserError> {

@@ -6,9 +6,9 @@ use super::super::number::significant;
 use super::super::palette::Style;
 use super::super::series::{Runs, mean};
 use super::{BAND, values};
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::experiment::Grid;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
+use crate::spec::experiment::Grid;
 use toml::Value;
 
 /// Horizons at which a map over time is drawn.

@@ -4,7 +4,7 @@ use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
 use super::super::palette::{Style, styles_of};
 use super::super::series::mean;
-use crate::claims::ClaimResult;
+use crate::judge::measures::ClaimResult;
 use crate::judge::{FAMILY_LEVEL, Interval};
 use std::collections::BTreeMap;
 

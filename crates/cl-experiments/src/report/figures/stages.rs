@@ -9,8 +9,8 @@ use super::super::palette::{Dash, INK, MUTED, Style};
 use super::super::series::{Runs, quantile};
 use super::in_words;
 use super::training::over_steps;
-use crate::claims::stages::Stages;
-use crate::measure::Snapshot;
+use crate::judge::measures::stages::Stages;
+use crate::tasks::sparse_coding::monitor::Snapshot;
 
 /// Shares of neurons below the edges of a ribbon, and how opaque it is.
 const RIBBONS: [(f64, f64, f64); 2] = [(0.05, 0.95, 0.16), (0.25, 0.75, 0.3)];

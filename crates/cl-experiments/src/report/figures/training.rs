@@ -4,9 +4,9 @@ use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Rule};
 use super::super::series::Runs;
 use super::{BAND, legend_of};
-use crate::measure::Snapshot;
+use crate::io::undefined::or_nan;
 use crate::spec::{Objective, TrainingSpec};
-use crate::undefined::or_nan;
+use crate::tasks::sparse_coding::monitor::Snapshot;
 
 /// What the weights learn, and what the embeddings look like.
 pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {

@@ -3,12 +3,12 @@
 use super::BenchJob;
 use super::peak::peak_flop_per_second;
 use super::steps::{self, Lengths, Parts, Timed};
-use crate::error::UserError;
-use crate::manifest::peak_memory_byte;
-use crate::measure::{Monitor, Snapshot};
-use crate::replicate::Replication;
+use crate::io::error::UserError;
+use crate::io::manifest::peak_memory_byte;
+use crate::run::replicas::Replication;
 use crate::spec::{Objective, TrainingSpec};
-use crate::training::Training;
+use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
+use crate::tasks::task::Training;
 use burn::module::Module;
 use burn::tensor::Device;
 use cl_data::DeviceSampler;
@@ -143,7 +143,7 @@ impl From<Snapshot> for State {
 fn timing<L>(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed<L>, state: State) -> Timing {
     let flop_per_step = flop_per_step(spec);
     let peak_flop_per_second = peak_flop_per_second();
-    let on_host = crate::device::is_host(&job.device);
+    let on_host = crate::io::device::is_host(&job.device);
     let Timed { steps, steps_per_second, part_s, peak_memory_byte, .. } = timed;
     Timing {
         point: job.point.clone(),

@@ -2,10 +2,10 @@
 
 use super::BenchJob;
 use super::steps::{self, Lengths, Parts};
-use crate::error::UserError;
-use crate::images::spec::ImageSpec;
-use crate::images::training::ImageTraining;
-use crate::training::Training;
+use crate::io::error::UserError;
+use crate::spec::images::ImageSpec;
+use crate::tasks::images::training::ImageTraining;
+use crate::tasks::task::Training;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 

@@ -11,16 +11,16 @@ pub use encoder::{State, Timing};
 pub use images::ImageTiming;
 pub use steps::Parts;
 
-use crate::cli::Bench;
-use crate::error::UserError;
-use crate::experiment::{Experiment, Extent};
-use crate::os_path;
-use crate::record::{pretty, write_whole};
-use crate::report::{self, Growth};
-use crate::schedule::child;
+use crate::io::error::UserError;
+use crate::io::files::pretty;
+use crate::io::os_path;
+use crate::run::queue::child;
 use crate::spec::RunSpec;
+use crate::spec::experiment::{Experiment, Extent};
+use crate::tasks::images::dataset;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// A shape to be timed.
@@ -56,14 +56,16 @@ impl AnyTiming {
         }
     }
 
-    fn head(&self) -> &'static str {
+    /// What stands above rows of its kind.
+    pub fn head(&self) -> &'static str {
         match self {
             Self::Encoder(_) => encoder::HEAD,
             Self::Images(_) => images::HEAD,
         }
     }
 
-    fn row(&self) -> String {
+    /// A row for a terminal.
+    pub fn row(&self) -> String {
         match self {
             Self::Encoder(timing) => encoder::row(timing),
             Self::Images(timing) => images::row(timing),
@@ -71,64 +73,79 @@ impl AnyTiming {
     }
 }
 
-/// Times the points of an experiment.
+/// What to time.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment.
+    pub experiment: PathBuf,
+    /// Names of points; all when empty.
+    pub points: Vec<String>,
+    /// The seed; the first one of each point when `None`.
+    pub seed: Option<u64>,
+    /// Numbers of threads; one, and one per core, when empty.
+    pub threads: Vec<usize>,
+    /// Numbers of replicas; a single encoder by the usual step when empty.
+    pub replicas: Vec<NonZeroUsize>,
+    /// With replicas: draw data on the device.
+    pub sample_on_device: bool,
+    /// The device by name.
+    pub device: String,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Times the points of an experiment; `tell` hears each timing as it comes.
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read, a point is not there, or a child fails.
-pub fn bench(arguments: &Bench) -> Result<(), UserError> {
-    crate::device::open(&arguments.device)?;
-    let mut experiment = Experiment::load(&arguments.experiment, Extent::Default)?;
-    experiment.pin_images(arguments.data_dir.as_deref())?;
+pub fn bench(request: &Request, tell: &mut dyn FnMut(&AnyTiming)) -> Result<(Experiment, Vec<AnyTiming>), UserError> {
+    crate::io::device::open(&request.device)?;
+    let mut experiment = Experiment::load(&request.experiment, Extent::Default)?;
+    dataset::pin_all(&mut experiment, request.data_dir.as_deref())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if arguments.threads.is_empty() { vec![1, cores] } else { arguments.threads.clone() };
-    let mut timings: Vec<AnyTiming> = Vec::new();
-    for (name, spec, seed) in chosen(&experiment, arguments)? {
-        let counts: Vec<Option<usize>> = match arguments.replicas.is_empty() {
-            true => vec![None],
-            false => arguments.replicas.iter().map(|n| Some(n.get())).collect(),
-        };
+    let threads = if request.threads.is_empty() { vec![1, cores] } else { request.threads.clone() };
+    let counts: Vec<Option<usize>> = match request.replicas.is_empty() {
+        true => vec![None],
+        false => request.replicas.iter().map(|n| Some(n.get())).collect(),
+    };
+    let mut timings = Vec::new();
+    for (point, spec, seed) in chosen(&experiment, request)? {
         for (&threads, &replicas) in threads.iter().flat_map(|t| counts.iter().map(move |c| (t, c))) {
             let job = BenchJob {
-                point: name.clone(),
+                point: point.clone(),
                 spec: spec.clone(),
                 seed,
-                device: arguments.device.clone(),
-                data_dir: arguments.data_dir.clone(),
+                device: request.device.clone(),
+                data_dir: request.data_dir.clone(),
                 replicas,
-                sample_on_device: arguments.sample_on_device,
+                sample_on_device: request.sample_on_device,
             };
             let timing = in_a_child(&job, threads)?;
-            if !arguments.json {
-                let head = timing.head();
-                if timings.last().is_none_or(|last| last.head() != head) {
-                    crate::say_line!("{head}");
-                }
-                crate::say_line!("{}", timing.row());
-            }
+            tell(&timing);
             timings.push(timing);
         }
     }
-    if arguments.json {
-        crate::say!("{}", pretty(&timings));
-    }
-    if let Some(output) = &arguments.output {
-        std::fs::create_dir_all(output)
-            .map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))?;
-        let encoders: Vec<Timing> = timings.iter().filter_map(AnyTiming::encoder).cloned().collect();
-        for growth in growths(&experiment, &encoders) {
-            report::write_growth(&growth, output)?;
-        }
-        write_whole(&output.join("bench.json"), pretty(&timings).as_bytes())?;
-    }
-    Ok(())
+    Ok((experiment, timings))
+}
+
+/// What a step costs over a quantity.
+#[derive(Debug, Clone)]
+pub struct Growth {
+    /// Its name, for files.
+    pub name: String,
+    /// The quantity in words.
+    pub quantity: String,
+    /// Value of the quantity and what was measured there.
+    pub timings: Vec<(f64, Timing)>,
 }
 
 /// Timings over the axis of each grid that has one, and over numbers of replicas.
-fn growths(experiment: &Experiment, timings: &[Timing]) -> Vec<Growth> {
+pub fn growths(experiment: &Experiment, timings: &[AnyTiming]) -> Vec<Growth> {
+    let timings: Vec<&Timing> = timings.iter().filter_map(AnyTiming::encoder).collect();
     let over = |name: &str, quantity: &str, value: &dyn Fn(&Timing) -> Option<f64>| Growth {
         name: name.to_string(),
         quantity: quantity.to_string(),
-        timings: timings.iter().filter_map(|t| Some((value(t)?, t.clone()))).collect(),
+        timings: timings.iter().filter_map(|t| Some((value(t)?, (*t).clone()))).collect(),
     };
     let mut growths = Vec::new();
     for grid in &experiment.grids {
@@ -146,17 +163,17 @@ fn growths(experiment: &Experiment, timings: &[Timing]) -> Vec<Growth> {
     growths
 }
 
-fn chosen(experiment: &Experiment, arguments: &Bench) -> Result<Vec<(String, RunSpec, u64)>, UserError> {
-    let points = experiment.chosen(&arguments.point)?.into_iter();
+fn chosen(experiment: &Experiment, request: &Request) -> Result<Vec<(String, RunSpec, u64)>, UserError> {
+    let points = experiment.chosen(&request.points)?.into_iter();
     let training: Vec<_> = points
         .filter(|point| point.spec.steps() > 0)
         .map(|point| {
-            let seed = arguments.seed.or(point.seeds.first().copied()).unwrap_or(1);
+            let seed = request.seed.or(point.seeds.first().copied()).unwrap_or(1);
             (point.name.clone(), point.spec.clone(), seed)
         })
         .collect();
     let on_images = training.iter().find(|(_, spec, _)| matches!(spec, RunSpec::Images(_)));
-    if let (Some((point, _, _)), false) = (on_images, arguments.replicas.is_empty()) {
+    if let (Some((point, _, _)), false) = (on_images, request.replicas.is_empty()) {
         return Err(UserError::Argument(format!("--replicas: {point} is on images, which train one by one")));
     }
     if training.is_empty() {
@@ -179,14 +196,14 @@ fn in_a_child(job: &BenchJob, threads: usize) -> Result<AnyTiming, UserError> {
     serde_json::from_slice(&output.stdout).map_err(|e| failed(&e))
 }
 
-/// The child's side: reads a job from standard input, times it, writes an [`AnyTiming`] as JSON.
+/// The child's side: reads a job from standard input, times it, returns an [`AnyTiming`] as JSON.
 ///
 /// # Errors
 /// [`UserError`] when the job cannot be read or the device not opened.
-pub fn bench_one() -> Result<(), UserError> {
+pub fn bench_one() -> Result<String, UserError> {
     let job: BenchJob = serde_json::from_reader(std::io::stdin())
         .map_err(|e| UserError::Argument(format!("bench-one reads a job from its parent on standard input: {e}")))?;
-    let device = crate::device::open(&job.device)?;
+    let device = crate::io::device::open(&job.device)?;
     let timing = match (&job.spec, job.replicas) {
         (RunSpec::Training(spec), None) => AnyTiming::Encoder(encoder::time(&job, spec, &device)),
         (RunSpec::Training(spec), Some(count)) => {
@@ -200,6 +217,5 @@ pub fn bench_one() -> Result<(), UserError> {
             return Err(UserError::Argument(format!("{} estimates moments and has no step to time", job.point)));
         }
     };
-    crate::say!("{}", pretty(&timing));
-    Ok(())
+    Ok(pretty(&timing))
 }

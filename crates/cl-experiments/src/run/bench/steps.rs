@@ -1,8 +1,8 @@
 //! The clock: whole steps, then their parts one after another, of any kind of training.
 
-use crate::learner::StepSizeScheduler;
-use crate::manifest::peak_memory_byte;
-use crate::training::{Learning, Training, step_and_draw};
+use crate::io::manifest::peak_memory_byte;
+use crate::run::step_sizes::StepSizeScheduler;
+use crate::tasks::task::{Learning, Training, step_and_draw};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;

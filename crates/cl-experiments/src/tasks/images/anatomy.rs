@@ -1,10 +1,9 @@
 //! What is inside an encoder: how sparse its activations are, which of its units ask for colour, what its first
 //! filters look like, which images excite its last units most, and where images lie on a map.
 
+use super::data::ImageData;
 use super::learner::ImageLearner;
-use super::training::ImageTraining;
-use crate::error::UserError;
-use crate::record::{RunFolder, safetensors_bytes};
+use crate::io::files::safetensors_bytes;
 use burn::tensor::{Tensor, TensorData};
 use cl_data::images::ImageSet;
 use cl_data::{Part, Purpose, Stream, standard_normal};
@@ -56,15 +55,12 @@ pub struct LayerActivity {
     pub color_selective_share: f64,
 }
 
-/// Looks into an encoder outside autodiff.
-///
-/// # Errors
-/// [`UserError`] when `anatomy.safetensors` cannot be written.
-pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder) -> Result<Anatomy, UserError> {
-    let test = &training.splits().test;
-    let part = training.part_of_test(IMAGES);
+/// Looks into an encoder outside autodiff; filters and images beside what was found, as safetensors.
+pub fn look(data: &ImageData, learner: &ImageLearner) -> (Anatomy, Vec<u8>) {
+    let test = &data.splits().test;
+    let part = data.part_of_test(IMAGES);
     let filters = learner.encoder.first_layer_filters();
-    let exciting = exciting_images(training, learner, part);
+    let exciting = exciting_images(data, learner, part);
     let [height, width] = [test.height(), test.width()];
     let pixels: Vec<f32> = exciting
         .iter()
@@ -79,23 +75,23 @@ pub fn look(training: &ImageTraining, learner: &ImageLearner, folder: &RunFolder
         ("exciting_images", TensorData::new(pixels, shape)),
         ("exciting_units", TensorData::new(units, [exciting.len()])),
     ];
-    folder.write("anatomy.safetensors", &safetensors_bytes(tensors))?;
-    Ok(Anatomy {
-        layers: layers(training, learner, part),
+    let anatomy = Anatomy {
+        layers: layers(data, learner, part),
         filter_color_shares: color_share_of_filters(filters),
         perplexity: f64::from(PERPLEXITY),
-        map_seed: training.seed(),
-        map: map(training, learner, part),
-    })
+        map_seed: data.seed(),
+        map: map(data, learner, part),
+    };
+    (anatomy, safetensors_bytes(tensors))
 }
 
-fn layers(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<LayerActivity> {
-    let test = &training.splits().test;
+fn layers(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<LayerActivity> {
+    let test = &data.splits().test;
     let mut seen: Vec<Layer> = Vec::new();
     for chunk in part.chunks(250) {
-        let colored = learner.encoder.forward_layers(training.inputs(test, chunk));
+        let colored = learner.encoder.forward_layers(data.inputs(test, chunk));
         let gray = without_color(&test.subset(chunk));
-        let gray = learner.encoder.forward_layers(training.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
+        let gray = learner.encoder.forward_layers(data.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
         for (k, ((name, colored), (_, gray))) in colored.into_iter().zip(gray).enumerate() {
             if k == seen.len() {
                 seen.push(Layer { name, ..Layer::default() });
@@ -148,8 +144,8 @@ fn without_color(images: &ImageSet) -> ImageSet {
 }
 
 /// The units of the last layer with the largest single responses, and the images of each, the most exciting first.
-fn exciting_images(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let features = training.features(learner, &training.splits().test, part);
+fn exciting_images(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let features = data.features(learner, &data.splits().test, part);
     let [n, units] = features.dims();
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let response = |image: usize, unit: usize| values[image * units + unit];
@@ -172,18 +168,18 @@ fn exciting_images(training: &ImageTraining, learner: &ImageLearner, part: &[usi
 }
 
 /// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`LEAST_ON_MAP`] images.
-fn map(training: &ImageTraining, learner: &ImageLearner, part: &[usize]) -> Vec<(f32, f32, usize)> {
+fn map(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<(f32, f32, usize)> {
     if part.len() < LEAST_ON_MAP {
         return Vec::new();
     }
-    let test = &training.splits().test;
-    let features = unit_rows(training.features(learner, test, part));
+    let test = &data.splits().test;
+    let features = unit_rows(data.features(learner, test, part));
     let dim = features.dims()[1];
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();
     // Three times the perplexity is the number of neighbours that each image needs.
     let perplexity = PERPLEXITY.min(((part.len() - 1) / 3) as f32);
-    let mut rng = Stream::new(training.seed(), Purpose::Evaluation).rng(Part::Whole, 0);
+    let mut rng = Stream::new(data.seed(), Purpose::Evaluation).rng(Part::Whole, 0);
     let start: Vec<f32> = standard_normal(&mut rng, 2 * part.len()).into_iter().map(|v| 1e-4 * v).collect();
     let distance = |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
     // Sums between threads come in any order; on one thread the same start gives the same map.

@@ -1,8 +1,10 @@
 //! Finds images, reads them once, and says what they are.
 
-use super::spec::{Content, Dataset, ImageSpec};
-use crate::error::UserError;
-use crate::fetch;
+use crate::io::error::UserError;
+use crate::io::fetch;
+use crate::spec::RunSpec;
+use crate::spec::experiment::Experiment;
+use crate::spec::images::{Content, Dataset, ImageSpec};
 use cl_data::images::{
     ImageFolderOptions, ImageSplits, OtherSizes, ShapesModel, read_cifar10, read_cifar100, read_image_folder,
 };
@@ -54,6 +56,21 @@ fn read(dataset: &Dataset, data_dir: Option<&Path>) -> Result<ImageSplits, UserE
         }
         Dataset::Shapes(shapes) => Ok(ShapesModel::default().splits(shapes.train, shapes.test, shapes.seed)),
     }
+}
+
+/// Finds the images of points that train on images, and writes what they are into their specifications.
+///
+/// # Errors
+/// [`UserError`] when there are none, or others than those that are pinned, or where they do not fit the specification.
+pub fn pin_all(experiment: &mut Experiment, data_dir: Option<&Path>) -> Result<(), UserError> {
+    let path = experiment.folder.join("experiment.toml");
+    for point in &mut experiment.points {
+        if let RunSpec::Images(spec) = &mut point.spec {
+            let content = load(&spec.images.dataset, data_dir)?.1.clone();
+            spec.pin(content).map_err(|e| UserError::file(&path, format!("point {}: {e}", point.name)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the images of a specification and pins them in it.

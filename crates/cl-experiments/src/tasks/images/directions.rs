@@ -1,9 +1,9 @@
 //! Decoupling on real images: along which directions of the pixels are the two views of an image correlated, and which
 //! of them does the trained encoder keep?
 
+use super::data::ImageData;
 use super::learner::ImageLearner;
-use super::spec::{Dataset, ShapesSpec};
-use super::training::ImageTraining;
+use crate::spec::images::{Dataset, ShapesSpec};
 use burn::tensor::{Tensor, TensorData};
 use cl_data::images::{ImageSet, ShapeLatents, ShapesModel};
 use cl_data::{Purpose, Stream};
@@ -45,21 +45,21 @@ const ROUNDING_SHARE: f64 = 1e-12;
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
-pub fn measure(training: &ImageTraining, learner: &ImageLearner) -> Result<Vec<Direction>, ProbeError> {
-    let (train, test) = (&training.splits().train, &training.splits().test);
-    let (fitted, scored) = (training.part_of_train(IMAGES), training.part_of_test(IMAGES));
-    let (x_train, x_test) = (flat(training.inputs(train, fitted)), flat(training.inputs(test, scored)));
+pub fn measure(data: &ImageData, learner: &ImageLearner) -> Result<Vec<Direction>, ProbeError> {
+    let (train, test) = (&data.splits().train, &data.splits().test);
+    let (fitted, scored) = (data.part_of_train(IMAGES), data.part_of_test(IMAGES));
+    let (x_train, x_test) = (flat(data.inputs(train, fitted)), flat(data.inputs(test, scored)));
     let principal = principal_directions(x_train.clone(), PRINCIPAL);
-    let colors = color_directions(train.height() * train.width(), training);
+    let colors = color_directions(train.height() * train.width(), data);
     let names = ["brightness", "red − green", "yellow − blue"].map(String::from);
     let names = names.into_iter().chain((1..=principal.shares.len()).map(|k| format!("PC {k}")));
     let directions = Tensor::cat(vec![colors, principal.directions], 0).transpose();
 
     let total = x_train.clone() - x_train.clone().mean_dim(0);
     let total: f64 = total.square().sum().into_scalar();
-    let correlations = view_correlations(training, &directions, fitted, total / fitted.len() as f64);
+    let correlations = view_correlations(data, &directions, fitted, total / fitted.len() as f64);
     let [along_train, along_test] = [x_train, x_test].map(|x| columns(x.matmul(directions.clone())));
-    let features = [training.features(learner, train, fitted), training.features(learner, test, scored)];
+    let features = [data.features(learner, train, fitted), data.features(learner, test, scored)];
     names
         .enumerate()
         .map(|(k, name)| {
@@ -92,8 +92,8 @@ type OfLatents = (&'static str, fn(&ShapeLatents) -> Vec<f64>);
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
-pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Option<Vec<Latent>>, ProbeError> {
-    let Dataset::Shapes(spec) = training.spec().images.dataset else { return Ok(None) };
+pub fn latents(data: &ImageData, learner: &ImageLearner) -> Result<Option<Vec<Latent>>, ProbeError> {
+    let Dataset::Shapes(spec) = data.spec().images.dataset else { return Ok(None) };
     let [train, test] = latents_of(&spec);
     let of: [OfLatents; 4] = [
         ("colour of the shape", |l| l.foreground.map(f64::from).into()),
@@ -101,9 +101,9 @@ pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Optio
         ("position", |l| l.centre.map(f64::from).into()),
         ("size", |l| vec![f64::from(l.radius)]),
     ];
-    let splits = training.splits();
+    let splits = data.splits();
     let all = |images: &ImageSet| (0..images.len()).collect::<Vec<_>>();
-    let features = [&splits.train, &splits.test].map(|images| training.features(learner, images, &all(images)));
+    let features = [&splits.train, &splits.test].map(|images| data.features(learner, images, &all(images)));
     let latent = |(name, read): OfLatents| {
         let coordinates = read(&train[0]).len();
         let column = |of: &[ShapeLatents], k: usize| of.iter().map(|l| read(l)[k]).collect::<Vec<f64>>();
@@ -117,7 +117,7 @@ pub fn latents(training: &ImageTraining, learner: &ImageLearner) -> Result<Optio
 }
 
 /// Unit directions of the mean colour: brightness, red against green, yellow against blue, `[3, 3 h w]`.
-fn color_directions(plane: usize, training: &ImageTraining) -> Tensor<2> {
+fn color_directions(plane: usize, data: &ImageData) -> Tensor<2> {
     const COLORS: [[f64; 3]; 3] = [[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]];
     let values: Vec<f32> = COLORS
         .iter()
@@ -126,12 +126,12 @@ fn color_directions(plane: usize, training: &ImageTraining) -> Tensor<2> {
             color.iter().flat_map(move |c| std::iter::repeat_n((c / norm) as f32, plane))
         })
         .collect();
-    Tensor::from_data(TensorData::new(values, [3, 3 * plane]), training.device())
+    Tensor::from_data(TensorData::new(values, [3, 3 * plane]), data.device())
 }
 
 /// The views of a pair of training images, first views first, `[2n, 3, h, w]`.
-pub fn views(training: &ImageTraining, images: &[usize], pair: u64) -> Tensor<4> {
-    training.views(&training.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair)
+pub fn views(data: &ImageData, images: &[usize], pair: u64) -> Tensor<4> {
+    data.views(&data.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair)
 }
 
 /// What the training and the test images of generated shapes were painted from.
@@ -141,17 +141,12 @@ pub fn latents_of(spec: &ShapesSpec) -> [Vec<ShapeLatents>; 2] {
 }
 
 /// Per direction, over `variance` of all pixels of an image.
-fn view_correlations(
-    training: &ImageTraining,
-    directions: &Tensor<2>,
-    images: &[usize],
-    variance: f64,
-) -> Vec<Option<f64>> {
+fn view_correlations(data: &ImageData, directions: &Tensor<2>, images: &[usize], variance: f64) -> Vec<Option<f64>> {
     let count = images.len();
     let mut sides: [Vec<Vec<f64>>; 2] =
         [vec![Vec::new(); directions.dims()[1]], vec![Vec::new(); directions.dims()[1]]];
     for pair in 0..PAIRS {
-        let views = views(training, images, pair);
+        let views = views(data, images, pair);
         for (half, side) in sides.iter_mut().enumerate() {
             let along = flat(views.clone().narrow(0, half * count, count)).matmul(directions.clone());
             for (all, new) in side.iter_mut().zip(columns(along)) {

@@ -1,13 +1,12 @@
 //! Scores of a trained image encoder: kNN and a linear probe on frozen features, beside raw pixels and the encoder
-//! before training.
+//! before data.
 
 use super::anatomy::{self, Anatomy};
+use super::data::ImageData;
 use super::directions::{self, Direction, Latent};
 use super::learner::ImageLearner;
-use super::training::ImageTraining;
 use super::weights;
-use crate::error::UserError;
-use crate::record::RunFolder;
+use crate::tasks::task::Learning;
 use burn::tensor::Tensor;
 use cl_data::images::ImageSet;
 use cl_model::knn::{KNearestNeighbors, accuracy, confusion_matrix};
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// `evaluation.json` of an image run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageEvaluation {
-    /// The encoder at the end of training.
+    /// The encoder at the end of data.
     pub last: Scores,
     /// The step of the snapshot with the best kNN accuracy. It was chosen on test images, so its scores are too good.
     pub best_step: u64,
@@ -60,62 +59,59 @@ pub struct Score {
 pub struct ImageBaselines {
     /// Normalised pixels.
     pub pixels: Scores,
-    /// The encoder before training.
+    /// The encoder before data.
     pub untrained: Scores,
 }
 
-/// Scores the learner at its end and at its best, outside autodiff.
+/// Scores the learner at its end and at its best, outside autodiff; beside it what `anatomy.safetensors` holds, where it is asked for.
 ///
 /// # Errors
-/// [`UserError`] when features are not finite, a file cannot be written, or scoring changed a network.
+/// In words, when features are not finite or scoring changed a network.
 pub fn evaluate(
-    training: &ImageTraining,
+    data: &ImageData,
     last: &ImageLearner,
-    (best_step, best): (u64, &ImageLearner),
-    folder: &RunFolder,
-) -> Result<ImageEvaluation, UserError> {
-    let in_folder = |e: &dyn std::fmt::Display| UserError::Run(format!("{}: {e}", folder.path().display()));
-    let failed = |e: ProbeError| in_folder(&e);
-    let wanted = training.spec().evaluation;
-    let hashes = || Ok([weights::sha256(last)?, weights::sha256(best)?]);
-    let [last_sha256, best_sha256] = hashes().map_err(|e: String| in_folder(&e))?;
+    best: &ImageLearner,
+) -> Result<(ImageEvaluation, Option<Vec<u8>>), String> {
+    let in_words = |e: ProbeError| e.to_string();
+    let wanted = data.spec().evaluation;
+    let hashes = || Ok::<_, String>([weights::sha256(last)?, weights::sha256(best)?]);
+    let [last_sha256, best_sha256] = hashes()?;
     let scores = |learner: &ImageLearner| {
-        let (train, test) = (&training.splits().train, &training.splits().test);
-        let features = |images: &ImageSet| training.features(learner, images, &all(images));
-        score(training, features(train), features(test)).map_err(failed)
+        let (train, test) = (&data.splits().train, &data.splits().test);
+        let features = |images: &ImageSet| data.features(learner, images, &all(images));
+        score(data, features(train), features(test)).map_err(in_words)
     };
+    let (anatomy, inside) = wanted.anatomy.then(|| anatomy::look(data, last)).unzip();
     let evaluation = ImageEvaluation {
         last: scores(last)?,
-        best_step,
+        best_step: best.steps_done(),
         best: scores(best)?,
         baselines: match wanted.baselines {
-            true => Some(ImageBaselines {
-                pixels: pixels(training).map_err(failed)?,
-                untrained: scores(&training.untrained())?,
-            }),
+            true => {
+                Some(ImageBaselines { pixels: pixels(data).map_err(in_words)?, untrained: scores(&data.untrained())? })
+            }
             false => None,
         },
-        anatomy: if wanted.anatomy { Some(anatomy::look(training, last, folder)?) } else { None },
-        directions: if wanted.anatomy { Some(directions::measure(training, last).map_err(failed)?) } else { None },
-        latents: directions::latents(training, last).map_err(failed)?,
+        anatomy,
+        directions: wanted.anatomy.then(|| directions::measure(data, last)).transpose().map_err(in_words)?,
+        latents: directions::latents(data, last).map_err(in_words)?,
         last_sha256,
         best_sha256,
     };
-    let after = hashes().map_err(|e: String| in_folder(&e))?;
-    if after != [&evaluation.last_sha256[..], &evaluation.best_sha256] {
-        return Err(in_folder(&"scoring has changed the network"));
+    if hashes()? != [&evaluation.last_sha256[..], &evaluation.best_sha256] {
+        return Err("scoring has changed the network".into());
     }
-    Ok(evaluation)
+    Ok((evaluation, inside))
 }
 
 fn all(images: &ImageSet) -> Vec<usize> {
     (0..images.len()).collect()
 }
 
-fn score(training: &ImageTraining, train: Tensor<2>, test: Tensor<2>) -> Result<Scores, ProbeError> {
-    let (labels, truth) = (training.train_labels(), training.splits().test.labels());
-    let classes = training.splits().train.num_classes();
-    let wanted = training.spec().evaluation;
+fn score(data: &ImageData, train: Tensor<2>, test: Tensor<2>) -> Result<Scores, ProbeError> {
+    let (labels, truth) = (data.train_labels(), data.splits().test.labels());
+    let classes = data.splits().train.num_classes();
+    let wanted = data.spec().evaluation;
     let knn = KNearestNeighbors { k: wanted.neighbors, temperature: wanted.temperature };
     let of = |predicted: Vec<usize>| Score {
         accuracy: accuracy(&predicted, truth),
@@ -128,12 +124,12 @@ fn score(training: &ImageTraining, train: Tensor<2>, test: Tensor<2>) -> Result<
 }
 
 /// Pixels as features: averaged over squares of 4 × 4, so that a linear probe of them can be fitted.
-fn pixels(training: &ImageTraining) -> Result<Scores, ProbeError> {
+fn pixels(data: &ImageData) -> Result<Scores, ProbeError> {
     const SQUARE: usize = 4;
     let features = |images: &ImageSet| {
         let indices = all(images);
         let chunks = indices.chunks(1000).map(|chunk| {
-            let x = training.inputs(images, chunk);
+            let x = data.inputs(images, chunk);
             let [n, channels, height, width] = x.dims();
             let (h, w) = (height / SQUARE, width / SQUARE);
             let squares = x
@@ -147,5 +143,5 @@ fn pixels(training: &ImageTraining) -> Result<Scores, ProbeError> {
         });
         Tensor::cat(chunks.collect(), 0)
     };
-    score(training, features(&training.splits().train), features(&training.splits().test))
+    score(data, features(&data.splits().train), features(&data.splits().test))
 }

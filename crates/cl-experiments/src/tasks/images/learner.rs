@@ -1,14 +1,12 @@
 //! An image encoder in training: one pass over both views, a loss, a step.
 
-use super::spec::{ImageObjective, ImageSpec};
-use crate::dashboard::{EpochEnd, SnapshotOutput};
-use crate::images::training::{ImageSnapshot, ImageTraining};
-use crate::learner::zero_head;
-use crate::training::{Learning, StepOutput};
+use crate::spec::images::{ImageObjective, ImageSpec};
+use crate::tasks::head::zero_head;
+use crate::tasks::task::{Learning, StepOutput};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
-use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn::train::{TrainOutput, TrainStep};
 use cl_data::{Part, Purpose, Stream, standard_normal};
 use cl_model::conv::{ImageEncoder, Projector};
 use cl_model::{cross_entropy, nt_xent};
@@ -139,14 +137,5 @@ impl TrainStep for ImageLearner {
     ) -> Self {
         let stepped = optimizer.step_multi(step_size, self, gradients);
         Self { step: stepped.step + 1, ..stepped }
-    }
-}
-
-impl InferenceStep for ImageLearner {
-    type Input = EpochEnd<ImageTraining>;
-    type Output = SnapshotOutput<ImageSnapshot>;
-
-    fn step(&self, end: EpochEnd<ImageTraining>) -> SnapshotOutput<ImageSnapshot> {
-        end.snapshot(self)
     }
 }

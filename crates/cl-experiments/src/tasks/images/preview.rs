@@ -1,43 +1,59 @@
 //! `images preview`: a sheet of images and their views, because people look before they train.
 
-use super::training::ImageTraining;
-use crate::cli::Preview;
-use crate::error::UserError;
-use crate::export::{Choice, choose};
-use crate::record::write_whole;
+use super::data::ImageData;
+use crate::io::error::UserError;
+use crate::io::files::write_whole;
 use crate::spec::RunSpec;
+use crate::tasks::choice::{Choice, choose};
 use cl_data::Purpose;
+use std::path::PathBuf;
 
 /// Pixels of the sheet per pixel of an image, and the gap between images.
 const SCALE: usize = 3;
 const GAP: usize = 4;
 
 /// Pairs of views per image.
-const PAIRS: u64 = 4;
+pub const PAIRS: u64 = 4;
 
-/// Writes a PNG with one image a row: the image, then pairs of views as training would draw them.
+/// Which images to show, and where.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment on images.
+    pub experiment: PathBuf,
+    /// The point; the first one when `None`.
+    pub point: Option<String>,
+    /// The seed; the first one of the point when `None`.
+    pub seed: Option<u64>,
+    /// Images on the sheet, at most.
+    pub images: usize,
+    /// The folder of images, where it is named.
+    pub data_dir: Option<PathBuf>,
+    /// The file to write, which must not be there.
+    pub output: PathBuf,
+}
+
+/// Writes a PNG with one image a row: the image, then pairs of views as training would draw them. Returns how many images there are.
 ///
 /// # Errors
 /// [`UserError`] when images cannot be read or the file is there or cannot be written.
-pub fn write(arguments: &Preview) -> Result<(), UserError> {
-    let (output, data_dir) = (&arguments.output, arguments.data_dir.as_deref());
+pub fn write(request: &Request) -> Result<usize, UserError> {
+    let (output, data_dir) = (&request.output, request.data_dir.as_deref());
     if output.exists() {
         return Err(UserError::file(output, "the file exists and is not overwritten; give another --output"));
     }
-    let Choice { point, seed, .. } =
-        choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, data_dir)?;
+    let Choice { point, seed, .. } = choose(&request.experiment, request.point.as_deref(), request.seed, data_dir)?;
     let RunSpec::Images(spec) = &point.spec else {
         return Err(UserError::Argument(format!("--point {}: it does not train on images", point.name)));
     };
-    let training = ImageTraining::new(spec, seed, data_dir, "flex", &crate::device::open("flex")?)?;
-    let train = &training.splits().train;
-    let indices = training.part_of_train(arguments.images);
+    let data = ImageData::new(spec, seed, data_dir, "flex", &crate::io::device::open("flex")?)?;
+    let train = &data.splits().train;
+    let indices = data.part_of_train(request.images);
     let rows = indices.len();
     let plane = train.height() * train.width();
-    let mut columns: Vec<Vec<f32>> = vec![train.tensor(indices, training.device()).into_data().iter::<f32>().collect()];
+    let mut columns: Vec<Vec<f32>> = vec![train.tensor(indices, data.device()).into_data().iter::<f32>().collect()];
     for pair in 0..PAIRS {
-        let views = training.views(train, indices, Purpose::ImageViews, pair);
-        let views: Vec<f32> = training.statistics().denormalise(views).into_data().iter::<f32>().collect();
+        let views = data.views(train, indices, Purpose::ImageViews, pair);
+        let views: Vec<f32> = data.statistics().denormalise(views).into_data().iter::<f32>().collect();
         let (first, second) = views.split_at(rows * 3 * plane);
         columns.extend([first.to_vec(), second.to_vec()]);
     }
@@ -62,6 +78,5 @@ pub fn write(arguments: &Preview) -> Result<(), UserError> {
         .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
         .map_err(|e| UserError::file(output, format!("the sheet cannot be encoded: {e}")))?;
     write_whole(output, &png)?;
-    crate::say_line!("{}: {rows} images, each with {PAIRS} pairs of views", output.display());
-    Ok(())
+    Ok(rows)
 }

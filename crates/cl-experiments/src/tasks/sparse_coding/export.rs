@@ -1,32 +1,44 @@
 //! `data export`: one batch with everything it is made of.
 
-use crate::cli::Export;
-use crate::error::UserError;
-use crate::experiment::{Experiment, Extent, Point};
-use crate::learner::{BatchSource, Samples};
-use crate::moments;
-use crate::record::{safetensors_bytes, write_whole};
+use crate::io::error::UserError;
+use crate::io::files::{safetensors_bytes, write_whole};
 use crate::spec::{RunSpec, TrainingSpec};
+use crate::tasks::choice::{Choice, choose};
+use crate::tasks::sparse_coding::learner::{BatchSource, Samples};
+use crate::tasks::sparse_coding::moments;
 use burn::tensor::{Device, TensorData};
 use cl_data::{Matrix, Observations, PositivePair, SparseCodingModel};
-use std::path::Path;
+use std::path::PathBuf;
+
+/// Which batch to write, and where.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Folder of an experiment.
+    pub experiment: PathBuf,
+    /// The point; the first one when `None`.
+    pub point: Option<String>,
+    /// The seed; the first one of the point when `None`.
+    pub seed: Option<u64>,
+    /// The training step.
+    pub step: u64,
+    /// The file to write, which must not be there.
+    pub output: PathBuf,
+}
 
 /// Writes what one training step is made of and trains on: `dictionary` `[d1, d]`, `z` `[B, d]`, `xi` and `x` `[B, d1]`; for a contrastive
 /// objective `x_plus` and `x_plus_plus` `[B, d1]`, and `negatives` `[N, d1]` where there are any; with labels `classes` `[B]`.
 ///
-/// For moments the step is a chunk of the pairs that they are estimated from.
+/// For moments the step is a chunk of the pairs that they are estimated from. Returns the point and the seed in words.
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read, there is no such step, or the file is there or cannot be written.
-pub fn export(arguments: &Export) -> Result<(), UserError> {
-    if arguments.output.exists() {
-        return Err(UserError::file(
-            &arguments.output,
-            "the file exists and is not overwritten; give another --output",
-        ));
+pub fn export(request: &Request) -> Result<String, UserError> {
+    let Request { step, output, .. } = request;
+    let step = *step;
+    if output.exists() {
+        return Err(UserError::file(output, "the file exists and is not overwritten; give another --output"));
     }
-    let Choice { point, seed, .. } = choose(&arguments.experiment, arguments.point.as_deref(), arguments.seed, None)?;
-    let step = arguments.step;
+    let Choice { point, seed, .. } = choose(&request.experiment, request.point.as_deref(), request.seed, None)?;
     let within = |steps: u64| match step < steps {
         true => Ok(()),
         false => Err(UserError::Argument(format!("--step {step}: {} has steps 0 to {}", point.name, steps - 1))),
@@ -48,9 +60,8 @@ pub fn export(arguments: &Export) -> Result<(), UserError> {
             )));
         }
     };
-    write_whole(&arguments.output, &safetensors_bytes(tensors))?;
-    crate::say_line!("{}: batch of step {step} of {}, seed {seed}", arguments.output.display(), point.name);
-    Ok(())
+    write_whole(output, &safetensors_bytes(tensors))?;
+    Ok(format!("{}, seed {seed}", point.name))
 }
 
 type Named = (&'static str, TensorData);
@@ -81,32 +92,4 @@ fn viewed(pair: PositivePair) -> Vec<Named> {
 fn data_of(matrix: Matrix) -> TensorData {
     let shape = [matrix.rows, matrix.cols];
     TensorData::new(matrix.values, shape)
-}
-
-/// A point under one seed.
-#[derive(Debug, Clone)]
-pub struct Choice {
-    /// The claim it belongs to.
-    pub claim: String,
-    /// The point.
-    pub point: Point,
-    /// The seed.
-    pub seed: u64,
-}
-
-/// The point and seed that a command names, or the first ones; images are found and pinned.
-///
-/// # Errors
-/// [`UserError`] naming what there is.
-pub fn choose(
-    experiment: &Path,
-    point: Option<&str>,
-    seed: Option<u64>,
-    data_dir: Option<&Path>,
-) -> Result<Choice, UserError> {
-    let experiment = Experiment::load(experiment, Extent::Full)?.with_one_point(point, data_dir)?;
-    let claim = experiment.claim;
-    let point = experiment.points.into_iter().next().expect("one point was chosen");
-    let seed = seed.or(point.seeds.first().copied()).unwrap_or(1);
-    Ok(Choice { claim, point, seed })
 }

@@ -1,23 +1,21 @@
 //! One training step, written once, over explicit state `(w, b, step)`.
 //!
 //! [`EncoderLearner`] is a Burn module with burn-train's `TrainStep`: the dashboard's learner and the light
-//! loop of [`crate::drive`] both call the same two functions, `step` and `optimize`. On Flex the contrastive gradient comes from
+//! loop of [`crate::run::headless`] both call the same two functions, `step` and `optimize`. On Flex the contrastive gradient comes from
 //! [`cl_model::closed_form`], everywhere else from Burn's autodiff.
 
 use crate::spec::{Objective, TrainingSpec};
-use crate::training::{Learning, StepOutput};
+use crate::tasks::head::zero_head;
+use crate::tasks::task::{Learning, StepOutput};
 use burn::module::{Module, Param, ParamGroup};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig, decay::WeightDecayConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::{TrainOutput, TrainStep};
 use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
 use cl_model::closed_form::{ContrastiveLoss, HostBatch, HostEncoder, Rows};
-use cl_model::{
-    Bias, EncoderConfig, InfoNceOutput, Normalization, StepSize, SymmetricReluEncoder, cross_entropy, nt_xent,
-};
+use cl_model::{Bias, EncoderConfig, InfoNceOutput, Normalization, SymmetricReluEncoder, cross_entropy, nt_xent};
 
 /// Steps in closed form between two [sweeps](sweep_graph) of Burn's graph.
 const SWEEP_EVERY: u64 = 512;
@@ -306,14 +304,6 @@ fn initial_weights(m: usize, d1: usize, initial_scale: f64, seed: u64) -> Matrix
     Matrix::from_values(m, d1, standard_normal(&mut rng, m * d1).into_iter().map(|v| v * std).collect())
 }
 
-/// A head that starts at zero, so that it takes no random numbers.
-pub(crate) fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
-    let mut head = LinearConfig::new(inputs, classes).init(device);
-    head.weight = Param::from_tensor(Tensor::zeros([inputs, classes], device));
-    head.bias = Some(Param::from_tensor(Tensor::zeros([classes], device)));
-    head
-}
-
 /// Draws the batch of any step on any device.
 #[derive(Debug, Clone)]
 pub struct BatchSource {
@@ -392,36 +382,5 @@ fn on_device(batch: cl_data::ContrastiveBatch, device: &Device) -> Samples {
         x_plus: batch.pair.x_plus.into_tensor(device),
         x_plus_plus: batch.pair.x_plus_plus.into_tensor(device),
         negatives: batch.negatives.map(|n| n.into_tensor(device)),
-    }
-}
-
-/// [`StepSize`] as burn-train's scheduler. (Burn's own refuse rates above 1.)
-#[derive(Debug, Clone)]
-pub struct StepSizeScheduler {
-    schedule: StepSize,
-    next: u64,
-}
-
-impl StepSizeScheduler {
-    /// A scheduler whose first step is `next`.
-    pub fn new(schedule: StepSize, next: u64) -> Self {
-        Self { schedule, next }
-    }
-}
-
-impl LrScheduler for StepSizeScheduler {
-    fn step(&mut self) -> f64 {
-        self.next += 1;
-        self.schedule.at(self.next - 1)
-    }
-
-    fn to_record(&self) -> LrSchedulerRecord {
-        LrSchedulerRecord::new().with_scalar("next", self.next)
-    }
-
-    fn load_record(&mut self, record: LrSchedulerRecord) {
-        if let Some(next) = record.scalar("next") {
-            self.next = next;
-        }
     }
 }

@@ -3,16 +3,13 @@
 //! Both are pure functions of `(specification, seed, weights, step)`, so that a resumed run writes what an
 //! uninterrupted one would.
 
-use crate::dashboard::{EpochEnd, SnapshotOutput};
-use crate::error::UserError;
-use crate::learner::{BatchSource, EncoderLearner, GradientSource, TrainingBatch};
-use crate::record::{RunFolder, safetensors_bytes};
+use crate::io::files::{pretty, safetensors_bytes};
+use crate::io::undefined::or_nan;
 use crate::spec::TrainingSpec;
-use crate::training::{Measured, Schedule, Shown, Training};
-use crate::undefined::or_nan;
+use crate::tasks::sparse_coding::learner::{BatchSource, EncoderLearner, GradientSource, TrainingBatch};
+use crate::tasks::task::{Evaluated, Measured, Schedule, Shown, Training};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
-use burn::train::InferenceStep;
 use cl_data::{Matrix, Observations, Part, Purpose, SparseCodingModel, Stream, standard_normal};
 use cl_model::features::{Decomposition, EmbeddingMeasures, FeatureMeasures, chance_corrected};
 use cl_model::probe::{MIN_TRAINING_ROWS, ProbeError, logistic_accuracy, ridge_r_squared};
@@ -155,12 +152,12 @@ impl Monitor {
         &self.target
     }
 
-    /// Observations that [`evaluate`](Self::evaluate) takes embeddings of.
+    /// Observations that [`score`](Self::score) takes embeddings of.
     pub fn evaluation_observations(&self) -> Observations {
         self.sample(self.spec.measurement.evaluation_samples, Purpose::Evaluation, 2)
     }
 
-    /// Observations that [`evaluate`](Self::evaluate) fits its probe on, and those that it scores it on.
+    /// Observations that [`score`](Self::score) fits its probe on, and those that it scores it on.
     pub fn probe_observations(&self) -> [Observations; 2] {
         [Purpose::ProbeTraining, Purpose::ProbeTest]
             .map(|purpose| self.sample(self.spec.measurement.probe_samples, purpose, 0))
@@ -202,7 +199,7 @@ impl Monitor {
     ///
     /// # Errors
     /// [`ProbeError`] when features are not finite.
-    pub fn evaluate(&self, learner: &EncoderLearner) -> Result<Evaluation, ProbeError> {
+    pub fn score(&self, learner: &EncoderLearner) -> Result<Evaluation, ProbeError> {
         let encoder = &learner.encoder;
         let evaluation = self.evaluation_observations();
         let features = Decomposition::new(encoder.weights.val(), self.features()).measures();
@@ -220,7 +217,7 @@ impl Monitor {
     }
 
     fn baselines(&self, task: &DownstreamTask) -> Result<Baselines, ProbeError> {
-        let untrained = EncoderLearner::new(&self.spec, self.seed, &self.device);
+        let untrained = self.untrained();
         let tuning = self.sample(self.spec.measurement.probe_samples, Purpose::Tuning, 0);
         let half = tuning.z.rows / 2;
         let x = tuning.x.to_tensor(&self.device);
@@ -312,6 +309,10 @@ impl Training for Monitor {
         EncoderLearner::new(&self.spec, self.seed, &self.device.clone().autodiff())
     }
 
+    fn untrained(&self) -> EncoderLearner {
+        EncoderLearner::new(&self.spec, self.seed, &self.device)
+    }
+
     fn optimizer(&self) -> ModuleOptimizer {
         EncoderLearner::optimizer(&self.spec)
     }
@@ -328,36 +329,25 @@ impl Training for Monitor {
         self.measure(learner)
     }
 
-    fn finish(&self, learner: &EncoderLearner, folder: &RunFolder) -> Result<(), UserError> {
-        let evaluation =
-            self.evaluate(learner).map_err(|e| UserError::Run(format!("{}: {e}", folder.path().display())))?;
+    fn evaluate(&self, learner: &EncoderLearner, _: Option<&EncoderLearner>) -> Result<Evaluated, String> {
+        let evaluation = self.score(learner).map_err(|e| e.to_string())?;
         let tensors = [
             ("weights", learner.encoder.weights.val().into_data()),
             ("biases", learner.encoder.biases.val().into_data()),
             ("dictionary", self.features().transpose().into_data()),
         ];
-        folder.write("weights.safetensors", &safetensors_bytes(tensors))?;
-        folder.write_json("evaluation.json", &evaluation)
-    }
-
-    fn summary(folder: &RunFolder) -> Result<String, UserError> {
-        let evaluation: Evaluation = folder.evaluation()?;
-        Ok(format!(
+        let files = vec![
+            ("weights.safetensors", safetensors_bytes(tensors)),
+            ("evaluation.json", pretty(&evaluation).into_bytes()),
+        ];
+        let summary = format!(
             "energy in span(M) {:.3}, coverage {:.3} (least {:.3}), probe R² {:.3}",
             evaluation.features.energy_in_span,
             evaluation.features.coverage_mean,
             evaluation.features.coverage_min,
             or_nan(evaluation.probe.r_squared)
-        ))
-    }
-}
-
-impl InferenceStep for EncoderLearner {
-    type Input = EpochEnd<Monitor>;
-    type Output = SnapshotOutput<Snapshot>;
-
-    fn step(&self, end: EpochEnd<Monitor>) -> SnapshotOutput<Snapshot> {
-        end.snapshot(self)
+        );
+        Ok(Evaluated { files, summary })
     }
 }
 

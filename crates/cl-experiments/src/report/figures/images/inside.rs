@@ -5,9 +5,9 @@ use super::super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, Gallery, He
 use super::super::super::series::{mean, mean_and_band};
 use super::super::BAND;
 use super::{ImageRun, ImageRuns, legend};
-use crate::error::UserError;
-use crate::images::anatomy::{LayerActivity, SELECTIVE};
-use crate::images::directions::Direction;
+use crate::io::error::UserError;
+use crate::tasks::images::anatomy::{LayerActivity, SELECTIVE};
+use crate::tasks::images::directions::Direction;
 
 /// Sparsity, density and colour per layer.
 pub fn layers(claim: &str, all: &[ImageRuns]) -> Option<Figure> {

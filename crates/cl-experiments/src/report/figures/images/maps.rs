@@ -4,7 +4,7 @@ use super::super::super::axis::Axis;
 use super::super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, Panel, Plot};
 use super::super::super::palette::Style;
 use super::ImageRuns;
-use crate::images::anatomy::Anatomy;
+use crate::tasks::images::anatomy::Anatomy;
 
 /// Classes are told apart up to this number.
 const MOST_CLASSES: usize = 20;

@@ -8,12 +8,12 @@ use super::super::chart::{Curve, Entry, Figure, Swatch};
 use super::super::palette::Style;
 use super::super::series::mean_and_band;
 use super::in_words;
-use crate::claims::ClaimResult;
-use crate::error::UserError;
-use crate::images::evaluation::ImageEvaluation;
-use crate::images::training::ImageSnapshot;
-use crate::record::RunFolder;
+use crate::io::error::UserError;
+use crate::judge::measures::ClaimResult;
+use crate::run::folder::RunFolder;
 use crate::spec::RunSpec;
+use crate::tasks::images::evaluation::ImageEvaluation;
+use crate::tasks::images::training::ImageSnapshot;
 
 /// The complete image runs of one point.
 struct ImageRuns {

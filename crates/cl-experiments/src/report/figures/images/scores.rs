@@ -8,9 +8,9 @@ use super::super::super::series::mean;
 use super::super::BAND;
 use super::super::downstream::bar_row;
 use super::{ImageRuns, legend};
-use crate::images::evaluation::{ImageBaselines, ImageEvaluation, Scores};
-use crate::images::training::ImageSnapshot;
 use crate::judge::FAMILY_LEVEL;
+use crate::tasks::images::evaluation::{ImageBaselines, ImageEvaluation, Scores};
+use crate::tasks::images::training::ImageSnapshot;
 
 /// Accuracy of each point beside what it has to beat.
 pub fn scores(claim: &str, all: &[ImageRuns]) -> Figure {

@@ -1,0 +1,89 @@
+//! Files that are whole or not there, and what they hold.
+
+use crate::io::error::UserError;
+use burn::tensor::TensorData;
+use safetensors::tensor::TensorView;
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// How names of files begin that are not whole yet.
+pub const STAGED: &str = ".staged-";
+
+/// Writes `path` aside and renames it, so that it is whole or not there.
+///
+/// # Errors
+/// [`UserError::File`] naming the file.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
+    let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let staged = path.with_file_name(format!("{STAGED}{}-{name}", std::process::id()));
+    let mut file = File::create(&staged).map_err(failed)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(e) = written.and_then(|()| fs::rename(&staged, path)) {
+        // What was staged is of no use; the error that matters is the first.
+        let _ = fs::remove_file(&staged);
+        return Err(failed(e));
+    }
+    Ok(())
+}
+
+/// A safetensors file of 32-bit floats.
+pub fn safetensors_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, TensorData)>) -> Vec<u8> {
+    let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, data)| (name, data.shape().to_vec(), data.iter::<f32>().flat_map(f32::to_le_bytes).collect()))
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
+    });
+    safetensors::serialize(views, None).expect("plain tensors can be serialised")
+}
+
+/// JSON for people, with a newline at the end.
+pub fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain data") + "\n"
+}
+
+/// Removes what a process that was killed had begun to write. The folder has to be held by this one.
+///
+/// # Errors
+/// [`UserError::File`] naming the file that cannot be removed.
+pub fn remove_staged(folder: &Path) -> Result<(), UserError> {
+    remove_where(folder, |name| name.starts_with(STAGED))
+}
+
+/// The same where other processes may be writing: only what was begun by one that is gone.
+///
+/// # Errors
+/// [`UserError::File`] naming the file that cannot be removed.
+pub fn remove_staged_by_the_dead(folder: &Path) -> Result<(), UserError> {
+    let process = |name: &str| name.strip_prefix(STAGED)?.split('-').next()?.parse().ok();
+    remove_where(folder, |name| process(name).is_some_and(is_gone))
+}
+
+fn remove_where(folder: &Path, is_left: impl Fn(&str) -> bool) -> Result<(), UserError> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if is_left(&entry.file_name().to_string_lossy()) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(UserError::file(&path, format!("it cannot be removed: {e}")));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_gone(process: i32) -> bool {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None) == Err(nix::errno::Errno::ESRCH)
+}
+
+#[cfg(not(unix))]
+fn is_gone(_process: i32) -> bool {
+    false
+}

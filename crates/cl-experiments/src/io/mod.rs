@@ -1,0 +1,13 @@
+//! What stands between this program and the world: errors, devices, files, output, downloads.
+
+pub mod device;
+pub mod error;
+pub mod fetch;
+pub mod files;
+pub mod manifest;
+pub mod os_path;
+pub mod output;
+pub mod panics;
+pub mod shell;
+pub mod toml_file;
+pub mod undefined;

@@ -1,0 +1,181 @@
+//! Images and their views as one run of a specification sees them.
+//!
+//! A measure on a part of a set takes the beginning of an order that keeps the proportions of the classes and is the same for every
+//! state of a run, see [`stratified_order`]: files are often ordered by class.
+
+use super::dataset;
+use super::learner::{ImageBatch, ImageLearner};
+use crate::io::error::UserError;
+use crate::spec::images::{Content, ImageObjective, ImageSpec};
+use crate::spec::mistake::Mistake;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order, stratified_order};
+use cl_data::{Purpose, Stream};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Images that go through the network together when it is measured.
+const CHUNK: usize = 250;
+
+/// Images, specification and seed of a run.
+#[derive(Debug)]
+pub struct ImageData {
+    spec: ImageSpec,
+    seed: u64,
+    images: Arc<(ImageSplits, Content)>,
+    statistics: ChannelStatistics,
+    device: Device,
+    /// Images whose views are made together.
+    images_per_chunk: usize,
+    /// Training and test images in an order of which every beginning has the classes' proportions.
+    stratified: [Vec<usize>; 2],
+    /// The class of each training image.
+    train_labels: Vec<usize>,
+}
+
+impl ImageData {
+    /// Reads the images, which have to be those that the specification pins.
+    ///
+    /// # Errors
+    /// [`UserError`] when they cannot be read or are others.
+    pub fn new(
+        spec: &ImageSpec,
+        seed: u64,
+        data_dir: Option<&Path>,
+        device_name: &str,
+        device: &Device,
+    ) -> Result<Self, UserError> {
+        let mut spec = spec.clone();
+        dataset::pin(&mut spec, data_dir)?;
+        let images = dataset::load(&spec.images.dataset, data_dir)?;
+        // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
+        let images_per_chunk = if crate::io::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
+        let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
+            let stream = Stream::new(seed, Purpose::ImageSubsets);
+            let mut order = stratified_order(images.labels(), images.num_classes(), stream, split);
+            if spec.mistake == Some(Mistake::PartOfOneClass) {
+                order.sort_by_key(|i| images.labels()[*i]);
+            }
+            order
+        });
+        let mut train_labels = images.0.train.labels().to_vec();
+        if spec.mistake == Some(Mistake::LabelsPermuted) {
+            let order = epoch_order(train_labels.len(), Stream::new(seed, Purpose::ImageSubsets), 2);
+            train_labels = order.into_iter().map(|i| images.0.train.labels()[i]).collect();
+        }
+        Ok(Self {
+            statistics: images.0.train.channel_statistics(),
+            spec,
+            seed,
+            images,
+            device: device.clone().inner(),
+            images_per_chunk,
+            stratified,
+            train_labels,
+        })
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &ImageSpec {
+        &self.spec
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Training and test images.
+    pub fn splits(&self) -> &ImageSplits {
+        &self.images.0
+    }
+
+    /// Mean and standard deviation of the training images' colours.
+    pub fn statistics(&self) -> &ChannelStatistics {
+        &self.statistics
+    }
+
+    /// Where networks are measured.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The network before training, outside autodiff.
+    pub fn untrained(&self) -> ImageLearner {
+        ImageLearner::new(&self.spec, self.seed, &self.device)
+    }
+
+    /// Images as the network sees them without augmentation: normalised, `[n, 3, h, w]`.
+    pub fn inputs(&self, images: &ImageSet, indices: &[usize]) -> Tensor<4> {
+        self.statistics.normalise(images.tensor(indices, &self.device))
+    }
+
+    /// `count` training images, all where there are no more, in an order in which every beginning has the classes' proportions.
+    pub fn part_of_train(&self, count: usize) -> &[usize] {
+        &self.stratified[0][..count.min(self.splits().train.len())]
+    }
+
+    /// The same of test images.
+    pub fn part_of_test(&self, count: usize) -> &[usize] {
+        &self.stratified[1][..count.min(self.splits().test.len())]
+    }
+
+    /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
+    pub fn features(&self, learner: &ImageLearner, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
+        let chunks = indices.chunks(CHUNK).map(|chunk| learner.encoder.forward(self.inputs(images, chunk)));
+        let features = Tensor::cat(chunks.collect(), 0);
+        match &learner.projector {
+            Some(projector) if self.spec.mistake == Some(Mistake::ProjectorScored) => projector.forward(features),
+            _ => features,
+        }
+    }
+
+    /// Both views of images, first views first, `[2n, 3, h, w]`, outside autodiff.
+    pub fn views(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> Tensor<4> {
+        let pixels = images.tensor(indices, &self.device);
+        let stream = Stream::new(self.seed, purpose);
+        let augmentation = &self.spec.augmentation;
+        let views =
+            augmentation.stacked_views_in_chunks(&pixels, &self.statistics, stream, step, self.images_per_chunk);
+        let n = indices.len();
+        match self.spec.mistake {
+            Some(Mistake::SecondViewOnly) => Tensor::cat(vec![self.inputs(images, indices), views.narrow(0, n, n)], 0),
+            Some(Mistake::ViewsOfDifferentImages) if n > 1 => {
+                let [first, next, last] =
+                    [(0, n), (n + 1, n - 1), (n, 1)].map(|(from, count)| views.clone().narrow(0, from, count));
+                Tensor::cat(vec![first, next, last], 0)
+            }
+            _ => views,
+        }
+    }
+
+    /// The class of each training image.
+    pub fn train_labels(&self) -> &[usize] {
+        &self.train_labels
+    }
+
+    /// Views of images as a batch, with labels their first views alone.
+    pub fn drawn(
+        &self,
+        (images, labels): (&ImageSet, &[usize]),
+        indices: &[usize],
+        purpose: Purpose,
+        step: u64,
+    ) -> ImageBatch {
+        let views = self.views(images, indices, purpose, step);
+        let classes: Vec<i64> = indices.iter().map(|i| labels[*i] as i64).collect();
+        let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [indices.len()]), &self.device);
+        let views = match self.spec.objective {
+            ImageObjective::Supervised => views.narrow(0, 0, indices.len()),
+            _ => views,
+        };
+        ImageBatch { step, views, classes }
+    }
+
+    /// Augmented test images, as many as a batch where there are, on which a state after `step` steps is measured.
+    pub fn held_out(&self, step: u64) -> ImageBatch {
+        let part = self.part_of_test(self.spec.optimization.batch_size);
+        let test = &self.splits().test;
+        self.drawn((test, test.labels()), part, Purpose::HeldOutImageViews, step)
+    }
+}
