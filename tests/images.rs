@@ -422,7 +422,8 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
 /// Blue is 0 everywhere: its standard deviation is as well. In grey images no colour varies, so nothing can be said of it.
 #[test]
 fn channels_and_directions_that_do_not_vary_are_no_obstacle() {
-    let cases: [(&str, fn(usize) -> [u8; 3]); 3] =
+    type Case = (&'static str, fn(usize) -> [u8; 3]);
+    let cases: [Case; 3] =
         [("yellow", |i| [byte(2 * i), byte(2 * i + 1), 0]), ("grey", |i| [byte(i); 3]), ("black", |_| [0; 3])];
     for (name, pixel) in cases {
         let folder = scratch();
@@ -448,7 +449,9 @@ fn what_does_not_fit_the_images_is_refused_by_key_before_anything_is_run() {
     let blur = ("kernel_size = 3", "kernel_size = 23");
     let supervised =
         ("[points.views.objective.nt_xent]\ntemperature = 0.5", "[points.views]\nobjective = \"supervised\"");
-    let cases: [(usize, [usize; 2], (&str, &str), &[&str]); 5] = [
+    /// Classes, images of each, what is changed, what the error says.
+    type Case = (usize, [usize; 2], (&'static str, &'static str), &'static [&'static str]);
+    let cases: [Case; 5] = [
         (2, [32, 4], blur, &["augmentation.gaussian_blur.kernel_size = 23", "at most 15", "8 pixels"]),
         (2, [3, 4], ("batch_size = 32", "batch_size = 4"), &["training images = 6", "at least 8"]),
         (2, [8, 4], ("seeds = [1]", "seeds = [1]"), &["optimization.batch_size = 32", "at most", "16"]),

@@ -2,7 +2,7 @@
 //!
 //! [`headless`] and [`learner`] (burn-train's, with its [`dashboard`]) take the same steps and go on from each other's
 //! [`checkpoint`]s; [`plan`] says which runs there are, [`queue`] makes them in child processes, [`replicas`] as one tensor program;
-//! [`sweep`] makes the runs of an experiment file, [`bench`] times steps.
+//! [`sweep`] makes the runs of an experiment file, [`mod@bench`] times steps.
 
 pub mod bench;
 pub mod checkpoint;
