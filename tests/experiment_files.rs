@@ -125,6 +125,25 @@ fn a_seed_that_comes_twice_is_refused() {
     }
 }
 
+/// A value that stands twice on an axis, or a point that is called as one of a grid.
+#[test]
+fn points_of_one_name_are_refused() {
+    for (values, point) in [("[0.1, 0.1]", "masked"), ("[0.1, 0.3]", "\"map,noise_std=0.3\"")] {
+        let folder = scratch();
+        let experiment = small_experiment(folder.path(), ("points.masked", &format!("points.{point}")));
+        let path = experiment.join("experiment.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let overrides = table["points"].as_table().unwrap().values().next().unwrap();
+        let grid = format!(
+            "\n[grids.map]\nseeds = [1]\noverrides = {overrides}\n\n[[grids.map.axes]]\nkey = \"data.noise_std\"\nvalues = {values}\n"
+        );
+        std::fs::write(&path, text + &grid).unwrap();
+        let error = Experiment::load(&experiment, Extent::Full).unwrap_err().to_string();
+        assert!(error.contains("two points called \"map,noise_std=0."), "{error}");
+    }
+}
+
 /// Values that are tables make names that no file system takes.
 #[test]
 fn points_of_a_grid_over_tables_have_short_names_of_their_own_and_are_run() {

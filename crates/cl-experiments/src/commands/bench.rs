@@ -4,6 +4,7 @@ use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
 use crate::report;
 use crate::run::bench::{Request, bench, growths};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Arguments of `bench`.
@@ -20,10 +21,10 @@ pub struct Bench {
     pub seed: Option<u64>,
     /// Numbers of threads, such as 1,2; one, and one per core, when not given
     #[arg(long, value_delimiter = ',')]
-    pub threads: Vec<usize>,
+    pub threads: Vec<NonZeroUsize>,
     /// Numbers of replicas trained as one tensor program, such as 1,16,256; without it, a single encoder by the usual step
     #[arg(long, value_delimiter = ',')]
-    pub replicas: Vec<std::num::NonZeroUsize>,
+    pub replicas: Vec<NonZeroUsize>,
     /// With replicas: draw data on the device
     #[arg(long, requires = "replicas")]
     pub sample_on_device: bool,

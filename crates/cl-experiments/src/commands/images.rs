@@ -3,6 +3,7 @@
 use crate::io::error::UserError;
 use crate::tasks::images::preview;
 use clap::Subcommand;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// What there is to do with images.
@@ -24,8 +25,8 @@ pub struct Preview {
     #[arg(long)]
     pub seed: Option<u64>,
     /// Images on the sheet
-    #[arg(long, default_value_t = 10)]
-    pub images: usize,
+    #[arg(long, default_value = "10")]
+    pub images: NonZeroUsize,
     /// Folder of images; CL_CIFAR10_DIR or what `data fetch` brought when not given
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
@@ -41,7 +42,7 @@ pub struct Preview {
 pub fn run(images: Images) -> Result<(), UserError> {
     let Images::Preview(Preview { experiment, point, seed, images, data_dir, output }) = images;
     let (path, pairs) = (output.clone(), preview::PAIRS);
-    let rows = preview::write(&preview::Request { experiment, point, seed, images, data_dir, output })?;
+    let rows = preview::write(&preview::Request { experiment, point, seed, images: images.get(), data_dir, output })?;
     crate::say_line!("{}: {rows} images, each with {pairs} pairs of views", path.display());
     Ok(())
 }

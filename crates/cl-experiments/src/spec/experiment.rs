@@ -184,6 +184,11 @@ impl Experiment {
             }
             grids.push(Grid { name: name.clone(), axes, points: names });
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = points.iter().find(|point| !names.insert(&point.name)) {
+            let message = format!("there are two points called {:?}; each has a name of its own", twice.name);
+            return Err(UserError::file(&path, message));
+        }
         if points.is_empty() {
             return Err(UserError::file(
                 &path,

@@ -83,7 +83,7 @@ pub struct Request {
     /// The seed; the first one of each point when `None`.
     pub seed: Option<u64>,
     /// Numbers of threads; one, and one per core, when empty.
-    pub threads: Vec<usize>,
+    pub threads: Vec<NonZeroUsize>,
     /// Numbers of replicas; a single encoder by the usual step when empty.
     pub replicas: Vec<NonZeroUsize>,
     /// With replicas: draw data on the device.
@@ -103,7 +103,8 @@ pub fn bench(request: &Request, tell: &mut dyn FnMut(&AnyTiming)) -> Result<(Exp
     let mut experiment = Experiment::load(&request.experiment, Extent::Default)?;
     dataset::pin_all(&mut experiment, request.data_dir.as_deref())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if request.threads.is_empty() { vec![1, cores] } else { request.threads.clone() };
+    let asked: Vec<usize> = request.threads.iter().map(|n| n.get()).collect();
+    let threads = if asked.is_empty() { vec![1, cores] } else { asked };
     let counts: Vec<Option<usize>> = match request.replicas.is_empty() {
         true => vec![None],
         false => request.replicas.iter().map(|n| Some(n.get())).collect(),
