@@ -1,15 +1,18 @@
 //! Three steps on each backend of this build against Flex. CI builds once with `--features ndarray,wgpu`.
 
-use crate::support::small_spec;
+use crate::support::{catalog, change_encoder, change_loss, small_spec};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
+use cl_experiments::run::learning_rates::LearningRateScheduler;
 use cl_experiments::run::replicas::Replication;
-use cl_experiments::run::step_sizes::StepSizeScheduler;
-use cl_experiments::spec::images::NtXentSpec;
-use cl_experiments::spec::{Objective, TrainingSpec};
-use cl_experiments::tasks::sparse_coding::learner::{BatchSource, EncoderLearner, GradientSource};
-use cl_model::{Bias, KeyGradient, Normalization, Similarity};
+use cl_experiments::tasks::learner::{Learner, LearnerOf};
+use cl_experiments::tasks::sparse_coding::gradient::GradientSource;
+use cl_experiments::tasks::sparse_coding::spec::TrainingSpec;
+use cl_experiments::tasks::sparse_coding::training::SparseCoding;
+use cl_experiments::tasks::task::Task;
+use cl_model::{Bias, KeyGradient, LearningRate, Normalization, NtXent, OptimizerConfig, Similarity};
+use std::sync::Arc;
 
 /// Weights and thresholds after three steps around the one at which thresholds begin.
 fn after_three_steps(device: &Device) -> Vec<f64> {
@@ -17,34 +20,36 @@ fn after_three_steps(device: &Device) -> Vec<f64> {
 }
 
 fn three_steps(mut spec: TrainingSpec, device: &Device, gradient: Option<GradientSource>) -> Vec<f64> {
-    if let cl_model::Bias::Scheduled(rule) = &mut spec.encoder.bias {
-        rule.start_step = 1;
-    }
-    let learner = EncoderLearner::new(&spec, 7, &device.clone().autodiff());
-    let learner = match gradient {
-        Some(gradient) => learner.with_gradient_from(gradient),
-        None => learner,
+    change_encoder(&mut spec, |encoder| {
+        if let Bias::Scheduled(rule) = &mut encoder.bias {
+            rule.start_step = 1;
+        }
+    });
+    let task = SparseCoding::on(&spec, 7, device);
+    let task = match gradient {
+        Some(gradient) => task.with_gradient_from(gradient),
+        None => task,
     };
-    state(&three_steps_of(learner, &spec, 7))
+    state(&three_steps_of(task))
 }
 
-/// Three steps from where a learner stands.
-fn three_steps_of(mut learner: EncoderLearner, spec: &TrainingSpec, seed: u64) -> EncoderLearner {
-    let device = learner.encoder.weights.device().inner().autodiff();
-    let source = BatchSource::new(spec, seed);
-    let mut optimizer = EncoderLearner::optimizer(spec);
-    let mut schedule = StepSizeScheduler::new(spec.training.step_size, 0);
+/// Three steps from the first one on.
+fn three_steps_of(task: SparseCoding) -> LearnerOf<SparseCoding> {
+    let task = Arc::new(task);
+    let mut learner = Learner::start(&task);
+    let mut optimizer = task.optimizer();
+    let mut rates = LearningRateScheduler::new(task.schedule().learning_rate, 0);
     for t in 0..3 {
-        let output = TrainStep::step(&learner, source.training(t, &device));
-        learner = learner.optimize(&mut optimizer, schedule.step().into(), output.grads);
+        let output = TrainStep::step(&learner, task.batch(t));
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
     }
     learner
 }
 
 /// Weights and thresholds, one after another.
-fn state(learner: &EncoderLearner) -> Vec<f64> {
-    let weights = learner.encoder.weights.val().into_data();
-    let biases = learner.encoder.biases.val().into_data();
+fn state(learner: &LearnerOf<SparseCoding>) -> Vec<f64> {
+    let weights = learner.model.encoder.weights.val().into_data();
+    let biases = learner.model.encoder.biases.val().into_data();
     weights.iter::<f64>().chain(biases.iter::<f64>()).collect()
 }
 
@@ -78,12 +83,10 @@ fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
         .into_iter()
         .map(|(seed, number)| {
             let mut spec = small_spec();
-            if let Objective::Contrastive(c) = &mut spec.objective {
-                c.temperature = number;
-            }
-            spec.training.weight_decay = 0.01 * number;
-            spec.training.step_size = cl_model::StepSize::Constant { eta: 0.2 * number };
-            spec.encoder.bias = match seed {
+            change_loss(&mut spec, |loss| loss.temperature = number);
+            spec.optimization.optimizer = OptimizerConfig::plain(0.01 * number);
+            spec.optimization.learning_rate = LearningRate::Constant { rate: 0.2 * number };
+            let bias = match seed {
                 3 => Bias::Zero,
                 _ => Bias::Scheduled(cl_model::BiasRule {
                     start_step: 1,
@@ -92,12 +95,12 @@ fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
                     cap_ratio: 0.6,
                 }),
             };
+            change_encoder(&mut spec, |encoder| encoder.bias = bias);
             (spec, seed)
         })
         .collect();
-    let alone = |(spec, seed): &(TrainingSpec, u64)| {
-        state(&three_steps_of(EncoderLearner::new(spec, *seed, &Device::flex().autodiff()), spec, *seed))
-    };
+    let alone =
+        |(spec, seed): &(TrainingSpec, u64)| state(&three_steps_of(SparseCoding::on(spec, *seed, &Device::flex())));
     let alone: Vec<Vec<f64>> = group.iter().map(alone).collect();
     for (name, device) in [("flex", Device::flex())].into_iter().chain(others()) {
         let mut replication = Replication::new(&group, &device).unwrap();
@@ -124,7 +127,7 @@ fn devices_draw_what_they_should() {
     let spec = small_spec();
     let models: Vec<_> = [1, 2].map(|seed| spec.data.model(seed)).into();
     for (name, device) in [("flex", Device::flex())].into_iter().chain(others()) {
-        let sampler = cl_data::DeviceSampler::new(&models, spec.data.augmentation, &device).unwrap();
+        let sampler = cl_data::DeviceSampler::new(&models, spec.views.augmentation(), &device).unwrap();
         let count = 4096;
         let [plus, plus_plus] = sampler.pairs(count).map(|x| x.into_data().iter::<f64>().collect::<Vec<_>>());
         assert!(plus.iter().zip(&plus_plus).all(|(a, b)| *a == 0.0 || *b == 0.0), "{name}: masks overlap");
@@ -146,6 +149,12 @@ fn devices_draw_what_they_should() {
     }
 }
 
+/// SimCLR's loss, with the other views of the batch as negatives.
+fn nt_xent(spec: &mut TrainingSpec) {
+    spec.objective = catalog().parts().objectives.part("nt_xent", &NtXent { temperature: 0.5 });
+    spec.data.negatives = cl_data::Negatives::OtherKeys;
+}
+
 /// The paper's loss and what public code makes of it, in closed form and through autodiff on the same backend.
 #[test]
 fn gradients_in_closed_form_and_through_autodiff_lead_to_the_same_weights() {
@@ -153,24 +162,27 @@ fn gradients_in_closed_form_and_through_autodiff_lead_to_the_same_weights() {
     let variants: [fn(&mut TrainingSpec); 5] = [
         |_| {},
         |spec| {
-            if let Objective::Contrastive(c) = &mut spec.objective {
-                (c.similarity, c.key_gradient) = (Similarity::Cosine, KeyGradient::Flows);
-            }
+            change_loss(spec, |loss| {
+                (loss.similarity, loss.key_gradient) = (Similarity::Cosine, KeyGradient::Flows);
+            });
         },
-        |spec| spec.encoder.bias = Bias::Trained { initial: 0.1 },
-        |spec| spec.objective = Objective::NtXent(NtXentSpec { temperature: 0.5 }),
+        |spec| change_encoder(spec, |encoder| encoder.bias = Bias::Trained { initial: 0.1 }),
+        nt_xent,
         |spec| {
-            spec.objective = Objective::NtXent(NtXentSpec { temperature: 0.5 });
-            (spec.encoder.normalization, spec.encoder.bias) = (Normalization::Batch, Bias::Trained { initial: 0.1 });
+            nt_xent(spec);
+            change_encoder(spec, |encoder| {
+                (encoder.normalization, encoder.bias) = (Normalization::Batch, Bias::Trained { initial: 0.1 });
+            });
         },
     ];
     for (number, change) in variants.into_iter().enumerate() {
         let mut spec = small_spec();
         change(&mut spec);
-        let is_normalised = spec.encoder.normalization == Normalization::Batch;
-        match GradientSource::fastest(&spec, &device) {
-            GradientSource::ClosedForm(_) => assert!(!is_normalised),
-            GradientSource::LossInClosedForm(_) => assert!(is_normalised),
+        let is_normalised = spec.symmetric_relu().unwrap().normalization == Normalization::Batch;
+        let task: SparseCoding = SparseCoding::on(&spec, 7, &device);
+        match task.gradient_source() {
+            GradientSource::ClosedForm => assert!(!is_normalised),
+            GradientSource::LossInClosedForm => assert!(is_normalised),
             GradientSource::Autodiff => panic!("variant {number} has a closed form"),
         }
         let closed = three_steps(spec.clone(), &device, None);

@@ -1,13 +1,14 @@
 //! Files that are damaged or made to do harm: each is refused, by name, at once and within bounds.
 
 use crate::entry_points::{self, fetched, listing};
-use crate::support::{SMALL, scratch, small_experiment, top};
+use crate::support::{SMALL, catalog, scratch, small_experiment, top};
 use cl_experiments::judge::Expected;
 use cl_experiments::run::folder::{MetricsLog, RunFolder};
 use cl_experiments::spec::experiment::{Experiment, Extent};
-use cl_experiments::spec::images::{Dataset, FolderSpec};
 use cl_experiments::tasks::images::dataset;
-use cl_experiments::tasks::sparse_coding::monitor::{Evaluation, Snapshot};
+use cl_experiments::tasks::images::dataset::{Dataset, FolderSpec};
+use cl_experiments::tasks::sparse_coding::evaluation::Evaluation;
+use cl_experiments::tasks::sparse_coding::snapshot::Snapshot;
 use flate2::write::GzEncoder;
 use flate2::{Compression, Crc};
 use std::fs;
@@ -297,7 +298,7 @@ fn assert_refused(text: &str) {
     let files = ["experiment.toml", "expected.toml"].map(|name| folder.join(name));
     files.iter().for_each(|file| fs::write(file, text).unwrap());
     let errors = [
-        Experiment::load(&folder, Extent::Full).unwrap_err().to_string(),
+        Experiment::load(&folder, Extent::Full, catalog().parts()).unwrap_err().to_string(),
         Expected::load(&folder).unwrap_err().to_string(),
     ];
     for (error, file) in errors.iter().zip(&files) {
@@ -383,14 +384,14 @@ fn a_point_whose_run_would_stand_elsewhere_is_refused() {
     for name in ["../../escaped", "/escaped", "a/b"] {
         let renamed = format!("points.\"{name}\"");
         let experiment = small_experiment(scratch.path(), ("points.masked", renamed.as_str()));
-        let error = Experiment::load(&experiment, Extent::Full).expect_err(name).to_string();
+        let error = Experiment::load(&experiment, Extent::Full, catalog().parts()).expect_err(name).to_string();
         assert_says(&error, &[experiment.join("experiment.toml").to_str().unwrap(), name]);
     }
 }
 
 /// A line of the metrics.
 const LINE: &str = concat!(
-    r#"{"step":1,"step_size":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,"#,
+    r#"{"step":1,"learning_rate":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,"#,
     r#""coverage_min":0.25,"features_with_singleton":1,"singleton_share":0.5,"norm_in_span":1.0,"norm_complement":1.0,"#,
     r#""threshold_ratio":0.0,"active_share":1.0,"correlation_sparse":0.5,"correlation_dense":0.5,"#,
     r#""probe_r_squared":0.5,"neuron_energies":[0.5,0.5]}"#,
@@ -443,7 +444,7 @@ fn nesting_without_end_in_the_files_of_a_run_is_refused() {
             fs::write(scratch.path().join(name), &text).unwrap();
         }
         let errors = [
-            ("spec.json", folder.spec().map(drop)),
+            ("spec.json", folder.spec(catalog().parts()).map(drop)),
             ("evaluation.json", folder.evaluation::<Evaluation>().map(drop)),
             ("manifest.json", folder.manifest().map(drop)),
             ("moments.json", folder.moments().map(drop)),
@@ -501,8 +502,8 @@ fn burnpack(entries: &[(&str, Vec<u8>)], tensors: &[u8]) -> Vec<u8> {
 #[test]
 fn weights_in_double_precision_are_cast_or_passed_over() {
     let tensors = [
-        ("encoder.biases", tensor("F32", &[2], [0, 8], Some(1))),
-        ("encoder.weights", tensor("F64", &[2, 4], [256, 320], Some(2))),
+        ("model.encoder.biases", tensor("F32", &[2], [0, 8], Some(1))),
+        ("model.encoder.weights", tensor("F64", &[2, 4], [256, 320], Some(2))),
     ];
     let values = [vec![0u8; 256], 0.5f64.to_le_bytes().repeat(8)].concat();
     entry_points::checkpoint(&burnpack(&[("tensors", cbor_map(&tensors))], &values));

@@ -13,7 +13,7 @@ fn error_of(replace: (&str, &str)) -> String {
 
 #[test]
 fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
-    let decay = "exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, final_eta = 0.1 }";
+    let decay = "exponential_decay = { first = 0.5, decay_from = 30, decay_to = 60, last = 0.1 }";
     let cases = [
         ("code_dim = 6", "code_dim = 60"),
         ("code_dim = 6", "code_dim = 6\nsparse_code = { bernoulli = { nonzero_probability = 1.5 } }"),
@@ -23,16 +23,26 @@ fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
         ("keep_probability = 0.5", "keep_probability = 1.0"),
         ("masked_share = 1.0", "masked_share = -0.1"),
         ("batch_size = 32", "batch_size = 0"),
-        ("steps_per_epoch = 10", "steps_per_epoch = 7"),
+        ("snapshot_every = 10", "snapshot_every = 7"),
         ("temperature = 1.0", "temperature = 0.0"),
         ("cap_ratio = 0.6", "cap_ratio = 0.1"),
         ("count = 24", "count = 0"),
         ("similarity = \"inner_product\"", "similarity = \"euclidean\""),
         ("weight_decay = 0.01", "weight_decay = inf"),
         ("steps = 60", "steps = -60"),
-        ("end_step = 60", "end_step = 30"),
-        (decay, "warmup_cosine = { peak = 0.5, warmup_steps = 60, steps = 60 }"),
-        (decay, "warmup_cosine = { peak = 0.0, warmup_steps = 5, steps = 60 }"),
+        ("decay_to = 60", "decay_to = 30"),
+        (decay, "warmup_cosine = { peak = 0.5, warmup = 60 }"),
+        (decay, "warmup_cosine = { peak = 0.0, warmup = 5 }"),
+        ("masked.objective.info_nce", "masked.objective.info_mce"),
+        ("encoder.symmetric_relu", "encoder.my_net"),
+        ("data.sparse_coding", "data.sparse_codes"),
+        ("num_neurons = 10", "num_neurons = 0"),
+        ("steps = 60", "steps = 60\nepochs = 3"),
+        ("steps = 60", "epochs = 60"),
+        (
+            "transform = [{",
+            "transform = [{ independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = \"off\" } }, {",
+        ),
         ("seeds = [1]", "seeds = [1"),
     ];
     let text: String = cases

@@ -1,4 +1,5 @@
-use crate::support::{binary, scratch, small_experiment};
+use crate::support::{binary, catalog, labelled, scratch, small_experiment};
+use cl_experiments::tasks::sparse_coding::spec::TrainingSpec;
 use safetensors::SafeTensors;
 
 fn floats(tensors: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f32>) {
@@ -44,7 +45,7 @@ fn exported(folder: &std::path::Path, step: u64) -> Vec<u8> {
 /// Whatever the options of the sampler: a training set that is gone through again and again, each kind of negatives, labels.
 #[test]
 fn what_is_exported_is_what_is_trained_on_with_every_option() {
-    let size = ("batch_size = 32", "batch_size = 16\ntraining_set_size = 16");
+    let size = ("code_dim = 6", "code_dim = 6\ntraining_set_size = 32");
     let contrastive = [
         size,
         ("{ fresh = { count = 24 } }", "{ fresh_augmented = { count = 24 } }"),
@@ -56,8 +57,9 @@ fn what_is_exported_is_what_is_trained_on_with_every_option() {
         let loaded = cl_experiments::spec::experiment::Experiment::load(
             &experiment,
             cl_experiments::spec::experiment::Extent::Full,
+            catalog().parts(),
         );
-        let cl_experiments::spec::RunSpec::Training(spec) = loaded.unwrap().points[0].spec.clone() else { panic!() };
+        let spec = loaded.unwrap().points[0].spec.get::<TrainingSpec>().unwrap().clone();
         for step in [0, 1, 7] {
             let bytes = exported(folder.path(), step);
             let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -76,11 +78,11 @@ fn what_is_exported_is_what_is_trained_on_with_every_option() {
     let rows = |step| {
         let bytes = exported(folder.path(), step);
         let (shape, x) = floats(&SafeTensors::deserialize(&bytes).unwrap(), "x");
-        assert_eq!(shape, [16, 24]);
+        assert_eq!(shape, [32, 24]);
         let rows = x.chunks(24).map(|row| row.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         rows.collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(rows(0).len(), 16);
+    assert_eq!(rows(0).len(), 32);
     assert_eq!(rows(0), rows(1));
 }
 
@@ -90,9 +92,7 @@ fn with_labels_the_classes_are_exported_and_no_views() {
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let path = experiment.join("experiment.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once("[points.masked.objective.contrastive]").unwrap();
-    let after = &rest[rest.find("[points.masked.training]").unwrap()..];
-    std::fs::write(&path, format!("{before}[points.masked.objective.supervised]\nnum_classes = 3\n\n{after}")).unwrap();
+    std::fs::write(&path, labelled(&text)).unwrap();
     let bytes = exported(folder.path(), 2);
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let (shape, classes) = floats(&tensors, "classes");

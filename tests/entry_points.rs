@@ -12,15 +12,20 @@ use cl_data::images::{Cifar100Labels, ImageFolderOptions, OtherSizes, read_cifar
 use cl_experiments::io::error::UserError;
 use cl_experiments::io::fetch::{Archive, Fetched, Origin, fetch};
 use cl_experiments::judge::{Expected, Metrics, overall};
+use cl_experiments::run::catalog::Catalog;
 use cl_experiments::run::checkpoint::{AtomicCheckpointer, restore_latest, save};
 use cl_experiments::run::folder::{MetricsLog, RunFolder};
-use cl_experiments::run::step_sizes::StepSizeScheduler;
+use cl_experiments::run::learning_rates::LearningRateScheduler;
 use cl_experiments::spec::RunSpec;
 use cl_experiments::spec::experiment::{Experiment, Extent};
 use cl_experiments::tasks::images::evaluation::ImageEvaluation;
-use cl_experiments::tasks::sparse_coding::learner::EncoderLearner;
-use cl_experiments::tasks::sparse_coding::monitor::{Evaluation, Monitor, Snapshot};
-use cl_experiments::tasks::task::{Learning, Measured, Training, is_finite, step_and_draw};
+use cl_experiments::tasks::images::spec::ImageSpec;
+use cl_experiments::tasks::learner::{Learner, LearnerOf};
+use cl_experiments::tasks::sparse_coding::evaluation::Evaluation;
+use cl_experiments::tasks::sparse_coding::snapshot::Snapshot;
+use cl_experiments::tasks::sparse_coding::spec::TrainingSpec;
+use cl_experiments::tasks::sparse_coding::training::SparseCoding;
+use cl_experiments::tasks::task::{Measured, Task, is_finite};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
@@ -29,7 +34,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -96,7 +101,9 @@ pub fn experiment_file(bytes: &[u8]) {
     let folder = folder_with(scratch.path(), "fuzzed", &[("experiment.toml", bytes), ("expected.toml", bytes)]);
     let before = listing(scratch.path());
     for extent in [Extent::Default, Extent::Full] {
-        if let Some(experiment) = checked(Experiment::load(&folder, extent), &folder.join("experiment.toml")) {
+        if let Some(experiment) =
+            checked(Experiment::load(&folder, extent, catalog().parts()), &folder.join("experiment.toml"))
+        {
             look_at(&experiment, scratch.path());
         }
     }
@@ -128,7 +135,7 @@ fn look_at(experiment: &Experiment, runs: &Path) {
         let parts: Option<Vec<Component>> = from_claim.ok().map(|path| path.components().collect());
         let is_below = matches!(parts.as_deref(), Some([Component::Normal(_), Component::Normal(_)]));
         assert!(is_below, "the run of point {:?} would be in {}", point.name, run.path().display());
-        if !matches!(point.spec, RunSpec::Images(_)) {
+        if point.spec.get::<ImageSpec>().is_none() {
             assert!(point.spec.cost() >= 0.0 && point.spec.steps() < u64::MAX);
         }
     }
@@ -174,33 +181,35 @@ pub fn image_folder(bytes: &[u8]) {
 
 /// A training of four epochs, each of one step.
 const TINY: &str = r#"
-[data]
+[data.sparse_coding]
 code_dim = 2
 input_dim = 4
-augmentation = { complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }
+negatives = { fresh = { count = 4 } }
 
-[encoder]
+[views]
+transform = [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }]
+
+[model.encoder.symmetric_relu]
 num_neurons = 2
 initial_scale = 0.3
 normalization = "none"
 bias = "zero"
 
-[objective.contrastive]
+[objective.info_nce]
 similarity = "inner_product"
 key_gradient = "stopped"
 temperature = 1.0
 scale = "temperature"
-negatives = { fresh = { count = 4 } }
 
-[training]
+[optimization]
 steps = 4
 batch_size = 4
-weight_decay = 0.01
-steps_per_epoch = 1
-step_size = { constant = { eta = 0.1 } }
+optimizer = { sgd = { weight_decay = 0.01 } }
+snapshot_every = 1
+learning_rate = { constant = { rate = 0.1 } }
 
-[measurement]
-evaluation_samples = 8
+[evaluation]
+samples = 8
 probe_samples = 8
 baselines = false
 "#;
@@ -208,20 +217,26 @@ baselines = false
 /// The files of an epoch.
 const CHECKPOINT: [&str; 3] = ["model", "optim", "scheduler"];
 
-fn monitor() -> &'static Monitor {
-    static MONITOR: OnceLock<Monitor> = OnceLock::new();
-    MONITOR.get_or_init(|| {
-        let table: toml::Table = toml::from_str(TINY).unwrap();
-        let RunSpec::Training(spec) = RunSpec::from_table(table).unwrap() else { unreachable!("it trains") };
-        Monitor::new(&spec, 1, &cl_experiments::io::device::open("flex").unwrap())
+/// What the standard laboratory runs.
+fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(Catalog::standard)
+}
+
+fn task() -> &'static Arc<SparseCoding> {
+    static TASK: OnceLock<Arc<SparseCoding>> = OnceLock::new();
+    TASK.get_or_init(|| {
+        let spec = RunSpec::from_table(toml::from_str(TINY).unwrap(), catalog().parts()).unwrap();
+        let spec = spec.get::<TrainingSpec>().expect("it trains");
+        Arc::new(SparseCoding::on(spec, 1, &cl_experiments::io::device::open("flex").unwrap()))
     })
 }
 
 /// The learner one step later.
-fn step(learner: EncoderLearner, optimizer: &mut ModuleOptimizer) -> EncoderLearner {
-    let step_size = monitor().schedule().step_size.at(learner.steps_done());
-    let (output, _) = step_and_draw(monitor(), &learner, None);
-    learner.optimize(optimizer, step_size.into(), output.grads)
+fn step(learner: LearnerOf<SparseCoding>, optimizer: &mut ModuleOptimizer) -> LearnerOf<SparseCoding> {
+    let rate = task().schedule().learning_rate.at(learner.steps_done());
+    let (output, _) = learner.step_and_draw(None);
+    learner.optimize(optimizer, rate.into(), output.grads)
 }
 
 /// The files of an epoch that the program wrote.
@@ -229,10 +244,10 @@ fn good_checkpoint() -> &'static [Vec<u8>; 3] {
     static GOOD: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
     GOOD.get_or_init(|| {
         let scratch = scratch();
-        let mut optimizer = monitor().optimizer();
-        let learner = step(monitor().fresh(), &mut optimizer);
-        let step_sizes = StepSizeScheduler::new(monitor().schedule().step_size, 1);
-        save(scratch.path(), 1, &learner, &optimizer, &step_sizes).unwrap();
+        let mut optimizer = task().optimizer();
+        let learner = step(Learner::start(task()), &mut optimizer);
+        let rates = LearningRateScheduler::new(task().schedule().learning_rate, 1);
+        save(scratch.path(), 1, &learner, &optimizer, &rates).unwrap();
         CHECKPOINT.map(|name| fs::read(scratch.path().join(format!("{name}-1.bpk"))).unwrap())
     })
 }
@@ -252,7 +267,7 @@ pub fn checkpoint(bytes: &[u8]) {
         }
         let before = listing(scratch.path());
         let mut warnings: Vec<String> = Vec::new();
-        let (learner, mut optimizer, epoch) = restore_latest(monitor(), &folder, &mut |text| warnings.push(text));
+        let (learner, mut optimizer, epoch) = restore_latest(task(), &folder, &mut |text| warnings.push(text));
         match epoch {
             Some(2) => assert!(warnings.is_empty(), "{warnings:?}"),
             Some(1) => {
@@ -270,10 +285,10 @@ pub fn checkpoint(bytes: &[u8]) {
         let next = step(learner, &mut optimizer);
         assert_eq!(Some(next.steps_done() as usize), epoch.map(|epoch| epoch + 1));
 
-        let [_, _, step_sizes] = AtomicCheckpointer::all(&directory).unwrap();
-        let record: Result<LrSchedulerRecord, CheckpointerError> = step_sizes.restore(2);
+        let [_, _, rates] = AtomicCheckpointer::all(&directory).unwrap();
+        let record: Result<LrSchedulerRecord, CheckpointerError> = rates.restore(2);
         if let Ok(record) = record {
-            StepSizeScheduler::new(monitor().schedule().step_size, 0).load_record(record);
+            LearningRateScheduler::new(task().schedule().learning_rate, 0).load_record(record);
         }
         assert_eq!(listing(scratch.path()), before);
         // Burn forgets parameters that are gone in a backward pass; the few steps in closed form here make none.
@@ -315,9 +330,9 @@ pub fn run_folder(bytes: &[u8]) {
     let before = listing(scratch.path());
     let folder = RunFolder::at(scratch.path());
     let [spec, metrics, evaluation, manifest, moments] = RUN_FILES.map(|name| scratch.path().join(name));
-    if let Some((spec, _)) = checked(folder.spec(), &spec) {
+    if let Some((spec, _)) = checked(folder.spec(catalog().parts()), &spec) {
         // A value out of range is an error that names the key.
-        let _ = spec.validated();
+        assert_eq!(spec.digest().len(), 12);
     }
     checked(folder.evaluation::<Evaluation>(), &evaluation);
     checked(folder.evaluation::<ImageEvaluation>(), &evaluation);

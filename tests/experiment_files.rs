@@ -1,11 +1,11 @@
-use crate::support::{binary, scratch, small_experiment, top};
+use crate::support::{binary, catalog, scratch, small_experiment, top};
 use cl_experiments::judge::{Expected, LEAST_SEEDS};
 use cl_experiments::spec::experiment::{Experiment, Extent};
 use std::collections::BTreeSet;
 
 fn experiments() -> Vec<Experiment> {
     let folders = Experiment::folders(&top().join("experiments")).unwrap();
-    folders.iter().map(|(_, folder)| Experiment::load(folder, Extent::Full).unwrap()).collect()
+    folders.iter().map(|(_, folder)| Experiment::load(folder, Extent::Full, catalog().parts()).unwrap()).collect()
 }
 
 #[test]
@@ -14,7 +14,7 @@ fn the_ten_claims_are_there_and_valid_in_both_extents() {
     let names: Vec<String> = by_default.map(|e| e.claim).collect();
     assert_eq!(names, (1..=10).map(|i| format!("c{i}")).collect::<Vec<_>>());
     for (claim, folder) in Experiment::folders(&top().join("experiments")).unwrap() {
-        let experiment = Experiment::load(&folder, Extent::Default).unwrap();
+        let experiment = Experiment::load(&folder, Extent::Default, catalog().parts()).unwrap();
         assert_eq!(experiment.claim, claim, "the folder's name begins with the claim");
     }
 }
@@ -46,10 +46,15 @@ fn c3_to_c6_share_everything_but_augmentation_and_objective() {
     let shared = |claim: &str, point: &str| {
         let experiment = all.iter().find(|e| e.claim == claim).unwrap();
         let mut value = serde_json::to_value(&experiment.point(point).unwrap().spec).unwrap();
-        let spec = &mut value["training"];
-        spec["data"]["augmentation"].take();
-        spec["objective"].take();
-        spec["measurement"]["baselines"].take();
+        let objective = value["objective"].take();
+        value["views"].take();
+        value["evaluation"]["baselines"].take();
+        let data = value["data"]["sparse_coding"].as_object_mut().unwrap();
+        if objective == "supervised" {
+            // Labels have classes instead of negatives.
+            data.remove("classes").expect("classes");
+        }
+        data.remove("negatives");
         value
     };
     for suffix in ["", "-d64"] {
@@ -109,7 +114,7 @@ fn zero_and_minus_zero_are_one_setting() {
     let folder = scratch();
     let digest = |decay: &str| {
         let experiment = small_experiment(folder.path(), ("weight_decay = 0.01", &format!("weight_decay = {decay}")));
-        Experiment::load(&experiment, Extent::Full).unwrap().points[0].spec.digest()
+        Experiment::load(&experiment, Extent::Full, catalog().parts()).unwrap().points[0].spec.digest()
     };
     assert_eq!(digest("0.0"), digest("-0.0"));
     assert_ne!(digest("0.0"), digest("0.01"));
@@ -120,7 +125,7 @@ fn a_seed_that_comes_twice_is_refused() {
     let folder = scratch();
     for (seeds, words) in [("[3, 1, 3]", "seeds holds 3 twice"), ("[]", "seeds has to hold at least one")] {
         let experiment = small_experiment(folder.path(), ("seeds = [1]", &format!("seeds = {seeds}")));
-        let error = Experiment::load(&experiment, Extent::Full).unwrap_err().to_string();
+        let error = Experiment::load(&experiment, Extent::Full, catalog().parts()).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("points.masked"), "{error}");
     }
 }
@@ -136,10 +141,10 @@ fn points_of_one_name_are_refused() {
         let table: toml::Table = toml::from_str(&text).unwrap();
         let overrides = table["points"].as_table().unwrap().values().next().unwrap();
         let grid = format!(
-            "\n[grids.map]\nseeds = [1]\noverrides = {overrides}\n\n[[grids.map.axes]]\nkey = \"data.noise_std\"\nvalues = {values}\n"
+            "\n[grids.map]\nseeds = [1]\noverrides = {overrides}\n\n[[grids.map.axes]]\nkey = \"data.sparse_coding.noise_std\"\nvalues = {values}\n"
         );
         std::fs::write(&path, text + &grid).unwrap();
-        let error = Experiment::load(&experiment, Extent::Full).unwrap_err().to_string();
+        let error = Experiment::load(&experiment, Extent::Full, catalog().parts()).unwrap_err().to_string();
         assert!(error.contains("two points called \"map,noise_std=0."), "{error}");
     }
 }
@@ -154,22 +159,22 @@ seeds = [1]
 overrides = GRID
 
 [[grids.tables.axes]]
-key = "data.augmentation"
+key = "views.transform"
 values = [
-  { complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } },
-  { independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } },
+  [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }],
+  [{ independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }],
 ]
 
 [[grids.tables.axes]]
-key = "encoder.bias"
+key = "model.encoder.symmetric_relu.bias"
 values = [
   { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.6 } },
   { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.7 } },
 ]
 
 [[grids.tables.axes]]
-key = "training.step_size"
-values = [{ exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, final_eta = 0.1 } }, { constant = { eta = 0.5 } }]
+key = "optimization.learning_rate"
+values = [{ exponential_decay = { first = 0.5, decay_from = 30, decay_to = 60, last = 0.1 } }, { constant = { rate = 0.5 } }]
 "#;
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let path = experiment.join("experiment.toml");
@@ -177,7 +182,7 @@ values = [{ exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, fin
     let file: toml::Table = toml::from_str(&text).unwrap();
     let overrides = file["points"]["masked"].to_string();
     std::fs::write(&path, text + &grid.replace("GRID", &overrides)).unwrap();
-    let loaded = Experiment::load(&experiment, Extent::Full).unwrap();
+    let loaded = Experiment::load(&experiment, Extent::Full, catalog().parts()).unwrap();
     let names: BTreeSet<String> = loaded.point_names().into_iter().collect();
     assert_eq!(names.len(), 9, "{names:?}");
     assert!(names.iter().all(|name| name.len() <= 160), "{names:?}");
@@ -189,7 +194,7 @@ values = [{ exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, fin
     // Given by hand, a name that long is refused.
     let long = "x".repeat(200);
     let renamed = small_experiment(folder.path(), ("points.masked", &format!("points.{long}")));
-    let error = Experiment::load(&renamed, Extent::Full).unwrap_err().to_string();
+    let error = Experiment::load(&renamed, Extent::Full, catalog().parts()).unwrap_err().to_string();
     assert!(error.contains("at most 160 bytes, not 200"), "{error}");
 }
 
@@ -206,7 +211,7 @@ fn a_copied_experiment_keeps_its_figures() {
             std::fs::copy(base.path(), folder.path().join(base.file_name())).unwrap();
         }
         std::fs::write(folder.path().join("mine/experiment.toml"), text).unwrap();
-        let copy = Experiment::load(&folder.path().join("mine"), Extent::Full).unwrap();
+        let copy = Experiment::load(&folder.path().join("mine"), Extent::Full, catalog().parts()).unwrap();
         assert_eq!(copy.figures, experiment.figures, "{}", experiment.claim);
     }
 }
@@ -221,8 +226,8 @@ fn a_copy_draws_its_own_figures() {
         let text = std::fs::read_to_string(&path).unwrap();
         let table: toml::Table = toml::from_str(&text).unwrap();
         let grid = format!(
-            "\n[grids.map]\nseeds = [1]\noverrides = {}\n\n[[grids.map.axes]]\nkey = \"data.noise_std\"\nvalues = [0.1, 0.3]\n\n\
-             [[grids.map.axes]]\nkey = \"training.weight_decay\"\nvalues = [0.0, 0.01]\n",
+            "\n[grids.map]\nseeds = [1]\noverrides = {}\n\n[[grids.map.axes]]\nkey = \"data.sparse_coding.noise_std\"\nvalues = [0.1, 0.3]\n\n\
+             [[grids.map.axes]]\nkey = \"optimization.optimizer.sgd.weight_decay\"\nvalues = [0.0, 0.01]\n",
             table["points"]["masked"]
         );
         let figures = "figures = [\"probes\", \"phases\", \"phases-over-steps\"]\nseeds = [1]";

@@ -1,17 +1,20 @@
-use crate::support::{binary, scratch};
+use crate::support::{binary, catalog, read_spec, scratch};
 use cl_data::images::ImageSet;
 use cl_experiments::io::device;
 use cl_experiments::run::folder::RunFolder;
-use cl_experiments::run::headless::{Outcome, Session, execute};
+use cl_experiments::run::headless::{Outcome, Session};
 use cl_experiments::run::recording::{finish, keep_if_best};
 use cl_experiments::spec::RunSpec;
-use cl_experiments::spec::images::ImageSpec;
-use cl_experiments::tasks::images::dataset;
+use cl_experiments::spec::Specification;
 use cl_experiments::tasks::images::evaluation::ImageEvaluation;
-use cl_experiments::tasks::images::training::{ImageSnapshot, ImageTraining};
-use cl_experiments::tasks::images::weights;
-use cl_experiments::tasks::task::{Learning, Training};
+use cl_experiments::tasks::images::spec::{ImageSpec, ImageViewsSpec};
+use cl_experiments::tasks::images::training::ImageSnapshot;
+use cl_experiments::tasks::learner::Learner;
+use cl_experiments::tasks::task::{Place, Task};
+use cl_experiments::tasks::weights;
+use cl_model::conv::SmallConvNetConfig;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An experiment on generated images that takes a few seconds.
@@ -22,22 +25,24 @@ title = "A small experiment on images"
 statement = "It is small."
 seeds = [1]
 
-[points.views.images]
+[points.views.data.images]
 dataset = { shapes = { train = 96, test = 48, seed = 7 } }
 
-[points.views.augmentation]
-random_resized_crop = { scale = [0.5, 1.0], ratio = [0.75, 1.3] }
-horizontal_flip = { probability = 0.5 }
-color_jitter = { probability = 0.8, brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1 }
-grayscale = { probability = 0.2 }
-gaussian_blur = { probability = 0.5, kernel_size = 3, sigma = [0.1, 2.0] }
+[points.views.views]
+transform = [
+  { random_resized_crop = { scale = [0.5, 1.0], ratio = [0.75, 1.3] } },
+  { horizontal_flip = { probability = 0.5 } },
+  { color_jitter = { probability = 0.8, brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1 } },
+  { grayscale = { probability = 0.2 } },
+  { gaussian_blur = { probability = 0.5, kernel_size = 3, sigma = [0.1, 2.0] } },
+]
 
-[points.views.network.encoder.small_conv_net]
+[points.views.model.encoder.small_conv_net]
 channels = [4, 8]
 strides = [2, 2]
 
-[points.views.network.projector]
-hidden_dim = 8
+[points.views.model.projector]
+hidden_dims = [8]
 output_dim = 4
 
 [points.views.objective.nt_xent]
@@ -47,13 +52,12 @@ temperature = 0.5
 epochs = 4
 batch_size = 32
 optimizer = { adamw = { beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-8, weight_decay = 1e-4 } }
-peak_step_size = 0.01
-warmup_epochs = 1.0
+learning_rate = { warmup_cosine = { peak = 0.01, warmup = 1.0 } }
+snapshot_every = 1
 
 [points.views.evaluation]
 neighbors = 5
 temperature = 0.1
-epochs_per_snapshot = 1
 snapshot_train = 96
 snapshot_test = 48
 baselines = true
@@ -71,9 +75,9 @@ fn experiment(folder: &Path, replace: (&str, &str)) -> PathBuf {
 fn spec(replace: (&str, &str)) -> ImageSpec {
     let file: toml::Table = toml::from_str(&SMALL.replace(replace.0, replace.1)).unwrap();
     let point = file["points"]["views"].as_table().unwrap().clone();
-    let RunSpec::Images(mut spec) = RunSpec::from_table(point).unwrap() else { unreachable!("it is on images") };
-    dataset::pin(&mut spec, None).unwrap();
-    *spec
+    let mut spec: ImageSpec = read_spec(point);
+    spec.pin(None).unwrap();
+    spec
 }
 
 fn run(spec: &ImageSpec, folder: &RunFolder, on_progress: &mut dyn FnMut(u64) -> bool) -> Outcome {
@@ -92,7 +96,7 @@ fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut 
         progress: &mut |done, _| stop.store(on_progress(done), Ordering::Relaxed),
         warn: &mut |text| panic!("{text}"),
     };
-    execute(&RunSpec::Images(Box::new(spec.clone())), seed, folder, session).unwrap()
+    catalog().execute(&RunSpec::new(spec.clone()), seed, folder, session).unwrap()
 }
 
 /// Everything that must not depend on how a run was carried out is the same, byte by byte.
@@ -144,7 +148,7 @@ fn the_dashboards_learner_and_the_headless_trainer_give_the_same_bits_on_images(
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("kNN accuracy ") && text.contains("linear probe "), "{text}");
     let spec = spec(("seeds = [1]", "seeds = [1]"));
-    let point = RunSpec::Images(Box::new(spec.clone()));
+    let point = RunSpec::new(spec.clone());
     let by_learner = RunFolder::new(&folder.path().join("runs"), "pictures", "views", &point, 1);
     let by_loop = RunFolder::at(folder.path().join("loop"));
     run(&spec, &by_loop, &mut |_| false);
@@ -171,7 +175,7 @@ fn augmentation_decouples_colour_and_without_it_both_views_are_one() {
         "brightness = 0.8, contrast = 0.8, saturation = 0.8, hue = 0.5",
     ));
     let mut none = strong.clone();
-    none.augmentation = cl_data::images::augmentation::ImageAugmentation::none();
+    none.views = ImageViewsSpec::default();
     let (strong, none) = (correlation(&strong, "strong"), correlation(&none, "none"));
     for name in ["brightness", "red − green", "yellow − blue"] {
         assert!((none[name] - 1.0).abs() < 1e-6, "{name}: {}", none[name]);
@@ -230,9 +234,9 @@ fn images_that_are_not_here_are_asked_for() {
 #[test]
 fn other_images_than_those_that_are_pinned_are_refused() {
     let mut other = spec(("seed = 7", "seed = 8"));
-    other.images.content = spec(("seed = 7", "seed = 7")).images.content;
-    let error = dataset::pin(&mut other, None).unwrap_err().to_string();
-    assert!(error.contains("images.content.fingerprint") && error.contains("that of the images found"), "{error}");
+    other.data.content = spec(("seed = 7", "seed = 7")).data.content;
+    let error = other.pin(None).unwrap_err().to_string();
+    assert!(error.contains("data.images.content.fingerprint") && error.contains("that of the images found"), "{error}");
 }
 
 #[test]
@@ -305,8 +309,15 @@ fn device() -> burn::tensor::Device {
     device::open("flex").unwrap()
 }
 
-fn training(spec: &ImageSpec, seed: u64) -> ImageTraining {
-    ImageTraining::new(spec, seed, None, "flex", &device()).unwrap()
+/// The encoder of the small experiment on its images.
+type ImageTraining = cl_experiments::tasks::images::training::ImageTraining<SmallConvNetConfig>;
+
+fn training(spec: &ImageSpec, seed: u64) -> Arc<ImageTraining> {
+    training_on(spec, seed, None)
+}
+
+fn training_on(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>) -> Arc<ImageTraining> {
+    Arc::new(ImageTraining::new(spec, seed, Place { device_name: "flex", device: &device(), data_dir }).unwrap())
 }
 
 /// The state at the end is scored and exported with its own running statistics, also where another one was the best.
@@ -330,7 +341,7 @@ fn the_last_state_is_scored_exported_and_logged_with_its_own_statistics() {
         let exported = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         for (name, snapshot) in [("weights.safetensors", last), ("weights-best.safetensors", best)] {
             let loaded = weights::from_safetensors(training.untrained(), exported(name)).unwrap();
-            let again = training.snapshot(&loaded.at_step(snapshot.step));
+            let again = training.snapshot(&loaded, snapshot.step);
             let again = ImageSnapshot { images_per_second: 0.0, ..again };
             assert_eq!(again, *snapshot, "{name} reproduces its line of metrics.jsonl, seed {seed}");
         }
@@ -339,8 +350,8 @@ fn the_last_state_is_scored_exported_and_logged_with_its_own_statistics() {
         if differs {
             with_another_best += 1;
             let statistics = |name: &str| {
-                let (_, mean) = folder.tensor(name, "encoder.SmallConvNet.layers.0.norm.running_mean").unwrap();
-                let (_, variance) = folder.tensor(name, "encoder.SmallConvNet.layers.0.norm.running_var").unwrap();
+                let (_, mean) = folder.tensor(name, "encoder.layers.0.norm.running_mean").unwrap();
+                let (_, variance) = folder.tensor(name, "encoder.layers.0.norm.running_var").unwrap();
                 (mean, variance)
             };
             assert_ne!(statistics("weights.safetensors"), statistics("weights-best.safetensors"));
@@ -357,26 +368,27 @@ fn measuring_a_network_leaves_it_as_it_was() {
     let runs = scratch();
     let spec = spec(("seeds = [1]", "seeds = [1]"));
     let training = training(&spec, 1);
-    let in_training = training.fresh();
+    let in_training = Learner::start(&training);
     let output = TrainStep::step(&in_training, training.batch(0));
     let in_training = in_training.optimize(&mut training.optimizer(), 0.01.into(), output.grads);
-    let hash = |learner: &_| weights::sha256(learner).unwrap();
-    let before = (hash(&in_training.valid()), hash(&training.untrained()));
+    let hash = |model: &_| weights::sha256(model).unwrap();
+    let before = (hash(&in_training.model.valid()), hash(&training.untrained()));
     let folder = RunFolder::at(runs.path().join("run"));
-    let _lock = folder.open(&RunSpec::Images(Box::new(spec.clone())), 1).unwrap();
+    let _lock = folder.open(&RunSpec::new(spec.clone()), 1).unwrap();
     let mut log = cl_experiments::run::folder::MetricsLog::resume::<ImageSnapshot>(&folder, 0).unwrap().0;
-    let (untrained, learner) = (training.untrained(), in_training.valid());
+    let (untrained, learner) = (Learner::untrained(&training), in_training.valid());
     // The first is the best, so that both states are at hand at the end.
     for learner in [&untrained, &learner] {
-        let mut snapshot = training.snapshot(learner);
+        let mut snapshot = learner.snapshot();
         snapshot.knn_accuracy = Some(if snapshot.step == 0 { 1.0 } else { 0.0 });
         log.append(&snapshot).unwrap();
-        keep_if_best::<ImageTraining>(learner, &snapshot, &folder).unwrap();
+        keep_if_best::<ImageTraining>(&learner.model, &snapshot, &folder).unwrap();
     }
-    finish(&training, &learner, &folder).unwrap();
+    finish(&learner, &folder).unwrap();
     let evaluation: ImageEvaluation = folder.evaluation().unwrap();
     assert_eq!((&evaluation.last_sha256, &evaluation.best_sha256), (&before.0, &before.1));
-    assert_eq!((hash(&in_training.valid()), hash(&learner), hash(&untrained)), (before.0.clone(), before.0, before.1));
+    let after = (hash(&in_training.model.valid()), hash(&learner.model), hash(&untrained.model));
+    assert_eq!(after, (before.0.clone(), before.0, before.1));
 }
 
 /// Ordered by class, the first images are one class, which kNN always gets right.
@@ -402,8 +414,8 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
         let accuracy = snapshot.knn_accuracy.unwrap();
         assert!((0.0..0.53).contains(&accuracy), "{accuracy} at step {}", snapshot.step);
     }
-    let (RunSpec::Images(spec), _) = folder.spec().unwrap() else { panic!("on images") };
-    let training = ImageTraining::new(&spec, 1, Some(&images), "flex", &device()).unwrap();
+    let spec = folder.spec(catalog().parts()).unwrap().0.get::<ImageSpec>().unwrap().clone();
+    let training = training_on(&spec, 1, Some(&images));
     let count = |set: &ImageSet, part: &[usize]| {
         let mut counts = [0; 4];
         part.iter().for_each(|i| counts[set.labels()[*i]] += 1);
@@ -413,9 +425,9 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
     assert_eq!(count(train, training.data().part_of_train(64)), [16; 4]);
     assert_eq!(count(test, training.data().part_of_test(32)), [8; 4]);
     assert_eq!(count(test, training.data().part_of_test(10_000)), [64; 4]);
-    let again = ImageTraining::new(&spec, 1, Some(&images), "flex", &device()).unwrap();
+    let again = training_on(&spec, 1, Some(&images));
     assert_eq!(training.data().part_of_test(32), again.data().part_of_test(32));
-    let other = ImageTraining::new(&spec, 2, Some(&images), "flex", &device()).unwrap();
+    let other = training_on(&spec, 2, Some(&images));
     assert_ne!(training.data().part_of_test(32), other.data().part_of_test(32));
 }
 
@@ -452,7 +464,7 @@ fn what_does_not_fit_the_images_is_refused_by_key_before_anything_is_run() {
     /// Classes, images of each, what is changed, what the error says.
     type Case = (usize, [usize; 2], (&'static str, &'static str), &'static [&'static str]);
     let cases: [Case; 5] = [
-        (2, [32, 4], blur, &["augmentation.gaussian_blur.kernel_size = 23", "at most 15", "8 pixels"]),
+        (2, [32, 4], blur, &["views.transform[4].gaussian_blur.kernel_size = 23", "at most 15", "8 pixels"]),
         (2, [3, 4], ("batch_size = 32", "batch_size = 4"), &["training images = 6", "at least 8"]),
         (2, [8, 4], ("seeds = [1]", "seeds = [1]"), &["optimization.batch_size = 32", "at most", "16"]),
         (1, [40, 4], supervised, &["number of classes = 1", "at least 2"]),
@@ -481,12 +493,15 @@ fn what_does_not_fit_the_images_is_refused_by_key_before_anything_is_run() {
             assert!(!folder.path().join("runs").exists() && !text.contains("panicked"), "{command:?}: {text}");
         }
     }
-    for (train, test, words) in [(7, 16, "images.dataset.shapes.train = 7"), (96, 0, "images.dataset.shapes.test = 0")]
+    for (train, test, words) in
+        [(7, 16, "data.images.dataset.shapes.train = 7"), (96, 0, "data.images.dataset.shapes.test = 0")]
     {
         let shapes = format!("{{ shapes = {{ train = {train}, test = {test}, seed = 7 }} }}");
         let file = SMALL.replace("{ shapes = { train = 96, test = 48, seed = 7 } }", &shapes);
         let table: toml::Table = toml::from_str(&file).unwrap();
-        let error = RunSpec::from_table(table["points"]["views"].as_table().unwrap().clone()).unwrap_err().to_string();
+        let error = RunSpec::from_table(table["points"]["views"].as_table().unwrap().clone(), catalog().parts())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(words), "{error}");
     }
 }
@@ -515,7 +530,7 @@ fn an_image_run_goes_on_bit_by_bit_under_the_other_driver() {
     let spec = spec(("seeds = [1]", "seeds = [1]"));
     let whole = RunFolder::at(folder.path().join("whole"));
     run(&spec, &whole, &mut |_| false);
-    let point = RunSpec::Images(Box::new(spec.clone()));
+    let point = RunSpec::new(spec.clone());
     let begun = RunFolder::new(&folder.path().join("runs"), "pictures", "views", &point, 1);
     let half = spec.steps() / 2;
     assert_eq!(run(&spec, &begun, &mut |done| done >= half), Outcome::Stopped { step: half, resumes_at: half });

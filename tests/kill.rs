@@ -1,6 +1,6 @@
 //! SIGKILL at random moments: what is resumed ends with the bytes of what was left alone.
 
-use crate::support::{SMALL, scratch};
+use crate::support::{SMALL, labelled, scratch};
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,11 @@ const EXPECTED_OF_IMAGES: &str =
 
 /// The small experiment, longer, so that there is something to kill, and checkpointed at each epoch.
 fn longer() -> String {
-    SMALL.replace("steps = 60\n", "steps = 400\n").replace("steps_per_epoch = 10", "steps_per_epoch = 20")
+    SMALL.replace("steps = 60\n", "steps = 400\n").replace("snapshot_every = 10", "snapshot_every = 20")
 }
 
 fn supervised() -> String {
-    let contrastive = "[points.masked.objective.contrastive]";
-    let text = longer().replace("claim = \"small\"", "claim = \"labels\"");
-    let (before, after) = text.split_once(contrastive).expect("the small experiment is contrastive");
-    let rest = &after[after.find("[points.masked.training]").expect("it trains")..];
-    format!("{before}[points.masked.objective.supervised]\nnum_classes = 3\n\n{rest}")
+    labelled(&longer().replace("claim = \"small\"", "claim = \"labels\""))
 }
 
 impl Kind {

@@ -56,7 +56,7 @@ fn stays_small(name: &str, arguments: &[&str], trains_in_a_child: bool) {
     let folder = scratch();
     let experiment = small_experiment(folder.path(), ("steps = 60\n", "steps = 200000\n"));
     let text = std::fs::read_to_string(experiment.join("experiment.toml")).unwrap();
-    std::fs::write(experiment.join("experiment.toml"), text.replace("steps_per_epoch = 10", "steps_per_epoch = 500"))
+    std::fs::write(experiment.join("experiment.toml"), text.replace("snapshot_every = 10", "snapshot_every = 500"))
         .unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_cl-experiments"))
         .args(arguments)

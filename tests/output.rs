@@ -75,7 +75,7 @@ fn a_training_that_cannot_write_its_logs_says_which_and_why_in_a_line() {
     let experiment = small_experiment(folder.path(), ("steps = 60\n", "steps = 4000\n"));
     let path = experiment.join("experiment.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("steps_per_epoch = 10", "steps_per_epoch = 2000")).unwrap();
+    std::fs::write(&path, text.replace("snapshot_every = 10", "snapshot_every = 2000")).unwrap();
     // Files of more than 8 KiB cannot be written: those of the losses of an epoch, and no other.
     let output = shell(folder.path(), "trap '' XFSZ; ulimit -f 8; exec $P train small --no-tui");
     let errors = String::from_utf8_lossy(&output.stderr);

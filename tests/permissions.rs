@@ -58,7 +58,7 @@ impl Place {
     }
 
     fn run_folder(&self, runs: &str) -> RunFolder {
-        RunFolder::new(&self.path(runs), "small", "masked", &RunSpec::Training(small_spec()), 1)
+        RunFolder::new(&self.path(runs), "small", "masked", &RunSpec::new(small_spec()), 1)
     }
 }
 
@@ -156,7 +156,7 @@ fn a_cache_that_may_not_be_written_is_named_before_anything_is_downloaded() {
 fn a_second_process_in_a_run_folder_is_told_and_changes_nothing() {
     let place = Place::new();
     let run = place.run_folder("runs");
-    let lock = run.open(&RunSpec::Training(small_spec()), 1).unwrap();
+    let lock = run.open(&RunSpec::new(small_spec()), 1).unwrap();
     for arguments in [&["train", "small", "--no-tui"][..], &["sweep", "small"]] {
         refused(&place.as_owner(arguments), &["another process is working in this run folder"]);
         assert!(!run.is_complete() && !run.path().join("metrics.jsonl").exists());

@@ -5,10 +5,13 @@ use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Tensor;
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix};
-use cl_experiments::run::step_sizes::StepSizeScheduler;
-use cl_experiments::spec::TrainingSpec;
-use cl_experiments::tasks::sparse_coding::learner::{BatchSource, EncoderLearner};
+use cl_experiments::run::learning_rates::LearningRateScheduler;
+use cl_experiments::tasks::learner::Learner;
+use cl_experiments::tasks::sparse_coding::spec::TrainingSpec;
+use cl_experiments::tasks::sparse_coding::training::SparseCoding;
+use cl_experiments::tasks::task::Task;
 use cl_model::Bias;
+use std::sync::Arc;
 
 struct Reference {
     w: Vec<Vec<f64>>,
@@ -51,13 +54,13 @@ impl Reference {
                 }
             }
         }
-        let eta = spec.training.step_size.at(t);
-        let Bias::Scheduled(rule) = spec.encoder.bias else { panic!("the paper's rule") };
+        let eta = spec.schedule().learning_rate.at(t);
+        let Bias::Scheduled(rule) = spec.symmetric_relu().unwrap().bias else { panic!("the paper's rule") };
         let d = spec.data.code_dim as f64;
         let unit = (d.ln() / d).sqrt();
         for ((w, g), b) in self.w.iter_mut().zip(&gradient).zip(&mut self.b) {
             let before = dot(w, w).sqrt();
-            w.iter_mut().zip(g).for_each(|(w, g)| *w -= eta * (g + spec.training.weight_decay * *w));
+            w.iter_mut().zip(g).for_each(|(w, g)| *w -= eta * (g + spec.weight_decay() * *w));
             let after = dot(w, w).sqrt();
             let cap = rule.cap_ratio * unit * after;
             if t == rule.start_step {
@@ -80,28 +83,29 @@ fn values(tensor: Tensor<2>) -> Vec<f64> {
 #[test]
 fn sixty_steps_agree_with_a_loop_in_double_precision() {
     let spec = small_spec();
-    assert_eq!(spec.data.augmentation, Augmentation::complementary());
-    let device = cl_experiments::io::device::open("flex").unwrap().autodiff();
-    let mut learner = EncoderLearner::new(&spec, 7, &device);
-    let initial = values(learner.encoder.weights.val());
+    assert_eq!(spec.views.augmentation(), Augmentation::complementary());
+    let device = cl_experiments::io::device::open("flex").unwrap();
+    let task: Arc<SparseCoding> = Arc::new(SparseCoding::on(&spec, 7, &device));
+    let mut learner = Learner::start(&task);
+    let initial = values(learner.model.encoder.weights.val());
     let mut reference = Reference {
         w: initial.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect(),
-        b: vec![0.0; spec.encoder.num_neurons],
+        b: vec![0.0; spec.symmetric_relu().unwrap().num_neurons],
     };
-    let (source, sampler) = (BatchSource::new(&spec, 7), spec.sampler(7));
-    let mut optimizer = EncoderLearner::optimizer(&spec);
-    let mut schedule = StepSizeScheduler::new(spec.training.step_size, 0);
-    for t in 0..spec.training.steps {
-        let output = TrainStep::step(&learner, source.training(t, &device));
+    let sampler = spec.sampler(7);
+    let mut optimizer = task.optimizer();
+    let mut rates = LearningRateScheduler::new(spec.schedule().learning_rate, 0);
+    for t in 0..spec.schedule().steps {
+        let output = TrainStep::step(&learner, task.batch(t));
         let loss: f64 = output.item.loss.into_scalar();
         let expected = reference.step(&spec, &sampler.batch(t), t);
         assert!((loss - expected).abs() < 1e-4 * expected.abs().max(1.0), "step {t}: loss {loss}, expected {expected}");
-        learner = learner.optimize(&mut optimizer, schedule.step().into(), output.grads);
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
         let largest = reference.w.iter().flatten().fold(0.0f64, |a, v| a.max(v.abs()));
-        for (found, expected) in values(learner.encoder.weights.val()).iter().zip(reference.w.iter().flatten()) {
+        for (found, expected) in values(learner.model.encoder.weights.val()).iter().zip(reference.w.iter().flatten()) {
             assert!((found - expected).abs() < 1e-4 * largest, "step {t}: weight {found}, expected {expected}");
         }
-        let biases: Vec<f64> = learner.encoder.biases.val().into_data().iter::<f64>().collect();
+        let biases: Vec<f64> = learner.model.encoder.biases.val().into_data().iter::<f64>().collect();
         for (found, expected) in biases.iter().zip(&reference.b) {
             assert!(
                 (found - expected).abs() < 1e-4 * expected.max(1e-3),

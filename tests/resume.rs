@@ -1,8 +1,8 @@
-use crate::support::{results, run, scratch, small_spec};
+use crate::support::{results, run, scratch, small_spec, with_labels};
 use cl_experiments::run::checkpoint;
 use cl_experiments::run::folder::RunFolder;
 use cl_experiments::run::headless::Outcome;
-use cl_experiments::spec::{Objective, SupervisedSpec, TrainingSpec};
+use cl_experiments::tasks::sparse_coding::spec::{ClassesSpec, TrainingSpec};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const SEED: u64 = 3;
@@ -44,7 +44,7 @@ fn a_stopped_run_goes_on_bit_by_bit() {
 #[test]
 fn a_supervised_run_goes_on_bit_by_bit() {
     let mut spec = small_spec();
-    spec.objective = Objective::Supervised(SupervisedSpec { num_classes: 3, shuffled_labels: false });
+    with_labels(&mut spec, ClassesSpec { count: 3, shuffled: false });
     assert_eq!(stopped_and_resumed(&spec, 30, |_| {}), uninterrupted(&spec));
 }
 
@@ -93,7 +93,7 @@ fn the_same_number_of_threads_gives_the_same_bits() {
             .output()
             .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-        let spec = cl_experiments::spec::RunSpec::Training(small_spec());
+        let spec = cl_experiments::spec::RunSpec::new(small_spec());
         results(&RunFolder::new(&folder.path().join(runs), "small", "masked", &spec, 1))
     };
     assert_eq!(with_threads("2", "first"), with_threads("2", "second"));

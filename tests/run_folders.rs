@@ -9,7 +9,7 @@ fn a_complete_run_is_reused_and_said_so() {
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
     let arguments = ["train", experiment.to_str().unwrap(), "--no-tui"];
     assert!(binary(folder.path(), &arguments).status.success());
-    let spec = RunSpec::Training(small_spec());
+    let spec = RunSpec::new(small_spec());
     let run = RunFolder::new(&folder.path().join("runs"), "small", "masked", &spec, 1);
     let written = std::fs::metadata(run.path().join("weights.safetensors")).unwrap().modified().unwrap();
     let again = binary(folder.path(), &arguments);
@@ -20,14 +20,14 @@ fn a_complete_run_is_reused_and_said_so() {
 #[test]
 fn every_scientific_value_changes_the_digest_and_the_seed_the_folder() {
     let spec = small_spec();
-    let digest = |spec: &cl_experiments::spec::TrainingSpec| RunSpec::Training(spec.clone()).digest();
+    let digest = |spec: &cl_experiments::tasks::sparse_coding::spec::TrainingSpec| RunSpec::new(spec.clone()).digest();
     let mut other = spec.clone();
-    other.training.weight_decay = 0.02;
+    other.optimization.optimizer = cl_model::OptimizerConfig::plain(0.02);
     assert_ne!(digest(&spec), digest(&other));
     let mut other = spec.clone();
     other.data.noise_std = Some(0.2);
     assert_ne!(digest(&spec), digest(&other));
-    let folder = |seed| RunFolder::new("runs".as_ref(), "c", "p", &RunSpec::Training(spec.clone()), seed);
+    let folder = |seed| RunFolder::new("runs".as_ref(), "c", "p", &RunSpec::new(spec.clone()), seed);
     assert_ne!(folder(1), folder(2));
 }
 
@@ -48,7 +48,7 @@ fn a_folder_of_another_run_is_left_alone() {
 fn two_processes_do_not_share_a_folder() {
     let scratch = scratch();
     let folder = RunFolder::at(scratch.path().join("run"));
-    let spec = RunSpec::Training(small_spec());
+    let spec = RunSpec::new(small_spec());
     let _lock = folder.open(&spec, 1).unwrap();
     let error = folder.open(&spec, 1).unwrap_err().to_string();
     assert!(error.contains("another process is working in this run folder"), "{error}");
@@ -74,7 +74,7 @@ fn a_loss_that_overflows_stops_the_run_with_the_state_saved() {
     let scratch = scratch();
     let folder = RunFolder::at(scratch.path().join("run"));
     let mut spec = small_spec();
-    spec.training.step_size = cl_model::StepSize::Constant { eta: 1e30 };
+    spec.optimization.learning_rate = cl_model::LearningRate::Constant { rate: 1e30 };
     let error = run(&spec, 1, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("no longer finite at step 1;") && error.contains("at step 0"), "{error}");
     assert!(folder.path().join("non-finite.bpk").is_file());
@@ -84,7 +84,7 @@ fn a_loss_that_overflows_stops_the_run_with_the_state_saved() {
 #[test]
 fn under_the_learner_a_loss_that_overflows_stops_the_run_and_is_not_logged() {
     let folder = scratch();
-    let experiment = small_experiment(folder.path(), ("eta = 0.5", "eta = 1e30"));
+    let experiment = small_experiment(folder.path(), ("first = 0.5", "first = 1e30"));
     let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
@@ -102,7 +102,7 @@ fn under_the_learner_a_loss_that_overflows_stops_the_run_and_is_not_logged() {
 fn what_does_not_fit_on_the_disk_is_said_and_nothing_finished_is_lost() {
     let folder = scratch();
     let experiment = small_experiment(folder.path(), ("seeds = [1]", "seeds = [1]"));
-    let spec = RunSpec::Training(small_spec());
+    let spec = RunSpec::new(small_spec());
     let at = |runs: &str| RunFolder::new(&folder.path().join(runs), "small", "masked", &spec, 1);
     let arguments = |runs| ["train", experiment.to_str().unwrap(), "--no-tui", "--runs", runs];
     assert!(binary(folder.path(), &arguments("whole")).status.success());

@@ -1,9 +1,13 @@
 use cl_experiments::io::error::UserError;
+use cl_experiments::run::catalog::Catalog;
 use cl_experiments::run::folder::RunFolder;
-use cl_experiments::run::headless::{Outcome, Session, execute};
-use cl_experiments::spec::{RunSpec, TrainingSpec};
+use cl_experiments::run::headless::{Outcome, Session};
+use cl_experiments::spec::{RunSpec, Specification};
+use cl_experiments::tasks::sparse_coding::spec::{ClassesSpec, TrainingSpec};
+use cl_model::{InfoNce, SymmetricReluConfig};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 /// An experiment that takes less than a second: thresholds begin at step 20 of 60, snapshots every 10.
@@ -13,36 +17,47 @@ title = "A small experiment"
 statement = "It is small."
 seeds = [1]
 
-[points.masked.data]
+[points.masked.data.sparse_coding]
 code_dim = 6
 input_dim = 24
-augmentation = { complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }
+negatives = { fresh = { count = 24 } }
 
-[points.masked.encoder]
+[points.masked.views]
+transform = [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }]
+
+[points.masked.model.encoder.symmetric_relu]
 num_neurons = 10
 initial_scale = 0.3
 normalization = "none"
 bias = { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.6 } }
 
-[points.masked.objective.contrastive]
+[points.masked.objective.info_nce]
 similarity = "inner_product"
 key_gradient = "stopped"
 temperature = 1.0
 scale = "temperature"
-negatives = { fresh = { count = 24 } }
 
-[points.masked.training]
+[points.masked.optimization]
 steps = 60
 batch_size = 32
-weight_decay = 0.01
-steps_per_epoch = 10
-step_size = { exponential_decay = { eta = 0.5, decay_from = 30, end_step = 60, final_eta = 0.1 } }
+optimizer = { sgd = { weight_decay = 0.01 } }
+snapshot_every = 10
+learning_rate = { exponential_decay = { first = 0.5, decay_from = 30, decay_to = 60, last = 0.1 } }
 
-[points.masked.measurement]
-evaluation_samples = 64
+[points.masked.evaluation]
+samples = 64
 probe_samples = 64
 baselines = true
 "#;
+
+/// The small experiment, or what a test made of it, with labels of three classes instead of two views.
+pub fn labelled(text: &str) -> String {
+    let (before, after) =
+        text.split_once("[points.masked.objective.info_nce]").expect("the small experiment is contrastive");
+    let rest = &after[after.find("[points.masked.optimization]").expect("it trains")..];
+    let before = before.replace("code_dim = 6", "code_dim = 6\nclasses = { count = 3 }");
+    format!("{before}[points.masked]\nobjective = \"supervised\"\n\n{rest}")
+}
 
 /// A folder that goes with the test.
 pub fn scratch() -> tempfile::TempDir {
@@ -58,14 +73,45 @@ pub fn small_experiment(folder: &Path, replace: (&str, &str)) -> PathBuf {
     experiment
 }
 
+/// What the standard laboratory runs.
+pub fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(Catalog::standard)
+}
+
+/// Reads a specification of the standard laboratory.
+pub fn read_spec<S: Specification>(table: toml::Table) -> S {
+    let spec = RunSpec::from_table(table, catalog().parts()).unwrap_or_else(|error| panic!("{error}"));
+    spec.get::<S>().expect("a specification of this kind").clone()
+}
+
 /// The specification of [`SMALL`].
 pub fn small_spec() -> TrainingSpec {
     let file: toml::Table = toml::from_str(SMALL).unwrap();
-    let point = file["points"]["masked"].as_table().unwrap().clone();
-    match RunSpec::from_table(point).unwrap() {
-        RunSpec::Training(spec) => spec,
-        _ => unreachable!("the small experiment trains"),
-    }
+    read_spec(file["points"]["masked"].as_table().unwrap().clone())
+}
+
+/// Changes the paper's encoder of a specification.
+pub fn change_encoder(spec: &mut TrainingSpec, change: impl FnOnce(&mut SymmetricReluConfig)) {
+    let mut encoder = *spec.symmetric_relu().expect("the paper's encoder");
+    change(&mut encoder);
+    spec.model.encoder = catalog().parts().vector_encoders.part("symmetric_relu", &encoder);
+}
+
+/// Changes the paper's loss of a specification.
+pub fn change_loss(spec: &mut TrainingSpec, change: impl FnOnce(&mut InfoNce)) {
+    let mut loss = *spec.objective.config::<InfoNce>().expect("the paper's loss");
+    change(&mut loss);
+    spec.objective = catalog().parts().objectives.part("info_nce", &loss);
+}
+
+/// Asks for labels instead of two views.
+pub fn with_labels(spec: &mut TrainingSpec, classes: ClassesSpec) {
+    let mut table = toml::Table::try_from(&*spec).unwrap();
+    table.insert("objective".into(), "supervised".into());
+    let data = table["data"]["sparse_coding"].as_table_mut().unwrap();
+    data.insert("classes".into(), toml::Value::try_from(classes).unwrap());
+    *spec = read_spec(table);
 }
 
 /// Carries a run out in this process; `on_progress` hears the steps done.
@@ -86,7 +132,7 @@ pub fn run(
         progress: &mut |done, _| on_progress(done),
         warn: &mut |_| {},
     };
-    execute(&RunSpec::Training(spec.clone()), seed, folder, session)
+    catalog().execute(&RunSpec::new(spec.clone()), seed, folder, session)
 }
 
 /// Runs the binary with one thread inside products, in `folder`.

@@ -1,6 +1,6 @@
 use crate::support::{binary, results, scratch, small_experiment};
 use cl_experiments::run::folder::RunFolder;
-use cl_experiments::tasks::sparse_coding::monitor::Evaluation;
+use cl_experiments::tasks::sparse_coding::evaluation::Evaluation;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -106,7 +106,7 @@ fn replicas_end_where_the_same_runs_end_alone() {
         let [a, b] = [a, b].map(RunFolder::at);
         assert!(
             b.is_complete()
-                && a.snapshots::<cl_experiments::tasks::sparse_coding::monitor::Snapshot>().unwrap().len() == 7
+                && a.snapshots::<cl_experiments::tasks::sparse_coding::snapshot::Snapshot>().unwrap().len() == 7
         );
         let [x, y] = [&a, &b].map(|folder| folder.weights().unwrap().concat());
         let size = x.iter().fold(0f64, |s, v| s.max(v.abs()));

@@ -17,8 +17,7 @@ fn the_dashboards_learner_and_the_headless_trainer_give_the_same_bits() {
     let output = binary(folder.path(), &["train", experiment.to_str().unwrap(), "--no-tui"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let spec = small_spec();
-    let by_learner =
-        RunFolder::new(&folder.path().join("runs"), "small", "masked", &RunSpec::Training(spec.clone()), 1);
+    let by_learner = RunFolder::new(&folder.path().join("runs"), "small", "masked", &RunSpec::new(spec.clone()), 1);
     let by_loop = RunFolder::at(folder.path().join("loop"));
     run(&spec, 1, &by_loop, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert_eq!(results(&by_learner), results(&by_loop));
@@ -60,8 +59,8 @@ fn training_under_the_learner_goes_on_bit_by_bit_after_a_signal() {
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 
     let mut spec = small_spec();
-    spec.training.steps = 20000;
-    let resumed = RunFolder::new(&folder.path().join("runs"), "small", "masked", &RunSpec::Training(spec.clone()), 1);
+    spec.optimization.steps = Some(20000);
+    let resumed = RunFolder::new(&folder.path().join("runs"), "small", "masked", &RunSpec::new(spec.clone()), 1);
     assert!(resumed.manifest().unwrap().steps_done < 20000, "it was resumed");
     let whole = RunFolder::at(folder.path().join("loop"));
     run(&spec, 1, &whole, &AtomicBool::new(false), &mut |_| {}).unwrap();

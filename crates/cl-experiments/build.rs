@@ -23,7 +23,8 @@ fn main() {
         let output = Command::new("git").arg("-C").arg(here).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
     };
-    let mut watched = vec![here.join("src"), here.join("../cl-data/src"), here.join("../cl-model/src")];
+    let crates = ["../cl-config/src", "../cl-data/src", "../cl-model/src"].map(|path| here.join(path));
+    let mut watched = [vec![here.join("src")], crates.into()].concat();
     watched.extend(git(&["rev-parse", "--git-path", "logs/HEAD"]).map(|path| here.join(path)));
     for path in watched.iter().filter(|path| path.exists()) {
         println!("cargo::rerun-if-changed={}", path.display());

@@ -7,11 +7,11 @@ double precision with numpy, the linear probes with scikit-learn; nothing of the
 status: 0 when all numbers agree, 1 when one does not, 2 when a file is missing or damaged or the run is of a kind that
 is not covered.
 
-Covered: all encoders, activations, objectives and optimizers of runs on images. Of one step its loss, the gradient (by
-reverse-mode differentiation below) and the running statistics behind it; two updates by each optimizer from that
-gradient and -1/2 of it; features, held-out loss and similarities, kNN and linear probes of the networks at the end; what was found
-inside the last one; directions of the pixels, and latents. Not covered: how views and orders are drawn from their
-images, and the map.
+Covered: all encoders, activations, objectives, optimizers and learning rates of runs on images, with projectors of one
+hidden layer. Of one step its loss, the gradient (by reverse-mode differentiation below) and the running statistics
+behind it; two updates by each optimizer from that gradient and -1/2 of it; features, held-out loss and similarities,
+kNN and linear probes of the networks at the end; what was found inside the last one; directions of the pixels, and
+latents. Not covered: how views and orders are drawn from their images, and the map.
 
 Tolerances follow from the program's 32-bit floats; U = 2^-24 is the largest relative error of one rounding.
 
@@ -50,6 +50,7 @@ from reading import (  # noqa: E402
     Tensors,
     U,
     Unreadable,
+    learning_rate,
     look_up,
     number,
     numbers,
@@ -289,7 +290,7 @@ class SoftmaxLoss(Node):
 
 # Networks
 
-# The first convolution, by whose name the encoder's tensors are found.
+# The first convolution of each encoder.
 STEMS = {"small_conv_net": "layers.0.conv.weight", "resnet18": "conv1.weight", "wide_resnet": "conv1.weight"}
 
 
@@ -309,26 +310,14 @@ def whole_numbers(value, path):
     return [whole({path: entry}, path) for entry in found]
 
 
-def encoder_prefix(tensors, state, stem):
-    """What stands in front of the names of an encoder's tensors: `encoder.`, and its kind where that is named."""
-    start, end = f"{state}.encoder.", f".{stem}"
-    found = [name for name in tensors.arrays if name.startswith(start) and name.endswith(end)]
-    prefixes = [name[len(state) + 1 : -len(stem)] for name in found]
-    prefixes = [prefix for prefix in prefixes if prefix.count(".") <= 2]
-    if not prefixes:
-        raise Unreadable(f"{tensors.path}: there is no tensor {start}*{end}")
-    return min(prefixes, key=len)
-
-
 class Network:
     """The network of a specification with the parameters and running statistics of a state."""
 
     def __init__(self, spec, tensors, state, training=False, dtype=np.float64):
-        self.kind, self.config = variant(spec, "network.encoder")
+        self.kind, self.config = variant(spec, "model.encoder")
         if self.kind not in STEMS:
             raise Unreadable(f"run.json: an encoder {self.kind} is not covered")
         self.spec, self.tensors, self.state, self.training, self.dtype = spec, tensors, state, training, dtype
-        self.prefix = encoder_prefix(tensors, state, STEMS[self.kind])
         # By name: parameters, and moments of a batch behind each convolution in training.
         self.parameters, self.moments = {}, {}
         # Of the last pass: name, where the layer has one, and node of each activation.
@@ -349,7 +338,7 @@ class Network:
     def conv(self, x, name, outputs, kernel, stride):
         """A convolution of the encoder."""
         shape = (outputs, x.value.shape[0], kernel, kernel)
-        return conv(x, self.parameter(f"{self.prefix}{name}.weight", *shape), stride)
+        return conv(x, self.parameter(f"encoder.{name}.weight", *shape), stride)
 
     def norm(self, x, name):
         """Batch normalisation, with running statistics outside training."""
@@ -387,14 +376,14 @@ class Network:
         """Convolutions, each with a norm and an activation."""
         channels, strides = (whole_numbers(self.config, key) for key in ("channels", "strides"))
         for i, (outputs, stride) in enumerate(zip(channels, strides)):
-            h = self.norm(self.conv(x, f"layers.{i}.conv", outputs, 3, stride), f"{self.prefix}layers.{i}.norm")
+            h = self.norm(self.conv(x, f"layers.{i}.conv", outputs, 3, stride), f"encoder.layers.{i}.norm")
             x = self.rectify(h, f"conv{i + 1}", last=i + 1 == len(channels))
         return x
 
     def resnet18(self, x):
         """Stem and four stages of two blocks."""
         width = whole(self.config, "width")
-        x = self.rectify(self.norm(self.conv(x, "conv1", width, 3, 1), f"{self.prefix}bn1"), "conv1")
+        x = self.rectify(self.norm(self.conv(x, "conv1", width, 3, 1), "encoder.bn1"), "conv1")
         for stage in range(4):
             for i in range(2):
                 stride = 2 if stage > 0 and i == 0 else 1
@@ -404,7 +393,7 @@ class Network:
 
     def basic_block(self, x, name, outputs, stride):
         """Two convolutions beside a shortcut, in front of the activation."""
-        at = f"{self.prefix}{name}"
+        at = f"encoder.{name}"
         h = self.rectify(self.norm(self.conv(x, f"{name}.conv1", outputs, 3, stride), f"{at}.bn1"))
         h = self.norm(self.conv(h, f"{name}.conv2", outputs, 3, 1), f"{at}.bn2")
         if stride != 1 or x.value.shape[0] != outputs:
@@ -417,14 +406,14 @@ class Network:
         for group in range(3):
             for i in range((whole(self.config, "depth") - 4) // 6):
                 block = f"block{group + 1}.{i}"
-                a = self.rectify(self.norm(h, f"{self.prefix}{block}.bn1"), name)
+                a = self.rectify(self.norm(h, f"encoder.{block}.bn1"), name)
                 outputs = 16 * 2**group * whole(self.config, "widen_factor")
                 h, name = self.pre_activation_block(h, a, block, outputs, 2 if group > 0 and i == 0 else 1), block
-        return self.rectify(self.norm(h, f"{self.prefix}norm"), name, last=True)
+        return self.rectify(self.norm(h, "encoder.norm"), name, last=True)
 
     def pre_activation_block(self, x, a, name, outputs, stride):
         """Two convolutions of the activated input beside a shortcut."""
-        h = self.norm(self.conv(a, f"{name}.conv1", outputs, 3, stride), f"{self.prefix}{name}.bn2")
+        h = self.norm(self.conv(a, f"{name}.conv1", outputs, 3, stride), f"encoder.{name}.bn2")
         h = self.conv(self.rectify(h), f"{name}.conv2", outputs, 3, 1)
         if stride != 1 or x.value.shape[0] != outputs:
             x = self.conv(a, f"{name}.shortcut", outputs, 1, stride)
@@ -436,11 +425,14 @@ class Network:
         """Projections, or scores of the classes for the supervised objective; [outputs, N]."""
         features = self.encode(images)
         if variant(self.spec, "objective")[0] == "supervised":
-            return self.linear(features, "head", whole(self.spec, "images.content.num_classes"))
-        config = look_up(self.spec, "network.projector")
-        h = self.linear(features, "projector.hidden", whole(config, "hidden_dim"))
+            return self.linear(features, "head", whole(self.spec, "data.images.content.num_classes"))
+        config = look_up(self.spec, "model.projector")
+        hidden_dims = whole_numbers(config, "hidden_dims")
+        if len(hidden_dims) != 1:
+            raise Unreadable(f"run.json: a projector of {len(hidden_dims)} hidden layers is not covered; only one is")
+        h = self.linear(features, "projector.hidden.0", hidden_dims[0])
         if variant(config, "normalization")[0] == "batch":
-            h = self.norm(h, "projector.norm")
+            h = self.norm(h, "projector.norms.0")
         return self.linear(self.rectify(h), "projector.output", whole(config, "output_dim"))
 
 
@@ -649,7 +641,7 @@ def entries(value, path):
 
 def check_updates(table, step, parameters, gradients, optimizer):
     """The parameters after one update with the gradient and one more with GRADIENT_FACTORS[1] of it, from no state."""
-    name, eta = str(look_up(optimizer, "name")), number(optimizer, "step_size")
+    name, eta = str(look_up(optimizer, "name")), number(optimizer, "learning_rate")
     kind, config = variant(optimizer, "config")
     if kind not in UPDATES:
         raise Unreadable(f"run.json: an optimizer {kind} is not covered")
@@ -725,9 +717,9 @@ class Images:
     """Training and test images: pixels, classes, channel statistics of the training images."""
 
     def __init__(self, spec, tensors):
-        self.classes = whole(spec, "images.content.num_classes")
-        self.size = tuple(int(v) for v in numbers(spec, "images.content.size", 2))
-        counts = {part: whole(spec, f"images.content.{part}") for part in ("train", "test")}
+        self.classes = whole(spec, "data.images.content.num_classes")
+        self.size = tuple(int(v) for v in numbers(spec, "data.images.content.size", 2))
+        counts = {part: whole(spec, f"data.images.content.{part}") for part in ("train", "test")}
         self.pixels = {part: tensors.get(f"{part}_pixels", n, 3, *self.size) for part, n in counts.items()}
         self.labels = {part: whole_tensor(tensors, f"{part}_labels", self.classes, n) for part, n in counts.items()}
         train = self.pixels["train"] / 255
@@ -766,30 +758,22 @@ def schedule(spec, images):
     return Schedule(per_epoch, whole(spec, "optimization.epochs") * per_epoch)
 
 
-def step_sizes(spec, times):
-    """Up to the peak in equal steps, from there down half a cosine."""
-    peak = number(spec, "optimization.peak_step_size")
-    warmup = math.floor(number(spec, "optimization.warmup_epochs") * times.per_epoch + 0.5)
-    rising = peak * np.arange(1, warmup + 1) / max(warmup, 1)
-    share = np.arange(times.steps - warmup) / max(times.steps - warmup, 1)
-    return np.concatenate([rising, peak * (1 + np.cos(np.pi * share)) / 2])
-
-
 def check_schedule(table, run, times):
-    """Step sizes; steps, epochs and step sizes of the snapshots."""
+    """Learning rates; steps, epochs and learning rates of the snapshots."""
     spec = run["spec"]
-    expected = step_sizes(spec, times)
-    table.array("step sizes", numbers(run, "step_sizes", times.steps), expected, EXACT * expected.max())
-    every = times.per_epoch * whole(spec, "evaluation.epochs_per_snapshot")
+    expected = np.array([learning_rate(spec, step, times.per_epoch) for step in range(times.steps)])
+    table.array("learning rates", numbers(run, "learning_rates", times.steps), expected, EXACT * expected.max())
+    every = times.per_epoch * whole(spec, "optimization.snapshot_every")
     steps = np.arange(0, times.steps + 1, every)
     snapshots = entries(run, "snapshots")
     if len(snapshots) != len(steps):
         raise Unreadable(f"run.json: there are {len(snapshots)} snapshots instead of {len(steps)}")
-    found = {key: np.array([number(snapshot, key) for snapshot in snapshots]) for key in ("step", "epoch", "step_size")}
+    keys = ("step", "epoch", "learning_rate")
+    found = {key: np.array([number(snapshot, key) for snapshot in snapshots]) for key in keys}
     table.array("snapshots: step", found["step"], steps, 0.0)
     table.array("snapshots: epoch", found["epoch"], steps // times.per_epoch, 0.0)
     before = expected[np.maximum(steps - 1, 0)]
-    table.array("snapshots: step_size", found["step_size"], before, EXACT * expected.max())
+    table.array("snapshots: learning_rate", found["learning_rate"], before, EXACT * expected.max())
 
 
 # Parts of the sets
@@ -889,7 +873,7 @@ def vote(spec, cosines, labels, dimensions):
     maybe = ranked >= ranked[:, [neighbors - 1]] - 2 * error
     taken, surely, maybe, ranked = (rows[:, : maybe.sum(1).max()] for rows in (taken, surely, maybe, ranked))
     weights, member = np.exp((ranked - ranked[:, :1]) / temperature), labels[order[:, : ranked.shape[1]]]
-    classes = np.arange(whole(spec, "images.content.num_classes"))
+    classes = np.arange(whole(spec, "data.images.content.num_classes"))
     votes, least, most = (
         np.stack([(weights * which * (member == c)).sum(1) for c in classes], 1) for which in (taken, surely, maybe)
     )
@@ -1092,7 +1076,7 @@ def check_anatomy(table, run, end, images, parts):
         share = np.mean(activity.selectivity >= SELECTIVE)
         path = "color_selective_share"
         table.number(f"{name}: {path}", number(layer, path), float(share), float(unsure) + EXACT)
-    filters = network.parameters[f"{network.prefix}{STEMS[network.kind]}"].value
+    filters = network.parameters[f"encoder.{STEMS[network.kind]}"].value
     shares = numbers(reported, "filter_color_shares", len(filters))
     table.array("filter_color_shares", shares, color_shares(filters), EXACT)
 
@@ -1248,7 +1232,7 @@ LATENTS = {
 def check_latents(table, run, end, images, features):
     """How well latents of generated images can be read off the features, mean R² over the coordinates of each."""
     reported = look_up(run, "evaluation.latents")
-    generated = variant(run["spec"], "images.dataset")[0] == "shapes"
+    generated = variant(run["spec"], "data.images.dataset")[0] == "shapes"
     table.count("latents: there for generated images", (reported is not None) != generated)
     if reported is None:
         return

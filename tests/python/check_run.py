@@ -6,8 +6,8 @@ FOLDER holds `run.json`, `step.safetensors` and `end.safetensors`. Everything is
 numpy, the probes with scikit-learn; nothing of the program under test is used. Exit status: 0 when all numbers agree, 1
 when one does not, 2 when a file is missing or damaged or the run is of a kind that is not covered.
 
-Covered: InfoNCE with inner products, stopped keys and fresh negatives, without normalisation; any augmentation, any
-thresholds.
+Covered: InfoNCE with inner products, stopped keys and fresh negatives, without normalisation and projector, by plain
+gradient descent; any masks or none, any thresholds, any learning rate.
 
 Tolerances follow from the program's 32-bit floats. One rounding is a relative error of at most U = 2^-24; what many
 independent ones do to a sum of products is bounded by `dot_error`. Errors of independent terms are added in squares,
@@ -32,6 +32,7 @@ from reading import (  # noqa: E402
     Tensors,
     U,
     Unreadable,
+    learning_rate,
     look_up,
     number,
     numbers,
@@ -56,6 +57,11 @@ DEVIATIONS = 6.0
 
 # What is covered
 
+DATA = "data.sparse_coding"
+ENCODER = "model.encoder.symmetric_relu"
+OBJECTIVE = "objective.info_nce"
+OPTIMIZER = "optimization.optimizer.sgd"
+
 
 def probability(value, path):
     """A number in (0, 1] in nested JSON objects."""
@@ -72,6 +78,14 @@ def require(spec, path, wanted):
         raise Unreadable(f"run.json: {path} is {found}; only {wanted} is covered")
 
 
+def require_absent(spec, path, covered):
+    """Refuses a run whose specification has a part that is not covered."""
+    section, _, key = path.rpartition(".")
+    found = look_up(spec, section)
+    if isinstance(found, dict) and found.get(key) is not None:
+        raise Unreadable(f"run.json: {path} is given; only {covered} are covered")
+
+
 @dataclass
 class Sizes:
     """d, d1, m, B, N."""
@@ -85,16 +99,20 @@ class Sizes:
 
 def covered_sizes(spec):
     """The sizes of a run, after a check that its kind is covered."""
-    require(spec, "objective", "contrastive")
-    require(spec, "objective.contrastive.similarity", "inner_product")
-    require(spec, "objective.contrastive.key_gradient", "stopped")
-    require(spec, "objective.contrastive.negatives", "fresh")
-    require(spec, "encoder.normalization", "none")
-    training = look_up(spec, "training")
-    if isinstance(training, dict) and training.get("training_set_size") is not None:
-        raise Unreadable("run.json: training.training_set_size is given; only fresh observations are covered")
-    paths = ("data.code_dim", "data.input_dim", "encoder.num_neurons", "training.batch_size")
-    sizes = [number(spec, path) for path in (*paths, "objective.contrastive.negatives.fresh.count")]
+    require(spec, "data", "sparse_coding")
+    require(spec, f"{DATA}.negatives", "fresh")
+    require_absent(spec, f"{DATA}.training_set_size", "fresh observations")
+    require(spec, "model.encoder", "symmetric_relu")
+    require(spec, f"{ENCODER}.normalization", "none")
+    require_absent(spec, "model.projector", "embeddings without a projector")
+    require(spec, "objective", "info_nce")
+    require(spec, f"{OBJECTIVE}.similarity", "inner_product")
+    require(spec, f"{OBJECTIVE}.key_gradient", "stopped")
+    require(spec, "optimization.optimizer", "sgd")
+    if number(spec, f"{OPTIMIZER}.momentum") != 0 or look_up(spec, f"{OPTIMIZER}.nesterov") is not False:
+        raise Unreadable(f"run.json: {OPTIMIZER} has momentum; only plain gradient descent is covered")
+    paths = (f"{DATA}.code_dim", f"{DATA}.input_dim", f"{ENCODER}.num_neurons", "optimization.batch_size")
+    sizes = [number(spec, path) for path in (*paths, f"{DATA}.negatives.fresh.count")]
     if any(size < 1 or size != int(size) for size in sizes):
         raise Unreadable("run.json: a size in the specification is not a positive whole number")
     return Sizes(*map(int, sizes))
@@ -146,17 +164,25 @@ def survivor_factor(rescaling, probability):
     return float(np.float32(1 / probability)) if rescaling == "unbiased" else 1.0
 
 
+def transform_of_views(spec):
+    """Name and fields of what makes two views of an observation; none where both are the observation itself."""
+    transforms = look_up(spec, "views.transform")
+    if not isinstance(transforms, list) or len(transforms) > 1:
+        raise Unreadable("run.json: views.transform is not a list of one transform at most")
+    return variant({"transform": transforms[0]}, "transform") if transforms else (None, {})
+
+
 def check_views(table, spec, step, sizes):
-    """The masks are such as the augmentation makes, and the views are the masked observations."""
+    """The masks are such as the transform makes, and the views are the masked observations."""
     shape = (sizes.batch, sizes.d1)
     x, first, second = (step.get(name, *shape) for name in ("x", "x_plus", "x_plus_plus"))
-    kind, fields = variant(spec, "data.augmentation")
-    if kind == "none":
+    kind, fields = transform_of_views(spec)
+    if kind is None:
         table.array("x_plus = x", first, x, 0.0)
         table.array("x_plus_plus = x", second, x, 0.0)
         return
     if kind not in ("complementary_mask", "independent_masks"):
-        raise Unreadable(f"run.json: an augmentation {kind} is not covered")
+        raise Unreadable(f"run.json: a transform {kind} is not covered")
     p, s = probability(fields, "keep_probability"), number(fields, "masked_share")
     factor = survivor_factor(look_up(fields, "rescaling"), p)
     masks = [step.get(name, *shape) for name in ("mask_plus", "mask_plus_plus")]
@@ -322,23 +348,6 @@ def back_through_encoder(found, query, biases, x, derivative):
     return gd.T @ x, bound
 
 
-def step_size(spec, step):
-    """η at a step, from its schedule."""
-    kind, fields = variant(spec, "training.step_size")
-    if kind == "constant":
-        return number(fields, "eta")
-    if kind == "exponential_decay":
-        eta, start, end, last = (number(fields, k) for k in ("eta", "decay_from", "end_step", "final_eta"))
-        share = min(max(step - start, 0.0) / (end - start), 1.0)
-        return eta ** (1 - share) * last**share
-    if kind == "warmup_cosine":
-        peak, warmup, steps = (number(fields, k) for k in ("peak", "warmup_steps", "steps"))
-        if step < warmup:
-            return peak * (step + 1) / warmup
-        return peak * (1 + math.cos(math.pi * min((step - warmup) / (steps - warmup), 1.0))) / 2
-    raise Unreadable(f"run.json: a step size {kind} is not covered")
-
-
 def check_step(table, run, step, sizes):
     """Loss, gradient, update and thresholds of one step."""
     spec = run["spec"]
@@ -349,8 +358,8 @@ def check_step(table, run, step, sizes):
     query = embed(w, b, x_plus)
     key = embed(w, b, step.get("x_plus_plus", sizes.batch, sizes.d1))
     negative = embed(w, b, step.get("negatives", sizes.negatives, sizes.d1))
-    temperature = number(spec, "objective.contrastive.temperature")
-    scale, _ = variant(spec, "objective.contrastive.scale")
+    temperature = number(spec, f"{OBJECTIVE}.temperature")
+    scale, _ = variant(spec, f"{OBJECTIVE}.scale")
     if scale not in ("temperature", "one"):
         raise Unreadable(f"run.json: a scale {scale} of the loss is not covered")
     found = contrast(query, key, negative, temperature, temperature if scale == "temperature" else 1.0)
@@ -363,9 +372,9 @@ def check_step(table, run, step, sizes):
     table.rows.append(Row("gradient, norm and distance", *norms, distance, float(np.linalg.norm(bound))))
 
     eta = number(run, "eta")
-    expected_eta = step_size(spec, number(run, "step"))
+    expected_eta = learning_rate(spec, number(run, "step"))
     table.number("eta", eta, expected_eta, EXACT * expected_eta)
-    decay = number(spec, "training.weight_decay")
+    decay = number(spec, f"{OPTIMIZER}.weight_decay")
     # Six roundings at most: eta, lambda, two products, a sum, a difference.
     bound = 6 * U * (np.abs(w) + eta * (np.abs(gradient) + decay * np.abs(w)))
     table.array("weights after = update of weights before", w_after, w - eta * (gradient + decay * w), bound)
@@ -376,8 +385,8 @@ def check_step(table, run, step, sizes):
 def check_thresholds(table, run, weights, biases, bias_gradient):
     """The thresholds after the step."""
     before, after = biases
-    spec, t, d = run["spec"], number(run, "step"), number(run["spec"], "data.code_dim")
-    kind, rule = variant(spec, "encoder.bias")
+    spec, t, d = run["spec"], number(run, "step"), number(run["spec"], f"{DATA}.code_dim")
+    kind, rule = variant(spec, f"{ENCODER}.bias")
     name = f"thresholds after ({kind})"
     if kind == "trained":
         eta, (gradient, error) = number(run, "eta"), bias_gradient
@@ -597,7 +606,7 @@ def check_probes(table, spec, reported, end, encoder, dictionary):
 
 def initial_threshold(spec):
     """Thresholds before training."""
-    kind, fields = variant(spec, "encoder.bias")
+    kind, fields = variant(spec, f"{ENCODER}.bias")
     return float(np.float32(number(fields, "initial"))) if kind == "trained" else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What the checks of a run share: reading its files, and a table of the numbers that are compared."""
+"""What the checks of a run share: reading its files, learning rates, and a table of the numbers that are compared."""
 
 import json
 import math
@@ -136,6 +136,37 @@ def variant(value, path):
     if isinstance(found, dict) and len(found) == 1:
         return next(iter(found.items()))
     raise Unreadable(f"run.json: {path} is not a choice")
+
+
+# Schedules
+
+
+def learning_rate(spec, step, steps_per_unit=1):
+    """η at a step, from its schedule, whose times are in units of so many steps and rounded to whole steps."""
+    kind, fields = variant(spec, "optimization.learning_rate")
+
+    def time(key):
+        return math.floor(number(fields, key) * steps_per_unit + 0.5)
+
+    if kind == "constant":
+        return number(fields, "rate")
+    if kind == "exponential_decay":
+        first, last = number(fields, "first"), number(fields, "last")
+        share = share_passed(step, time("decay_from"), time("decay_to"))
+        return first ** (1 - share) * last**share
+    if kind == "warmup_cosine":
+        peak, warmup, end = number(fields, "peak"), time("warmup"), time("end")
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        return peak * (1 + math.cos(math.pi * share_passed(step, warmup, end))) / 2
+    raise Unreadable(f"run.json: a learning rate {kind} is not covered")
+
+
+def share_passed(step, start, end):
+    """How much of the time from start to end has passed, from 0 to 1."""
+    if end <= start:
+        raise Unreadable(f"run.json: the learning rate falls from step {start} to step {end}, which is not later")
+    return min(max(step - start, 0.0) / (end - start), 1.0)
 
 
 # Comparing

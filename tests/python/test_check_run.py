@@ -17,38 +17,47 @@ import numpy as np
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import check_run  # noqa: E402
+import reading  # noqa: E402
 
 D, D1, M = 6, 40, 14
 BATCH, NEGATIVES = 48, 64
 ROWS = 400
 F = np.float32
 
-COMPLEMENTARY = {"complementary_mask": {"keep_probability": 0.5, "masked_share": 1.0, "rescaling": "unbiased"}}
+COMPLEMENTARY = [{"complementary_mask": {"keep_probability": 0.5, "masked_share": 1.0, "rescaling": "unbiased"}}]
 SCHEDULED = {"scheduled": {"start_step": 5, "initial_ratio": 0.3, "growth": 0.4, "cap_ratio": 0.5}}
 
 
-def specification(augmentation, bias, scale):
+def specification(transform, bias, scale):
     """What `run.json` says of a run."""
     return {
-        "data": {"code_dim": D, "input_dim": D1, "augmentation": augmentation},
-        "encoder": {"num_neurons": M, "initial_scale": 0.1, "bias": bias, "normalization": "none"},
+        "data": {
+            "sparse_coding": {"code_dim": D, "input_dim": D1, "negatives": {"fresh": {"count": NEGATIVES}}},
+        },
+        "views": {"transform": transform},
+        "model": {
+            "encoder": {
+                "symmetric_relu": {"num_neurons": M, "initial_scale": 0.1, "bias": bias, "normalization": "none"},
+            },
+        },
         "objective": {
-            "contrastive": {
+            "info_nce": {
                 "similarity": "inner_product",
                 "key_gradient": "stopped",
                 "temperature": 0.7,
                 "scale": scale,
-                "negatives": {"fresh": {"count": NEGATIVES}},
             }
         },
-        "training": {
+        "optimization": {
             "steps": 20,
             "batch_size": BATCH,
-            "step_size": {"exponential_decay": {"eta": 0.5, "decay_from": 2, "end_step": 12, "final_eta": 0.05}},
-            "weight_decay": 0.01,
-            "steps_per_epoch": 10,
+            "optimizer": {"sgd": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.01}},
+            "learning_rate": {
+                "exponential_decay": {"first": 0.5, "decay_from": 2.0, "decay_to": 12.0, "last": 0.05},
+            },
+            "snapshot_every": 10,
         },
-        "measurement": {"evaluation_samples": ROWS, "probe_samples": ROWS, "baselines": True},
+        "evaluation": {"samples": ROWS, "probe_samples": ROWS, "baselines": True},
     }
 
 
@@ -58,10 +67,10 @@ def specification(augmentation, bias, scale):
 class Maker:
     """Makes the files of a run."""
 
-    def __init__(self, augmentation, bias, step, scale):
+    def __init__(self, transform, bias, step, scale):
         self.rng = np.random.default_rng(7)
-        self.spec = specification(augmentation, bias, scale)
-        self.augmentation, self.bias, self.step = augmentation, bias, step
+        self.spec = specification(transform, bias, scale)
+        self.transform, self.bias, self.step = transform, bias, step
         self.dictionary = np.linalg.qr(self.rng.standard_normal((D1, D)))[0].astype(F)
 
     def observations(self, count):
@@ -83,9 +92,9 @@ class Maker:
 
     def masks(self, shape):
         """Masks and factors of both views."""
-        if self.augmentation == "none":
+        if not self.transform:
             return None
-        ((kind, fields),) = self.augmentation.items()
+        ((kind, fields),) = self.transform[0].items()
         p, s = fields["keep_probability"], fields["masked_share"]
         subject = self.rng.random(shape) < s
         first = self.rng.random(shape) < p
@@ -101,7 +110,7 @@ class Maker:
         return views
 
     def step_tensors(self):
-        """The tensors of one step, with its loss and its step size."""
+        """The tensors of one step, with its loss and its learning rate."""
         z, xi, x = self.observations(BATCH)
         tensors = {"dictionary": self.dictionary, "z": z, "xi": xi, "x": x, "x_plus": x, "x_plus_plus": x}
         masks = self.masks(x.shape)
@@ -114,9 +123,9 @@ class Maker:
         start = self.bias.get("scheduled", {}).get("start_step") if isinstance(self.bias, dict) else None
         if start is not None and self.step <= start:
             b = np.zeros_like(b)
-        contrastive = self.spec["objective"]["contrastive"]
-        tau = F(contrastive["temperature"])
-        factor = tau if contrastive["scale"] == "temperature" else F(1)
+        objective = self.spec["objective"]["info_nce"]
+        tau = F(objective["temperature"])
+        factor = tau if objective["scale"] == "temperature" else F(1)
         loss, gradient, gradient_b = loss_and_gradient(w, b, tensors, tau, factor)
         eta = 0.5 * 0.1 ** ((self.step - 2) / 10) if self.step > 2 else 0.5
         w_after = w - F(eta) * (gradient + F(0.01) * w)
@@ -188,7 +197,8 @@ def evaluation(spec, tensors):
     features = features_of(w.astype(float), dictionary.astype(float))
     chances = [features_of(np.random.default_rng(99 + i).standard_normal(w.shape), dictionary) for i in range(8)]
     chance = float(np.mean([c["coverage_mean"] for c in chances]))
-    initial = spec["encoder"]["bias"]["trained"]["initial"] if "trained" in spec["encoder"]["bias"] else 0.0
+    bias = spec["model"]["encoder"]["symmetric_relu"]["bias"]
+    initial = bias["trained"]["initial"] if "trained" in bias else 0.0
     representations = {
         "input": lambda x: x,
         "oracle": lambda x: embed(dictionary.T, F(0.3), x),
@@ -299,9 +309,9 @@ def save(path, tensors):
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
 
 
-def make(augmentation=COMPLEMENTARY, bias=SCHEDULED, step=8, scale="temperature"):
+def make(transform=COMPLEMENTARY, bias=SCHEDULED, step=8, scale="temperature"):
     """The content of `run.json` and of both files of tensors."""
-    maker = Maker(augmentation, bias, step, scale)
+    maker = Maker(transform, bias, step, scale)
     tensors, loss, eta = maker.step_tensors()
     end = maker.end_tensors()
     reported = evaluation(maker.spec, end)
@@ -362,12 +372,12 @@ class CheckRun(unittest.TestCase):
         self.assert_accepted()
         self.assertNotIn("WRONG", self.printed)
 
-    def test_other_augmentations_and_thresholds_are_accepted(self):
+    def test_other_transforms_and_thresholds_are_accepted(self):
         def masks(kind, p, share, rescaling):
-            return {kind: {"keep_probability": p, "masked_share": share, "rescaling": rescaling}}
+            return [{kind: {"keep_probability": p, "masked_share": share, "rescaling": rescaling}}]
 
         for case in (
-            ("none", "zero", 8, "one"),
+            ([], "zero", 8, "one"),
             (masks("complementary_mask", 0.3, 0.6, "unbiased"), {"trained": {"initial": 0.05}}, 1, "temperature"),
             (masks("independent_masks", 0.7, 0.5, "unbiased"), SCHEDULED, 5, "one"),
             (masks("independent_masks", 0.5, 1.0, "off"), SCHEDULED, 3, "temperature"),
@@ -469,10 +479,67 @@ class CheckRun(unittest.TestCase):
         self.assertEqual(self.status(), 2)
         self.assertIn("there is no tensor negatives", self.complaint)
 
-    def test_other_objectives_are_refused(self):
-        self.run_json["spec"]["objective"]["contrastive"]["similarity"] = "cosine"
-        self.assertEqual(self.status(), 2)
-        self.assertIn("only inner_product is covered", self.complaint)
+    def test_runs_of_other_kinds_are_refused(self):
+        for path, value, complaint in (
+            ("data", {"images": {}}, "data is images; only sparse_coding is covered"),
+            ("data.sparse_coding.negatives", "other_keys", "only fresh is covered"),
+            ("data.sparse_coding.training_set_size", 100, "only fresh observations are covered"),
+            ("views.transform", COMPLEMENTARY * 2, "views.transform is not a list of one transform at most"),
+            ("views.transform", [{"rotation": {}}], "a transform rotation is not covered"),
+            ("model.encoder", {"mlp": {}}, "only symmetric_relu is covered"),
+            ("model.encoder.symmetric_relu.normalization", "batch", "only none is covered"),
+            ("model.projector", {"hidden_dims": [8], "output_dim": 4}, "without a projector are covered"),
+            ("objective", {"nt_xent": {"temperature": 0.5}}, "only info_nce is covered"),
+            ("objective.info_nce.similarity", "cosine", "only inner_product is covered"),
+            ("objective.info_nce.key_gradient", "flows", "only stopped is covered"),
+            ("optimization.optimizer", {"adamw": {"weight_decay": 0.01}}, "only sgd is covered"),
+            ("optimization.optimizer.sgd.momentum", 0.9, "only plain gradient descent is covered"),
+            ("optimization.optimizer.sgd.nesterov", True, "only plain gradient descent is covered"),
+            ("optimization.learning_rate", {"staircase": {}}, "a learning rate staircase is not covered"),
+        ):
+            with self.subTest(path):
+                self.run_json = plain(self.made[0])
+                *above, last = path.split(".")
+                place = self.run_json["spec"]
+                for key in above:
+                    place = place[key]
+                place[last] = value
+                self.assertEqual(self.status(), 2, self.printed)
+                self.assertIn(complaint, self.complaint)
+
+
+class LearningRates(unittest.TestCase):
+    """Learning rates as a function of the step."""
+
+    def test_schedules_have_the_values_that_they_are_defined_by(self):
+        decay = {"exponential_decay": {"first": 1.0, "decay_from": 100.0, "decay_to": 200.0, "last": 0.01}}
+        cosine = {"warmup_cosine": {"peak": 2.0, "warmup": 10.0, "end": 110.0}}
+        # A quarter of the way down: 1 + cos(π/4).
+        quarter = 1 + 0.5**0.5
+        for schedule, values in (
+            ({"constant": {"rate": 0.3}}, {0: 0.3, 7: 0.3}),
+            (decay, {0: 1.0, 100: 1.0, 150: 0.1, 200: 0.01, 999: 0.01}),
+            (cosine, {0: 0.2, 4: 1.0, 9: 2.0, 10: 2.0, 35: quarter, 60: 1.0, 85: 2 - quarter, 110: 0.0, 999: 0.0}),
+            ({"warmup_cosine": {"peak": 2.0, "warmup": 0.0, "end": 100.0}}, {0: 2.0, 50: 1.0}),
+        ):
+            for step, expected in values.items():
+                with self.subTest((schedule, step)):
+                    self.assertAlmostEqual(self.at(schedule, step), expected, places=12)
+
+    def test_times_are_rounded_to_whole_steps(self):
+        # 1.5 and 10 units of 19 steps: 28.5 and 190 steps, a half upwards.
+        in_units = {"warmup_cosine": {"peak": 0.4, "warmup": 1.5, "end": 10.0}}
+        in_steps = {"warmup_cosine": {"peak": 0.4, "warmup": 29.0, "end": 190.0}}
+        for step in (0, 27, 28, 29, 100, 189, 190):
+            self.assertEqual(self.at(in_units, step, 19), self.at(in_steps, step))
+
+    def test_an_end_that_is_not_behind_the_beginning_is_refused(self):
+        with self.assertRaisesRegex(reading.Unreadable, "from step 5 to step 5, which is not later"):
+            self.at({"warmup_cosine": {"peak": 0.4, "warmup": 5.2, "end": 5.4}}, 8)
+
+    def at(self, schedule, step, steps_per_unit=1):
+        """The learning rate at a step."""
+        return reading.learning_rate({"optimization": {"learning_rate": schedule}}, step, steps_per_unit)
 
 
 if __name__ == "__main__":

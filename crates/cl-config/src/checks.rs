@@ -61,9 +61,13 @@ mod tests {
     fn ends_of_ranges_belong_to_them_and_what_is_no_number_does_not() {
         assert!(at_least("n", 2, 2).is_ok() && at_least("n", 1, 2).is_err());
         assert!(not_negative("x", 0.0).is_ok() && positive("x", 0.0).is_err() && positive("x", 1e-300).is_ok());
-        assert!(probability("p", 0.0).is_ok() && probability("p", 1.0).is_ok() && probability("p", 1.0 + 1e-9).is_err());
+        assert!(
+            probability("p", 0.0).is_ok() && probability("p", 1.0).is_ok() && probability("p", 1.0 + 1e-9).is_err()
+        );
         for broken in [f64::NAN, f64::INFINITY] {
-            assert!(finite("x", broken).is_err() && positive("x", broken).is_err() && not_negative("x", broken).is_err());
+            assert!(
+                finite("x", broken).is_err() && positive("x", broken).is_err() && not_negative("x", broken).is_err()
+            );
             assert!(probability("p", broken).is_err());
         }
         let error = at_least("n", 1, 2).unwrap_err().below("data.mine");

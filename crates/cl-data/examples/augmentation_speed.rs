@@ -4,7 +4,10 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use cl_data::images::ChannelStatistics;
-use cl_data::images::augmentation::{GaussianBlur, ImageAugmentation, MaskPairing, PixelMask};
+use cl_data::images::augmentation::{
+    ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, MaskPairing, PixelMask, RandomResizedCrop, Transform,
+    ViewPipeline,
+};
 use cl_data::{Purpose, Stream};
 use std::time::Instant;
 
@@ -12,13 +15,13 @@ const IMAGES: usize = 256;
 const BATCHES: u64 = 20;
 
 /// Shortest and median milliseconds per batch.
-fn milliseconds(augmentation: &ImageAugmentation, images: &Tensor<4>, chunk: usize) -> [f64; 2] {
+fn milliseconds(pipeline: &ViewPipeline, images: &Tensor<4>, chunk: usize) -> [f64; 2] {
     let statistics = ChannelStatistics { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
     let stream = Stream::new(1, Purpose::ImageViews);
     let mut times: Vec<f64> = (0..BATCHES)
         .map(|step| {
             let start = Instant::now();
-            let views = augmentation.stacked_views_in_chunks(images, &statistics, stream, step, chunk);
+            let views = pipeline.stacked_views_in_chunks(images, &statistics, stream, step, chunk);
             views.device().sync().expect("the views are computed");
             start.elapsed().as_secs_f64() * 1e3
         })
@@ -27,31 +30,29 @@ fn milliseconds(augmentation: &ImageAugmentation, images: &Tensor<4>, chunk: usi
     [times[0], times[times.len() / 2]]
 }
 
+fn alone(name: &'static str, transform: impl Transform + 'static) -> (&'static str, ViewPipeline) {
+    (name, ViewPipeline::none().with(name, transform).expect("it is the first"))
+}
+
 fn main() {
     let images = Tensor::<4>::random([IMAGES, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &Device::flex());
-    let simclr = ImageAugmentation::simclr_cifar();
-    let blur = Some(GaussianBlur::simclr_at_32_pixels());
-    let none = ImageAugmentation::none();
+    let (simclr, blur) = (ViewPipeline::simclr_cifar(), GaussianBlur::simclr_at_32_pixels());
+    let mask = PixelMask { keep_probability: 0.5, pairing: MaskPairing::Complementary };
+    let blurred = simclr.clone().with(GaussianBlur::NAME, blur).expect("it works on colours");
     let cases = [
-        ("none", none),
-        ("random_resized_crop", ImageAugmentation { random_resized_crop: simclr.random_resized_crop, ..none }),
-        ("horizontal_flip", ImageAugmentation { horizontal_flip: simclr.horizontal_flip, ..none }),
-        ("color_jitter", ImageAugmentation { color_jitter: simclr.color_jitter, ..none }),
-        ("grayscale", ImageAugmentation { grayscale: simclr.grayscale, ..none }),
-        ("gaussian_blur", ImageAugmentation { gaussian_blur: blur, ..none }),
-        (
-            "random_mask",
-            ImageAugmentation {
-                random_mask: Some(PixelMask { keep_probability: 0.5, pairing: MaskPairing::Complementary }),
-                ..none
-            },
-        ),
+        ("none", ViewPipeline::none()),
+        alone(RandomResizedCrop::NAME, RandomResizedCrop::simclr()),
+        alone(HorizontalFlip::NAME, HorizontalFlip { probability: 0.5 }),
+        alone(ColorJitter::NAME, ColorJitter::simclr_cifar()),
+        alone(Grayscale::NAME, Grayscale { probability: 0.2 }),
+        alone(GaussianBlur::NAME, blur),
+        alone(PixelMask::NAME, mask),
         ("simclr_cifar", simclr),
-        ("simclr_cifar and blur", ImageAugmentation { gaussian_blur: blur, ..simclr }),
+        ("simclr_cifar and blur", blurred),
     ];
     println!("milliseconds for {} views: shortest, median of {BATCHES} batches", 2 * IMAGES);
-    for (name, augmentation) in &cases {
-        let [shortest, median] = milliseconds(augmentation, &images, 32);
+    for (name, pipeline) in &cases {
+        let [shortest, median] = milliseconds(pipeline, &images, 32);
         println!("{name:24} {shortest:7.2} {median:7.2}");
     }
     for chunk in [8, 16, 32, 64, 128, 256] {

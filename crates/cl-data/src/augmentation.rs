@@ -1,9 +1,11 @@
 //! Augmentations that decouple the dense features of a positive pair, and those that do not.
 
 use crate::normal::fill_words;
-use crate::{DataError, Matrix, Part, Stream};
+use crate::{Matrix, Part, Stream};
+use cl_config::{Component, ConfigError, check, probability};
 use pulp::Arch;
 use rand::Rng;
+use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Two views of the same observations.
@@ -85,55 +87,67 @@ impl Augmentation {
         Self::IndependentMasks { keep_probability: 0.5, masked_share: 1.0, rescaling: Rescaling::Unbiased }
     }
 
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`DataError::OutOfRange`] naming the key.
-    pub fn validate(&self) -> Result<(), DataError> {
-        let (p, s, range, inside) = match *self {
-            Self::ComplementaryMask { keep_probability: p, masked_share: s, .. } => {
-                (p, s, "(0, 1)", p > 0.0 && p < 1.0)
+    /// Checks the values, with keys below the name.
+    pub(crate) fn check_values(&self) -> Result<(), ConfigError> {
+        match *self {
+            Self::ComplementaryMask { keep_probability: p, masked_share, .. } => {
+                check(p > 0.0 && p < 1.0, "keep_probability", p, "larger than 0 and smaller than 1")?;
+                probability("masked_share", masked_share)
             }
-            Self::IndependentMasks { keep_probability: p, masked_share: s, .. } => {
-                (p, s, "(0, 1]", p > 0.0 && p <= 1.0)
+            Self::IndependentMasks { keep_probability: p, masked_share, .. } => {
+                check(p > 0.0 && p <= 1.0, "keep_probability", p, "larger than 0 and at most 1")?;
+                probability("masked_share", masked_share)
             }
-            Self::None => return Ok(()),
-        };
-        if !inside {
-            return Err(DataError::OutOfRange { name: "keep_probability", value: p, range });
+            Self::None => Ok(()),
         }
-        if !(0.0..=1.0).contains(&s) {
-            return Err(DataError::OutOfRange { name: "masked_share", value: s, range: "[0, 1]" });
+    }
+
+    /// The name in files.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ComplementaryMask { .. } => "complementary_mask",
+            Self::IndependentMasks { .. } => "independent_masks",
+            Self::None => "none",
         }
-        Ok(())
     }
 
     /// Makes both views of each row of `x`.
     ///
     /// # Panics
-    /// When the parameters are out of range, see [`validate`](Self::validate).
+    /// When the parameters are out of range, see [`checked`](Component::checked).
     pub fn apply(&self, x: Matrix, stream: Stream, step: u64) -> PositivePair {
-        self.validate().unwrap_or_else(|error| panic!("{error}"));
+        self.apply_with(x, [Part::Mask, Part::SecondMask].map(|part| stream.rng(part, step)))
+    }
+
+    /// The same with the generators of the first view's mask, or of the one mask of both, and of the second view's.
+    pub(crate) fn apply_with(&self, x: Matrix, [mut rng, mut second_rng]: [ChaCha8Rng; 2]) -> PositivePair {
+        self.checked().unwrap_or_else(|error| panic!("{error}"));
         let mut x_plus_plus = x.clone();
         let mut x_plus = x;
         match *self {
             Self::None => {}
             Self::ComplementaryMask { keep_probability: p, masked_share: s, rescaling } => {
                 let (a, b) = (rescaling.factor(p), rescaling.factor(1.0 - p));
-                Fates::new([s * p, s * (1.0 - p)], [a, 0.0, 1.0], [0.0, b, 1.0]).apply(
-                    &mut stream.rng(Part::Mask, step),
-                    &mut x_plus.values,
-                    &mut x_plus_plus.values,
-                );
+                let fates = Fates::new([s * p, s * (1.0 - p)], [a, 0.0, 1.0], [0.0, b, 1.0]);
+                fates.apply(&mut rng, &mut x_plus.values, &mut x_plus_plus.values);
             }
             Self::IndependentMasks { keep_probability: p, masked_share: s, rescaling } => {
                 let factors = [rescaling.factor(p), 0.0, 1.0];
                 let fates = Fates::new([s * p, s * (1.0 - p)], factors, factors);
-                fates.apply_to_one(&mut stream.rng(Part::Mask, step), &mut x_plus.values);
-                fates.apply_to_one(&mut stream.rng(Part::SecondMask, step), &mut x_plus_plus.values);
+                fates.apply_to_one(&mut rng, &mut x_plus.values);
+                fates.apply_to_one(&mut second_rng, &mut x_plus_plus.values);
             }
         }
         PositivePair { x_plus, x_plus_plus }
+    }
+}
+
+impl Component for Augmentation {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        self.check_values().map_err(|error| error.below(self.name()))?;
+        Ok(self)
     }
 }
 
@@ -292,13 +306,34 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_named() {
-        let complementary = |p, s| {
-            Augmentation::ComplementaryMask { keep_probability: p, masked_share: s, rescaling: Rescaling::Unbiased }
-                .validate()
-                .unwrap_err()
-                .to_string()
+        let rescaling = Rescaling::Unbiased;
+        for (keep_probability, masked_share, expected) in [
+            (1.0, 1.0, "keep_probability = 1 is out of range; it has to be larger than 0 and smaller than 1"),
+            (0.5, 1.5, "masked_share = 1.5 is out of range; it has to be a probability, from 0 to 1"),
+        ] {
+            let masks = Augmentation::ComplementaryMask { keep_probability, masked_share, rescaling };
+            assert_eq!(masks.checked().unwrap_err().to_string(), format!("complementary_mask.{expected}"));
+        }
+        let independent = |keep_probability, masked_share| {
+            Augmentation::IndependentMasks { keep_probability, masked_share, rescaling }.checked()
         };
-        assert_eq!(complementary(1.0, 1.0), "keep_probability = 1 is outside (0, 1)");
-        assert_eq!(complementary(0.5, 1.5), "masked_share = 1.5 is outside [0, 1]");
+        assert!(independent(1.0, 1.0).is_ok());
+        assert_eq!(
+            independent(0.0, 1.0).unwrap_err().to_string(),
+            "independent_masks.keep_probability = 0 is out of range; it has to be larger than 0 and at most 1"
+        );
+        assert_eq!(independent(0.5, -0.5).unwrap_err().key, "independent_masks.masked_share");
+    }
+
+    #[test]
+    fn keys_in_errors_are_those_of_files() {
+        for augmentation in [Augmentation::complementary(), Augmentation::independent()] {
+            let text = toml::Value::try_from(augmentation).unwrap();
+            assert!(
+                text.get(augmentation.name()).and_then(|values| values.get("keep_probability")).is_some(),
+                "{text}"
+            );
+        }
+        assert_eq!(toml::Value::try_from(Augmentation::None).unwrap().as_str(), Some(Augmentation::None.name()));
     }
 }

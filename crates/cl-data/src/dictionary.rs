@@ -1,6 +1,7 @@
 //! The dictionary `M`, whose columns are the sparse features.
 
 use crate::{DataError, Matrix, Part, Stream, standard_normal};
+use cl_config::at_least;
 
 /// `M ∈ R^{d1×d}` with orthonormal columns `M_j`, the sparse features.
 ///
@@ -22,12 +23,10 @@ impl Dictionary {
     /// vectorised QR does not promise.
     ///
     /// # Errors
-    /// [`DataError::Zero`] without features, [`DataError::MoreFeaturesThanCoordinates`] when
+    /// [`DataError::Config`] without features, [`DataError::MoreFeaturesThanCoordinates`] when
     /// `code_dim > input_dim`.
     pub fn random(code_dim: usize, input_dim: usize, stream: Stream) -> Result<Self, DataError> {
-        if code_dim == 0 {
-            return Err(DataError::Zero { name: "code_dim" });
-        }
+        at_least("code_dim", code_dim as u64, 1)?;
         if code_dim > input_dim {
             return Err(DataError::MoreFeaturesThanCoordinates { code_dim, input_dim });
         }
@@ -123,6 +122,8 @@ mod tests {
             Dictionary::random(17, 16, stream()).unwrap_err(),
             DataError::MoreFeaturesThanCoordinates { code_dim: 17, input_dim: 16 }
         );
+        let message = Dictionary::random(0, 16, stream()).unwrap_err().to_string();
+        assert_eq!(message, "code_dim = 0 is out of range; it has to be at least 1");
     }
 
     #[test]

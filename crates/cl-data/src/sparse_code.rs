@@ -1,6 +1,6 @@
 //! Sparse codes `z`: which features an observation holds.
 
-use crate::DataError;
+use cl_config::{ConfigError, check};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -36,20 +36,23 @@ pub enum SparseCodeDistribution {
 }
 
 impl SparseCodeDistribution {
-    /// Checks the ranges for codes of length `code_dim`.
+    /// The same where every value is in its range, for codes of length `code_dim`.
     ///
     /// # Errors
-    /// [`DataError::OutOfRange`] or [`DataError::TooManyNonzeros`].
-    pub fn validate(&self, code_dim: usize) -> Result<(), DataError> {
-        match *self {
-            Self::Bernoulli { nonzero_probability: q } if !(q > 0.0 && q <= 1.0) => {
-                Err(DataError::OutOfRange { name: "nonzero_probability", value: q, range: "(0, 1]" })
+    /// [`ConfigError`] with a key such as `bernoulli.nonzero_probability`.
+    pub fn checked(self, code_dim: usize) -> Result<Self, ConfigError> {
+        let count = |key: &str, k: usize| {
+            check((1..=code_dim).contains(&k), key, k, format!("from 1 to {code_dim}, the number of features"))
+        };
+        match self {
+            Self::Bernoulli { nonzero_probability: q } => {
+                check(q > 0.0 && q <= 1.0, "bernoulli.nonzero_probability", q, "larger than 0 and at most 1")?;
             }
-            Self::ExactK { nonzero_count: k } | Self::BalancedK { nonzero_count: k } if k == 0 || k > code_dim => {
-                Err(DataError::TooManyNonzeros { count: k, code_dim })
-            }
-            _ => Ok(()),
+            Self::ExactK { nonzero_count } => count("exact_k.nonzero_count", nonzero_count)?,
+            Self::BalancedK { nonzero_count } => count("balanced_k.nonzero_count", nonzero_count)?,
+            Self::OneHot => {}
         }
+        Ok(self)
     }
 
     /// `E z_j²`, the probability that a given feature is present.
@@ -190,9 +193,22 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_named() {
-        let error = SparseCodeDistribution::Bernoulli { nonzero_probability: f64::NAN }.validate(4).unwrap_err();
-        assert_eq!(error.to_string(), "nonzero_probability = NaN is outside (0, 1]");
-        let error = SparseCodeDistribution::ExactK { nonzero_count: 5 }.validate(4).unwrap_err();
-        assert_eq!(error.to_string(), "nonzero_count = 5 is outside 1..=4 (code_dim)");
+        for (code, expected) in [
+            (
+                SparseCodeDistribution::Bernoulli { nonzero_probability: f64::NAN },
+                "bernoulli.nonzero_probability = NaN is out of range; it has to be larger than 0 and at most 1",
+            ),
+            (
+                SparseCodeDistribution::ExactK { nonzero_count: 5 },
+                "exact_k.nonzero_count = 5 is out of range; it has to be from 1 to 4, the number of features",
+            ),
+            (
+                SparseCodeDistribution::BalancedK { nonzero_count: 0 },
+                "balanced_k.nonzero_count = 0 is out of range; it has to be from 1 to 4, the number of features",
+            ),
+        ] {
+            assert_eq!(code.checked(4).unwrap_err().to_string(), expected);
+        }
+        assert!(SparseCodeDistribution::ExactK { nonzero_count: 4 }.checked(4).is_ok());
     }
 }

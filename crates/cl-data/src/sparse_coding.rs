@@ -1,7 +1,8 @@
 //! Observations `x = M z + ξ`.
 
 use crate::normal::scaled_normal;
-use crate::{DataError, Dictionary, Matrix, Part, SparseCodeDistribution, Stream};
+use crate::{Dictionary, Matrix, Part, SparseCodeDistribution, Stream};
+use cl_config::{ConfigError, not_negative};
 
 /// The sparse coding model `x = M z + ξ` with `ξ ~ N(0, σ_ξ² I)`.
 ///
@@ -32,12 +33,14 @@ impl SparseCodingModel {
     /// Puts a data model together; `noise_std = σ_ξ` is a standard deviation, finite and ≥ 0.
     ///
     /// # Errors
-    /// [`DataError`] when the code distribution or the noise is out of range.
-    pub fn new(dictionary: Dictionary, sparse_code: SparseCodeDistribution, noise_std: f64) -> Result<Self, DataError> {
-        sparse_code.validate(dictionary.code_dim())?;
-        if !(noise_std.is_finite() && noise_std >= 0.0) {
-            return Err(DataError::OutOfRange { name: "noise_std", value: noise_std, range: "[0, ∞)" });
-        }
+    /// [`ConfigError`] with a key below `sparse_code`, or `noise_std`.
+    pub fn new(
+        dictionary: Dictionary,
+        sparse_code: SparseCodeDistribution,
+        noise_std: f64,
+    ) -> Result<Self, ConfigError> {
+        let sparse_code = sparse_code.checked(dictionary.code_dim()).map_err(|error| error.below("sparse_code"))?;
+        not_negative("noise_std", noise_std)?;
         Ok(Self { dictionary, sparse_code, noise_std: noise_std as f32 })
     }
 
@@ -178,5 +181,19 @@ mod tests {
         let q = crate::default_nonzero_probability(32);
         assert!((default_noise_variance(32, q) - 0.0582).abs() < 1e-4);
         assert!((default_noise_variance(64, crate::default_nonzero_probability(64)) - 0.0334).abs() < 1e-4);
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named() {
+        let dictionary = || Dictionary::random(8, 64, Stream::new(1, Purpose::Dictionary)).unwrap();
+        let message = |code, noise_std| SparseCodingModel::new(dictionary(), code, noise_std).unwrap_err().to_string();
+        assert_eq!(
+            message(SparseCodeDistribution::OneHot, f64::NAN),
+            "noise_std = NaN is out of range; it has to be a finite number, 0 or larger"
+        );
+        assert_eq!(
+            message(SparseCodeDistribution::BalancedK { nonzero_count: 9 }, 0.1),
+            "sparse_code.balanced_k.nonzero_count = 9 is out of range; it has to be from 1 to 8, the number of features"
+        );
     }
 }

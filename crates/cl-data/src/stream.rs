@@ -2,6 +2,7 @@
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 /// What the numbers are for. Two purposes never share a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +76,15 @@ pub enum Part {
     ImageGrayscale = 23,
     /// How images are blurred.
     ImageBlur = 24,
+    /// Transforms of images that are told apart by their names, see [`Stream::named_rng`].
+    NamedImageTransform = 25,
 }
 
 /// An address for random numbers: a seed and a purpose.
 ///
-/// The generator is ChaCha with 8 rounds; its 256-bit key is made of `(seed, purpose, part)` and its
-/// 64-bit nonce is the step, so that each `(seed, purpose, part, step)` has 2⁷⁰ bytes of its own.
+/// The generator is ChaCha with 8 rounds; its 256-bit key is made of `(seed, purpose, part)`, and of a name and
+/// two numbers where a part has any number of things, and its 64-bit nonce is the step, so that each
+/// `(seed, purpose, part, step)` has 2⁷⁰ bytes of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
     seed: u64,
@@ -95,10 +99,27 @@ impl Stream {
 
     /// The generator of one part at one step, at its beginning.
     pub fn rng(&self, part: Part, step: u64) -> ChaCha8Rng {
+        self.generator(part, [0; 16], step)
+    }
+
+    /// The generator of one of the things of a part that are told apart by a name and two numbers, at its beginning.
+    ///
+    /// The key holds the first 8 bytes of the name's SHA-256 and the numbers themselves. A part is read either by this
+    /// function or by [`rng`](Self::rng).
+    pub fn named_rng(&self, part: Part, name: &str, numbers: [u32; 2], step: u64) -> ChaCha8Rng {
+        let mut rest = [0; 16];
+        rest[..8].copy_from_slice(&Sha256::digest(name)[..8]);
+        rest[8..12].copy_from_slice(&numbers[0].to_le_bytes());
+        rest[12..].copy_from_slice(&numbers[1].to_le_bytes());
+        self.generator(part, rest, step)
+    }
+
+    fn generator(&self, part: Part, rest: [u8; 16], step: u64) -> ChaCha8Rng {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..12].copy_from_slice(&(self.purpose as u32).to_le_bytes());
         key[12..16].copy_from_slice(&(part as u32).to_le_bytes());
+        key[16..].copy_from_slice(&rest);
         let mut rng = ChaCha8Rng::from_seed(key);
         rng.set_stream(step);
         rng
@@ -122,5 +143,26 @@ mod tests {
         assert_ne!(base, first(1, Purpose::TrainingNegatives, Part::SparseCode, 0));
         assert_ne!(base, first(1, Purpose::TrainingPairs, Part::DenseNoise, 0));
         assert_ne!(base, first(1, Purpose::TrainingPairs, Part::SparseCode, 1));
+    }
+
+    #[test]
+    fn names_and_numbers_tell_the_things_of_a_part_apart() {
+        let word = |name: &str, numbers, step| {
+            let stream = Stream::new(1, Purpose::ImageViews);
+            stream.named_rng(Part::NamedImageTransform, name, numbers, step).next_u64()
+        };
+        assert_eq!(word("a", [0, 0], 0), word("a", [0, 0], 0));
+        let words = [
+            word("a", [0, 0], 0),
+            word("b", [0, 0], 0),
+            word("", [0, 0], 0),
+            word("a", [1, 0], 0),
+            word("a", [0, 1], 0),
+            word("a", [0, 0], 1),
+            first(1, Purpose::ImageViews, Part::NamedImageTransform, 0),
+        ];
+        for (i, word) in words.iter().enumerate() {
+            assert!(!words[..i].contains(word), "number {i} comes twice");
+        }
     }
 }

@@ -182,7 +182,7 @@ fn boxes_are_distributed_as_torchvisions() {
     let mut found = expected.clone().map(|counts| vec![0; counts.len()]);
     let draws: usize = expected[0].iter().sum();
     for _ in 0..draws {
-        let drawn = crop.draw([32, 32], &mut rng);
+        let drawn = crop.draw_one([32, 32], &mut rng);
         let values = [drawn.top, drawn.left, drawn.height, drawn.width, drawn.height * drawn.width];
         found.iter_mut().zip(values).for_each(|(counts, value)| counts[value] += 1);
     }

@@ -1,5 +1,6 @@
 //! What holds of masks whatever their parameters are.
 
+use cl_config::Component;
 use cl_data::{Augmentation, Matrix, Purpose, Rescaling, Stream};
 use proptest::prelude::*;
 
@@ -85,6 +86,6 @@ proptest! {
     #[test]
     fn parameters_out_of_range_are_refused(p in prop_oneof![-1e9f64..=0.0, 1.0f64..1e9, Just(f64::NAN)]) {
         let augmentation = Augmentation::ComplementaryMask { keep_probability: p, masked_share: 1.0, rescaling: Rescaling::Off };
-        prop_assert!(augmentation.validate().unwrap_err().to_string().contains("keep_probability"));
+        prop_assert!(augmentation.checked().unwrap_err().to_string().contains("keep_probability"));
     }
 }

@@ -20,6 +20,8 @@ pub mod run;
 pub mod spec;
 pub mod tasks;
 
+pub use commands::Laboratory;
+
 /// The README's example compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -1,4 +1,4 @@
-//! The binary: parse, run, exit status.
+//! The standard laboratory.
 
 use std::process::ExitCode;
 
@@ -7,12 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let ended = cl_experiments::commands::run();
-    match ended.and_then(|status| cl_experiments::io::output::finish().map(|()| status)) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            cl_experiments::warn_line!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    cl_experiments::Laboratory::standard().main()
 }

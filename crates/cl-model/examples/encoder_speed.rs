@@ -6,7 +6,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use cl_model::conv::{ImageEncoderConfig, SmallConvNetConfig};
+use cl_model::conv::{ImageEncoder, ImageShape, SmallConvNetConfig};
+use cl_model::{Component, Encoder, EncoderConfig};
 use std::time::Instant;
 
 // As in the binary: activations are large, and the system's allocator gives their pages back after each step.
@@ -21,11 +22,12 @@ fn main() {
     let list = |text: &str| text.split(',').map(|v| v.parse().expect("a list of numbers")).collect::<Vec<usize>>();
     let [batch, steps]: [usize; 2] = [batch, steps].map(|v| v.parse().expect("a number"));
     let config = SmallConvNetConfig { channels: list(channels), strides: list(strides), ..Default::default() };
-    let config = ImageEncoderConfig::SmallConvNet(config).validated().expect("a valid network");
+    let config = config.checked().expect("a valid network");
 
     let noise = |n: usize| -> Vec<f32> { (0..n).map(|i| (i as f64 * 0.754_877_666).fract() as f32 - 0.5).collect() };
     let device = Device::flex().autodiff();
-    let encoder = config.init(&mut |n| noise(n), &device);
+    let shape = ImageShape { height: 32, width: 32 };
+    let encoder = config.init(shape, &mut |n| noise(n), &device);
     let images = Tensor::<1>::from_data(noise(batch * 3 * 32 * 32).as_slice(), &device).reshape([batch, 3, 32, 32]);
 
     let train = || {
@@ -42,6 +44,6 @@ fn main() {
         (0..steps).for_each(|_| step());
         (batch * steps) as f64 / start.elapsed().as_secs_f64()
     };
-    println!("{:.3} M multiply-adds an image", encoder.multiply_adds(32, 32) as f64 * 1e-6);
+    println!("{:.3} M multiply-adds an image", encoder.multiply_adds(shape).unwrap_or(0) as f64 * 1e-6);
     println!("{:.0} images/s training, {:.0} images/s inference", rate(&train), rate(&infer));
 }

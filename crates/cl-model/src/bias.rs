@@ -1,6 +1,7 @@
 //! The thresholds `b_i` and the rule that grows them.
 
 use burn::tensor::Tensor;
+use cl_config::{ConfigError, check, finite, not_negative};
 use serde::{Deserialize, Serialize};
 
 /// How the thresholds `b_i` come about.
@@ -42,6 +43,27 @@ pub struct BiasRule {
     pub growth: f64,
     /// `C`, the cap in units of `u ‖w_i‖`; ≥ c.
     pub cap_ratio: f64,
+}
+
+impl Bias {
+    /// The same where every value is in its range.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming key, value and what would be right.
+    pub fn checked(self) -> Result<Self, ConfigError> {
+        match self {
+            Self::Zero => {}
+            Self::Trained { initial } => finite("trained.initial", initial)?,
+            Self::Scheduled(rule) => {
+                not_negative("scheduled.initial_ratio", rule.initial_ratio)?;
+                not_negative("scheduled.growth", rule.growth)?;
+                not_negative("scheduled.cap_ratio", rule.cap_ratio)?;
+                let wanted = format!("at least initial_ratio = {}", rule.initial_ratio);
+                check(rule.cap_ratio >= rule.initial_ratio, "scheduled.cap_ratio", rule.cap_ratio, wanted)?;
+            }
+        }
+        Ok(self)
+    }
 }
 
 impl BiasRule {

@@ -1,6 +1,6 @@
 //! Classification by nearest neighbours in feature space, and how well it went.
 
-use crate::contrastive_loss::normalized;
+use crate::objectives::normalized;
 use crate::probe::ProbeError;
 use burn::tensor::Tensor;
 

@@ -3,11 +3,11 @@
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use cl_model::{EncoderConfig, InfoNce};
+//! use cl_model::{Encoder, InfoNce, SymmetricReluEncoder};
 //!
 //! let device = Device::flex().autodiff();
 //! let weights = Tensor::from_data([[3.0, 0.0], [0.0, 1.0]], &device);
-//! let encoder = EncoderConfig::new().init(weights);
+//! let encoder = SymmetricReluEncoder::new(weights);
 //! let x = Tensor::from_data([[1.0, -2.0]], &device);
 //! // Without a threshold the symmetrised ReLU is the identity: f(x) = W x.
 //! let f_x = encoder.forward(x);
@@ -20,34 +20,40 @@
 pub mod activations;
 mod bias;
 pub mod closed_form;
-mod config_error;
-mod contrastive_loss;
 pub mod conv;
-mod encoder;
+pub mod encoders;
 pub mod features;
 mod host;
 mod independent_copy;
 pub mod knn;
 mod lars;
+mod learning_rate;
 pub mod linear_stage;
 pub mod moments;
+pub mod objectives;
 mod optimizer;
 mod principal;
 pub mod probe;
+mod projector;
 pub mod replicas;
+mod siamese;
 mod softmax_regression;
-mod step_size;
 mod supervised;
 
 pub use bias::{Bias, BiasRule};
-pub use config_error::ConfigError;
-pub use contrastive_loss::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity, nt_xent};
-pub use encoder::{EncoderConfig, Normalization, SymmetricReluEncoder};
+pub use cl_config::{Component, ConfigError};
+pub use encoders::{
+    Encoder, EncoderConfig, Mlp, MlpConfig, Normalization, StandardNormals, SymmetricReluConfig, SymmetricReluEncoder,
+    VectorEncoder, VectorShape,
+};
 pub use independent_copy::{independent_copy, settle_running_statistics};
 pub use lars::Lars;
-pub use optimizer::{ImageOptimizer, is_norm_or_bias};
+pub use learning_rate::LearningRate;
+pub use objectives::{InfoNce, InfoNceOutput, KeyGradient, LossScale, NtXent, Objective, Outputs, Similarity, nt_xent};
+pub use optimizer::{OptimizerConfig, is_norm_or_bias};
 pub use principal::{PrincipalDirections, principal_directions};
-pub use step_size::StepSize;
+pub use projector::{Projector, ProjectorConfig};
+pub use siamese::Siamese;
 pub use supervised::cross_entropy;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same

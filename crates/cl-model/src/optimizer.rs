@@ -1,26 +1,30 @@
-//! Optimisers of image encoders.
+//! Optimisers.
 
 use crate::Lars;
-use crate::config_error::{ConfigError, check};
+use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamWConfig, LearningRate, ModuleOptimizer, Optimizer, SgdConfig};
+use burn::optim::{AdamW, AdamWConfig, LearningRate, ModuleOptimizer, Optimizer, Sgd, SgdConfig};
 use burn::tensor::{Device, Tensor};
+use cl_config::{Component, ConfigError, check, not_negative, positive};
 use serde::{Deserialize, Serialize};
 
-/// How the weights of an image encoder and its projector follow the gradient.
+/// How weights follow the gradient.
 ///
 /// Weight decay leaves norms and biases alone, see [`is_norm_or_bias`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ImageOptimizer {
+pub enum OptimizerConfig {
     /// `v ← μ v + ∇L + λ w`, `w ← w − η v`; with `nesterov`, `w ← w − η (∇L + λ w + μ v)`.
     Sgd {
-        /// `μ` in [0, 1).
+        /// `μ` in [0, 1). Default 0.
+        #[serde(default)]
         momentum: f64,
-        /// Whether the step looks one momentum step ahead.
+        /// Whether the step looks one momentum step ahead. Default false.
+        #[serde(default)]
         nesterov: bool,
-        /// `λ` ≥ 0.
+        /// `λ` ≥ 0. Default 0.
+        #[serde(default)]
         weight_decay: f64,
     },
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -51,64 +55,100 @@ pub const fn is_norm_or_bias(shape: &[usize]) -> bool {
     shape.len() == 1
 }
 
-impl ImageOptimizer {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming key, value and what would be right.
-    pub fn validated(self) -> Result<Self, ConfigError> {
-        let share = |key: &str, value: f64| check((0.0..1.0).contains(&value), key, value, "at least 0 and below 1");
-        let positive = |key: &str, value: f64| {
-            check(value.is_finite() && value > 0.0, key, value, "a finite number larger than 0")
-        };
-        let not_negative = |key: &str, value: f64| {
-            check(value.is_finite() && value >= 0.0, key, value, "a finite number, 0 or larger")
-        };
+impl Component for OptimizerConfig {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let fraction = |key: &str, value: f64| check((0.0..1.0).contains(&value), key, value, "at least 0 and below 1");
         match self {
             Self::Sgd { momentum, nesterov, weight_decay } => {
-                share("sgd.momentum", momentum)?;
+                fraction("sgd.momentum", momentum)?;
                 check(!nesterov || momentum > 0.0, "sgd.nesterov", nesterov, "false without momentum")?;
                 not_negative("sgd.weight_decay", weight_decay)?;
             }
             Self::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
-                share("adamw.beta_1", beta_1)?;
-                share("adamw.beta_2", beta_2)?;
+                fraction("adamw.beta_1", beta_1)?;
+                fraction("adamw.beta_2", beta_2)?;
                 positive("adamw.epsilon", epsilon)?;
                 not_negative("adamw.weight_decay", weight_decay)?;
             }
             Self::Lars { momentum, trust_coefficient, weight_decay } => {
-                share("lars.momentum", momentum)?;
+                fraction("lars.momentum", momentum)?;
                 positive("lars.trust_coefficient", trust_coefficient)?;
                 not_negative("lars.weight_decay", weight_decay)?;
             }
         }
         Ok(self)
     }
+}
 
-    /// The optimiser of a whole module; the step size comes with each step.
+impl OptimizerConfig {
+    /// Plain gradient descent with weight decay, as in the paper.
+    pub const fn plain(weight_decay: f64) -> Self {
+        Self::Sgd { momentum: 0.0, nesterov: false, weight_decay }
+    }
+
+    /// `λ`.
+    pub const fn weight_decay(&self) -> f64 {
+        match *self {
+            Self::Sgd { weight_decay, .. } | Self::AdamW { weight_decay, .. } | Self::Lars { weight_decay, .. } => {
+                weight_decay
+            }
+        }
+    }
+
+    /// The same with another `λ`.
+    #[must_use]
+    pub const fn with_weight_decay(mut self, decay: f64) -> Self {
+        match &mut self {
+            Self::Sgd { weight_decay, .. } | Self::AdamW { weight_decay, .. } | Self::Lars { weight_decay, .. } => {
+                *weight_decay = decay;
+            }
+        }
+        self
+    }
+
+    /// The optimiser of a whole module; the learning rate comes with each step.
     pub fn init(&self) -> ModuleOptimizer {
         match *self {
-            Self::Sgd { momentum, nesterov, weight_decay } => {
-                let momentum =
-                    MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov);
-                let vectors = SgdConfig::new().with_momentum(Some(momentum));
-                let decay = WeightDecayConfig::new(weight_decay as f32);
-                let others = vectors.clone().with_weight_decay(Some(decay));
-                ByRank { vectors: vectors.build(), others: others.build() }.into()
-            }
+            Self::Sgd { momentum, nesterov, weight_decay } => sgd(momentum, nesterov, weight_decay).into(),
             Self::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
-                let config = AdamWConfig::new()
-                    .with_beta_1(beta_1 as f32)
-                    .with_beta_2(beta_2 as f32)
-                    .with_epsilon(epsilon as f32);
-                let others = config.clone().with_weight_decay(weight_decay as f32);
-                ByRank { vectors: config.with_weight_decay(0.0).build(), others: others.build() }.into()
+                adamw([beta_1, beta_2, epsilon], weight_decay).into()
             }
             Self::Lars { momentum, trust_coefficient, weight_decay } => {
                 Lars::new(momentum, trust_coefficient, weight_decay).into()
             }
         }
     }
+
+    /// The same, with no weight decay on the parameters of a group.
+    pub fn init_sparing(&self, group: ParamGroup) -> ModuleOptimizer {
+        let optimizer = self.init();
+        match *self {
+            Self::Sgd { momentum, nesterov, .. } => optimizer.with_group(group, sgd(momentum, nesterov, 0.0), None),
+            Self::AdamW { beta_1, beta_2, epsilon, .. } => {
+                optimizer.with_group(group, adamw([beta_1, beta_2, epsilon], 0.0), None)
+            }
+            Self::Lars { momentum, trust_coefficient, .. } => {
+                optimizer.with_group(group, Lars::new(momentum, trust_coefficient, 0.0), None)
+            }
+        }
+    }
+}
+
+fn sgd(momentum: f64, nesterov: bool, weight_decay: f64) -> ByRank<Sgd> {
+    let config = MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov);
+    // Without momentum there is nothing to keep from step to step.
+    let vectors = SgdConfig::new().with_momentum((momentum > 0.0).then_some(config));
+    let decay = WeightDecayConfig::new(weight_decay as f32);
+    let others = vectors.clone().with_weight_decay((weight_decay > 0.0).then_some(decay));
+    ByRank { vectors: vectors.build(), others: others.build() }
+}
+
+fn adamw([beta_1, beta_2, epsilon]: [f64; 3], weight_decay: f64) -> ByRank<AdamW> {
+    let config = AdamWConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
+    let others = config.clone().with_weight_decay(weight_decay as f32);
+    ByRank { vectors: config.with_weight_decay(0.0).build(), others: others.build() }
 }
 
 /// One optimiser for norms and biases, another for all other parameters. The rank decides, so that neither
@@ -151,13 +191,16 @@ mod tests {
     }
 
     /// Weight and bias, both from 2, after steps of 0.1 along the loss `3 w + 3 b`.
-    fn after(optimizer: ImageOptimizer, steps: usize) -> [f64; 2] {
+    fn after(optimizer: OptimizerConfig, steps: usize) -> [f64; 2] {
+        moved(optimizer.checked().unwrap().init(), steps)
+    }
+
+    fn moved(mut optimizer: ModuleOptimizer, steps: usize) -> [f64; 2] {
         let device = Device::flex().autodiff();
         let mut two = Two {
             matrix: Param::from_tensor(Tensor::from_data([[2.0]], &device)),
             bias: Param::from_tensor(Tensor::from_data([2.0], &device)),
         };
-        let mut optimizer = optimizer.validated().unwrap().init();
         for _ in 0..steps {
             let loss = (two.matrix.val().sum() + two.bias.val().sum()) * 3.0;
             let gradients = GradientsParams::from_grads(loss.backward(), &two);
@@ -174,7 +217,7 @@ mod tests {
 
     #[test]
     fn sgd_decays_weights_only_and_does_not_dampen() {
-        let sgd = |nesterov| ImageOptimizer::Sgd { momentum: 0.5, nesterov, weight_decay: 0.25 };
+        let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.5, nesterov, weight_decay: 0.25 };
         // Weight: v = 3.5, w = 1.65; v = 1.75 + 3.4125 = 5.1625, w = 1.13375. Bias: 1.7; v = 4.5, 1.25.
         assert_close(after(sgd(false), 2), [1.13375, 1.25]);
         // Weight: 3.5 + 1.75 = 5.25, w = 1.475; v = 1.75 + 3.36875 = 5.11875, 3.36875 + 2.559375, w = 0.8821875.
@@ -183,25 +226,41 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_a_group_are_spared_of_decay() {
+        for config in [
+            OptimizerConfig::plain(0.25),
+            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.25 },
+            OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.25 },
+        ] {
+            let spared = moved(config.init_sparing(ParamGroup::from_path("matrix")), 1);
+            assert_eq!(spared, moved(config.with_weight_decay(0.0).init(), 1), "{config:?}");
+            // The length of a step of LARS does not depend on the length of the gradient.
+            let is_lars = matches!(config, OptimizerConfig::Lars { .. });
+            assert!(is_lars || spared != moved(config.init(), 1), "{config:?}");
+            assert_eq!(config.weight_decay(), 0.25);
+        }
+    }
+
+    #[test]
     fn adamw_decays_weights_only() {
         // The first step of Adam has length η; decay takes ηλ = 5 % of the weight.
-        let adamw = ImageOptimizer::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 };
+        let adamw = OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 };
         assert_close(after(adamw, 1), [1.8, 1.9]);
     }
 
     #[test]
     fn lars_adapts_and_decays_weights_only() {
         // g = 3 + 0.5·2 = 4, r = 0.01·2/4: the weight moves by 0.1·0.02; the bias by 0.1·3.
-        let lars = ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 };
+        let lars = OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 };
         assert_close(after(lars, 1), [1.998, 1.7]);
     }
 
     #[test]
     fn an_optimiser_continues_from_its_record() {
         for optimizer in [
-            ImageOptimizer::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.25 },
-            ImageOptimizer::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 },
-            ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 },
+            OptimizerConfig::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.25 },
+            OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.5 },
+            OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.5 },
         ] {
             let device = Device::flex().autodiff();
             let two = Two {
@@ -225,9 +284,9 @@ mod tests {
 
     #[test]
     fn configurations_read_as_written_and_wrong_values_are_refused_by_name() {
-        let read = |json: &str| serde_json::from_str::<ImageOptimizer>(json).unwrap();
+        let read = |json: &str| serde_json::from_str::<OptimizerConfig>(json).unwrap();
         let lars = read(r#"{"lars":{"momentum":0.9,"trust_coefficient":0.001,"weight_decay":1e-6}}"#);
-        assert_eq!(lars, ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-6 });
+        assert_eq!(lars, OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-6 });
         for (json, message) in [
             (
                 r#"{"sgd":{"momentum":1.0,"nesterov":false,"weight_decay":0}}"#,
@@ -246,7 +305,7 @@ mod tests {
                 "lars.weight_decay = -1 is out of range; it has to be a finite number, 0 or larger",
             ),
         ] {
-            assert_eq!(read(json).validated().unwrap_err().to_string(), message);
+            assert_eq!(read(json).checked().unwrap_err().to_string(), message);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Replicas {
         let [r, b, _] = batch.x_plus.dims();
         let thresholds: Tensor<3> = self.biases.clone().unsqueeze_dim(1);
         let inner = |x: Tensor<3>| x.matmul(self.weights.clone().transpose());
-        let outer = |h: Tensor<3>| crate::encoder::symmetric_relu(h, thresholds.clone());
+        let outer = |h: Tensor<3>| crate::encoders::symmetric_relu(h, thresholds.clone());
         let h = inner(batch.x_plus.clone());
         // Both arms are shut or one is open, since thresholds are not negative: the slope is 0 or 1.
         let slope = h.clone().abs().greater(thresholds.clone().expand(h.dims())).float();
@@ -208,7 +208,7 @@ fn column(values: impl ExactSizeIterator<Item = f64>, device: &Device) -> Tensor
 mod tests {
     use super::*;
     use crate::LossScale;
-    use crate::closed_form::{ContrastiveLoss, HostBatch, HostEncoder, Rows};
+    use crate::closed_form::{HostBatch, HostEncoder, Rows, loss_and_gradient};
 
     const R: usize = 3;
 
@@ -248,7 +248,8 @@ mod tests {
             let losses: Vec<f64> = losses.iter::<f64>().collect();
             let gradients: Vec<f32> = gradients.iter::<f32>().collect();
             for r in 0..R {
-                let alone = ContrastiveLoss::InfoNce(settings[r].loss).loss_and_gradient(
+                let alone = loss_and_gradient(
+                    &settings[r].loss,
                     HostEncoder { weights: Rows::new(&weights[r], d1), biases: &[thresholds[r]; 5] },
                     HostBatch {
                         x_plus: Rows::new(&plus[r], d1),

@@ -5,10 +5,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use burn::tensor::{Device, Tensor, TensorData};
-use cl_model::conv::{
-    ImageEncoder, ImageEncoderConfig, Projector, ProjectorConfig, ResNet18Config, SmallConvNetConfig, WideResNetConfig,
+use cl_model::conv::{ImageEncoder, ImageShape, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
+use cl_model::{
+    Encoder, EncoderConfig, Normalization, OptimizerConfig, ProjectorConfig, Siamese, nt_xent,
+    settle_running_statistics,
 };
-use cl_model::{ImageOptimizer, Normalization, nt_xent, settle_running_statistics};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,12 +21,6 @@ const FEATURE_TOLERANCE: f64 = 1e-5;
 const STEP_TOLERANCE: f64 = 1e-4;
 
 const TEMPERATURE: f64 = 0.5;
-
-#[derive(Module, Debug)]
-struct Projected {
-    encoder: ImageEncoder,
-    projector: Projector,
-}
 
 /// Values by torchvision's names.
 type Named = BTreeMap<String, Vec<f32>>;
@@ -84,31 +79,34 @@ fn weights(tensors: &Value) -> (Named, Vec<u8>) {
     (named, safetensors::serialize(views, None).unwrap())
 }
 
-fn load(config: &ImageEncoderConfig, dims: [usize; 2], file: Vec<u8>, device: &Device) -> Projected {
+fn load<C: EncoderConfig>(config: &C, dims: [usize; 2], file: Vec<u8>, device: &Device) -> Siamese<C::Encoder>
+where
+    C::Encoder: ImageEncoder,
+{
     let mut zeros = |n: usize| vec![0.0; n];
-    let encoder = config.init(&mut zeros, device);
-    let projector = ProjectorConfig { hidden_dim: dims[0], output_dim: dims[1], normalization: Normalization::None };
+    let encoder = config.init(ImageShape { height: 32, width: 32 }, &mut zeros, device);
+    let [hidden, output_dim] = dims;
+    let normalization = Normalization::None;
+    let projector = ProjectorConfig { hidden_dims: vec![hidden], output_dim, normalization, frozen: false };
     let projector = projector.init(encoder.feature_dim(), &mut zeros, device);
-    let mut model = Projected { encoder, projector };
+    let mut model = Siamese { encoder, projector: Some(projector), head: None };
     let mut store = SafetensorsStore::from_bytes(Some(file))
         .with_from_adapter(PyTorchToBurnAdapter)
         .with_key_remapping(r"downsample\.0\.", "downsample.conv.")
         .with_key_remapping(r"downsample\.1\.", "downsample.norm.")
-        .with_key_remapping(r"projector\.0\.", "projector.hidden.")
-        .with_key_remapping(r"projector\.2\.", "projector.output.")
-        .skip_enum_variants(true);
+        .with_key_remapping(r"projector\.0\.", "projector.hidden.0.")
+        .with_key_remapping(r"projector\.2\.", "projector.output.");
     let result = model.load_from(&mut store).unwrap();
     assert!(result.missing.is_empty() && result.errors.is_empty(), "{result}");
     model
 }
 
-fn save(model: &Projected) -> Named {
+fn save(model: &Siamese<impl ImageEncoder>) -> Named {
     let mut store = SafetensorsStore::from_bytes(None)
         .with_to_adapter(BurnToPyTorchAdapter)
-        .with_key_remapping(r"encoder\.(SmallConvNet|ResNet18|WideResNet)\.", "encoder.")
         .with_key_remapping(r"downsample\.conv\.", "downsample.0.")
         .with_key_remapping(r"downsample\.norm\.", "downsample.1.")
-        .with_key_remapping(r"projector\.hidden\.", "projector.0.")
+        .with_key_remapping(r"projector\.hidden\.0\.", "projector.0.")
         .with_key_remapping(r"projector\.output\.", "projector.2.");
     settle_running_statistics(model);
     model.save_into(&mut store).unwrap();
@@ -138,7 +136,10 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Compares features under running and under batch statistics.
-fn features_agree(config: &ImageEncoderConfig, dims: [usize; 2], file: Vec<u8>, x: &Tensor<4>, expected: &Value) {
+fn features_agree<C: EncoderConfig>(config: &C, dims: [usize; 2], file: Vec<u8>, x: &Tensor<4>, expected: &Value)
+where
+    C::Encoder: ImageEncoder,
+{
     let model = load(config, dims, file, &x.device());
     let eval = floats(model.encoder.valid().forward(x.clone().inner()));
     assert_agrees("eval features", &eval, &expected["eval features"], FEATURE_TOLERANCE);
@@ -147,19 +148,21 @@ fn features_agree(config: &ImageEncoderConfig, dims: [usize; 2], file: Vec<u8>, 
 }
 
 /// Takes SGD steps and compares losses, what the weights have moved by, and running statistics.
-fn steps_agree(
-    config: &ImageEncoderConfig,
+fn steps_agree<C: EncoderConfig>(
+    config: &C,
     dims: [usize; 2],
     (before, file): (Named, Vec<u8>),
     x: &Tensor<4>,
     (rates, nesterov): (&[f64], bool),
     expected: &Value,
-) {
+) where
+    C::Encoder: ImageEncoder,
+{
     let mut model = load(config, dims, file, &x.device());
     let half = x.dims()[0] / 2;
-    let mut optimizer = ImageOptimizer::Sgd { momentum: 0.9, nesterov, weight_decay: 5e-4 }.init();
+    let mut optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 5e-4 }.init();
     for (step, rate) in rates.iter().enumerate() {
-        let projected = model.projector.forward(model.encoder.forward(x.clone()));
+        let projected = model.output(x.clone());
         if step == 0 {
             assert_agrees("projected", &floats(projected.clone()), &expected["projected"], FEATURE_TOLERANCE);
         }
@@ -186,7 +189,7 @@ fn steps_agree(
 #[test]
 fn resnet18_has_torchvisions_features() {
     let (device, reference) = (Device::flex().autodiff(), reference());
-    let config = ImageEncoderConfig::ResNet18(ResNet18Config::default());
+    let config = ResNet18Config::default();
     let (_, file) = weights(&reference["tensors"]["resnet18"]);
     features_agree(&config, [128, 64], file.clone(), &images(4, 32, &device), &reference["resnet18"]);
     features_agree(&config, [128, 64], file, &images(8, 8, &device), &reference["resnet18 steps"]);
@@ -195,15 +198,15 @@ fn resnet18_has_torchvisions_features() {
 #[test]
 fn a_step_of_resnet18_equals_pytorchs() {
     let (device, reference) = (Device::flex().autodiff(), reference());
-    let config = ImageEncoderConfig::ResNet18(ResNet18Config::default());
+    let config = ResNet18Config::default();
     let file = weights(&reference["tensors"]["resnet18"]);
     let x = images(8, 8, &device);
     steps_agree(&config, [128, 64], file, &x, (&[1.0], false), &reference["resnet18 steps"]);
 }
 
 /// The reference's Wide-ResNet: two blocks in each group, 128 features.
-fn wide_resnet() -> ImageEncoderConfig {
-    ImageEncoderConfig::WideResNet(WideResNetConfig { depth: 16, widen_factor: 2, ..Default::default() })
+fn wide_resnet() -> WideResNetConfig {
+    WideResNetConfig { depth: 16, widen_factor: 2, ..Default::default() }
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn a_step_of_wide_resnet_equals_pytorchs() {
 #[test]
 fn three_steps_of_the_small_network_equal_pytorchs() {
     let (device, reference) = (Device::flex().autodiff(), reference());
-    let config = ImageEncoderConfig::SmallConvNet(SmallConvNetConfig::default());
+    let config = SmallConvNetConfig::default();
     let file = weights(&reference["tensors"]["small"]);
     let x = images(16, 32, &device);
     features_agree(&config, [128, 64], file.1.clone(), &x, &reference["small steps"]);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::features::{Decomposition, FeatureMeasures, MEMBERSHIP_SHARE, SINGLETON_COSINE};
-use cl_model::{Bias, EncoderConfig};
+use cl_model::{Encoder, SymmetricReluEncoder};
 use proptest::prelude::*;
 
 const D: usize = 3;
@@ -34,7 +34,7 @@ proptest! {
     fn the_encoder_is_odd_and_soft_thresholds(
         w in weights(), x in proptest::collection::vec(-10.0f32..10.0, 4 * D1), b in 0.0f64..20.0,
     ) {
-        let encoder = EncoderConfig { bias: Bias::Trained { initial: b }, ..EncoderConfig::new() }.init(tensor(&w, D1));
+        let encoder = SymmetricReluEncoder::new(tensor(&w, D1)).with_trained_bias(b);
         let f = |x: Tensor<2>| numbers(encoder.forward(x));
         let (there, back) = (f(tensor(&x, D1)), f(-tensor(&x, D1)));
         let inner = numbers(tensor(&x, D1).matmul(tensor(&w, D1).transpose()));

@@ -11,7 +11,8 @@
 
 use super::{ImageSet, ImageSplits};
 use crate::normal::sin_cos_turn;
-use crate::{DataError, Part, Purpose, Stream, standard_normal};
+use crate::{Part, Purpose, Stream, standard_normal};
+use cl_config::{Component, ConfigError, check};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::f32::consts::TAU;
@@ -167,34 +168,34 @@ fn rectangle(x: f32, y: f32, half_width: f32, half_height: f32) -> f32 {
     (outside_x * outside_x + outside_y * outside_y).sqrt() + dx.max(dy).min(0.0)
 }
 
-impl ShapesModel {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`DataError::OutOfRange`] naming the key.
-    pub fn validate(&self) -> Result<(), DataError> {
-        let within = |name, value: f32, low: f32, high: f32, range| match value >= low && value <= high {
-            true => Ok(()),
-            false => Err(DataError::OutOfRange { name, value: f64::from(value), range }),
-        };
-        let [low, high] = self.colour_range;
-        within("size", self.size as f32, 8.0, 1024.0, "8..=1024")?;
-        within("num_shapes", self.num_shapes as f32, 2.0, 6.0, "2..=6")?;
-        within("radius[0]", self.radius[0], f32::MIN_POSITIVE, self.radius[1], "(0, radius[1]]")?;
-        within("centre_offset", self.centre_offset, 0.0, 0.5, "[0, 0.5]")?;
-        let reach = self.centre_offset + REACH * self.radius[1];
-        within("centre_offset + 1.83 · radius[1]", reach, 0.0, 0.5, "[0, 0.5]")?;
-        within("max_rotation", self.max_rotation, 0.0, TAU / 2.0, "[0, π]")?;
-        within("colour_range[0]", low, 0.0, high, "[0, colour_range[1]]")?;
-        within("colour_range[1]", high, 0.0, 1.0, "[0, 1]")?;
-        within("min_contrast", self.min_contrast, 0.0, high - low, "[0, colour_range[1] - colour_range[0]]")?;
-        within("texture_amplitude", self.texture_amplitude, 0.0, 0.5, "[0, 0.5]")?;
-        let [low, high] = self.texture_frequency;
-        within("texture_frequency[0]", low, 0.0, high, "[0, texture_frequency[1]]")?;
-        within("texture_frequency[1]", high, 0.0, self.size as f32 / 2.0, "[0, size/2]")?;
-        within("noise_std", self.noise_std, 0.0, 1.0, "[0, 1]")
-    }
+impl Component for ShapesModel {
+    const VERSION: u32 = 1;
 
+    fn checked(self) -> Result<Self, ConfigError> {
+        let within =
+            |key, value: f32, low: f32, high: f32, right| check(low <= value && value <= high, key, value, right);
+        let [low, high] = self.colour_range;
+        within("size", self.size as f32, 8.0, 1024.0, "from 8 to 1024")?;
+        within("num_shapes", self.num_shapes as f32, 2.0, 6.0, "from 2 to 6")?;
+        let smallest = f32::MIN_POSITIVE;
+        within("radius[0]", self.radius[0], smallest, self.radius[1], "larger than 0 and at most radius[1]")?;
+        within("centre_offset", self.centre_offset, 0.0, 0.5, "from 0 to 0.5")?;
+        let reach = self.centre_offset + REACH * self.radius[1];
+        within("centre_offset + 1.83 · radius[1]", reach, 0.0, 0.5, "from 0 to 0.5")?;
+        within("max_rotation", self.max_rotation, 0.0, TAU / 2.0, "from 0 to π")?;
+        within("colour_range[0]", low, 0.0, high, "from 0 to colour_range[1]")?;
+        within("colour_range[1]", high, 0.0, 1.0, "from 0 to 1")?;
+        within("min_contrast", self.min_contrast, 0.0, high - low, "from 0 to colour_range[1] - colour_range[0]")?;
+        within("texture_amplitude", self.texture_amplitude, 0.0, 0.5, "from 0 to 0.5")?;
+        let [low, high] = self.texture_frequency;
+        within("texture_frequency[0]", low, 0.0, high, "from 0 to texture_frequency[1]")?;
+        within("texture_frequency[1]", high, 0.0, self.size as f32 / 2.0, "from 0 to size/2")?;
+        within("noise_std", self.noise_std, 0.0, 1.0, "from 0 to 1")?;
+        Ok(self)
+    }
+}
+
+impl ShapesModel {
     /// Draws `count` images.
     ///
     /// Latents come from [`Part::Whole`] and pixel noise from [`Part::DenseNoise`], image after image: the
@@ -204,7 +205,7 @@ impl ShapesModel {
     /// Images `[count, 3, size, size]`.
     ///
     /// # Panics
-    /// When the parameters are out of range, see [`validate`](Self::validate).
+    /// When the parameters are out of range, see [`checked`](Component::checked).
     pub fn sample(&self, count: usize, stream: Stream, step: u64) -> GeneratedImages {
         let latents = self.draw_latents(count, stream, step);
         let mut noise = stream.rng(Part::DenseNoise, step);
@@ -244,7 +245,7 @@ impl ShapesModel {
     }
 
     fn draw_latents(&self, count: usize, stream: Stream, step: u64) -> Vec<ShapeLatents> {
-        self.validate().unwrap_or_else(|error| panic!("{error}"));
+        self.checked().unwrap_or_else(|error| panic!("{error}"));
         let mut rng = stream.rng(Part::Whole, step);
         (0..count).map(|_| self.draw(&mut rng)).collect()
     }
@@ -610,43 +611,58 @@ mod tests {
     #[test]
     fn parameters_out_of_range_are_named() {
         let model = ShapesModel::default();
-        model.validate().unwrap();
+        model.checked().unwrap();
         let cases = [
-            (ShapesModel { size: 7, ..model }, "size = 7 is outside 8..=1024"),
-            (ShapesModel { num_shapes: 7, ..model }, "num_shapes = 7 is outside 2..=6"),
-            (ShapesModel { radius: [0.0, 0.2], ..model }, "radius[0] = 0 is outside (0, radius[1]]"),
-            (ShapesModel { radius: [0.25, 0.125], ..model }, "radius[0] = 0.25 is outside (0, radius[1]]"),
-            (ShapesModel { centre_offset: -1.0, ..model }, "centre_offset = -1 is outside [0, 0.5]"),
-            (ShapesModel { max_rotation: 4.0, ..model }, "max_rotation = 4 is outside [0, π]"),
+            (ShapesModel { size: 7, ..model }, "size = 7 is out of range; it has to be from 8 to 1024"),
+            (ShapesModel { num_shapes: 7, ..model }, "num_shapes = 7 is out of range; it has to be from 2 to 6"),
+            (
+                ShapesModel { radius: [0.0, 0.2], ..model },
+                "radius[0] = 0 is out of range; it has to be larger than 0 and at most radius[1]",
+            ),
+            (
+                ShapesModel { radius: [0.25, 0.125], ..model },
+                "radius[0] = 0.25 is out of range; it has to be larger than 0 and at most radius[1]",
+            ),
+            (
+                ShapesModel { centre_offset: -1.0, ..model },
+                "centre_offset = -1 is out of range; it has to be from 0 to 0.5",
+            ),
+            (ShapesModel { max_rotation: 4.0, ..model }, "max_rotation = 4 is out of range; it has to be from 0 to π"),
             (
                 ShapesModel { colour_range: [0.5, 0.0], ..model },
-                "colour_range[0] = 0.5 is outside [0, colour_range[1]]",
+                "colour_range[0] = 0.5 is out of range; it has to be from 0 to colour_range[1]",
             ),
-            (ShapesModel { colour_range: [0.0, 1.5], ..model }, "colour_range[1] = 1.5 is outside [0, 1]"),
+            (
+                ShapesModel { colour_range: [0.0, 1.5], ..model },
+                "colour_range[1] = 1.5 is out of range; it has to be from 0 to 1",
+            ),
             (
                 ShapesModel { colour_range: [0.5, 0.75], ..model },
-                "min_contrast = 0.5 is outside [0, colour_range[1] - colour_range[0]]",
+                "min_contrast = 0.5 is out of range; it has to be from 0 to colour_range[1] - colour_range[0]",
             ),
-            (ShapesModel { texture_amplitude: 0.75, ..model }, "texture_amplitude = 0.75 is outside [0, 0.5]"),
+            (
+                ShapesModel { texture_amplitude: 0.75, ..model },
+                "texture_amplitude = 0.75 is out of range; it has to be from 0 to 0.5",
+            ),
             (
                 ShapesModel { texture_frequency: [9.0, 8.0], ..model },
-                "texture_frequency[0] = 9 is outside [0, texture_frequency[1]]",
+                "texture_frequency[0] = 9 is out of range; it has to be from 0 to texture_frequency[1]",
             ),
             (
                 ShapesModel { texture_frequency: [3.0, 16.5], ..model },
-                "texture_frequency[1] = 16.5 is outside [0, size/2]",
+                "texture_frequency[1] = 16.5 is out of range; it has to be from 0 to size/2",
             ),
-            (ShapesModel { noise_std: f32::NAN, ..model }, "noise_std = NaN is outside [0, 1]"),
+            (ShapesModel { noise_std: f32::NAN, ..model }, "noise_std = NaN is out of range; it has to be from 0 to 1"),
         ];
         for (model, message) in cases {
-            assert_eq!(model.validate().unwrap_err().to_string(), message);
+            assert_eq!(model.checked().unwrap_err().to_string(), message);
         }
-        let message = ShapesModel { centre_offset: 0.11, ..model }.validate().unwrap_err().to_string();
+        let message = ShapesModel { centre_offset: 0.11, ..model }.checked().unwrap_err().to_string();
         assert!(message.starts_with("centre_offset + 1.83 · radius[1] = 0.51"), "{message}");
     }
 
     #[test]
-    #[should_panic(expected = "num_shapes = 1 is outside 2..=6")]
+    #[should_panic(expected = "num_shapes = 1 is out of range; it has to be from 2 to 6")]
     fn a_sample_of_a_wrong_model_is_refused() {
         ShapesModel { num_shapes: 1, ..ShapesModel::default() }.sample(1, stream(), 0);
     }

@@ -4,6 +4,7 @@ use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
 use crate::report;
 use crate::run::bench::{Request, bench, growths};
+use crate::run::catalog::Catalog;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -46,7 +47,7 @@ pub struct Bench {
 ///
 /// # Errors
 /// [`UserError`] as [`bench`], and when a file cannot be written.
-pub fn run(arguments: &Bench) -> Result<(), UserError> {
+pub fn run(arguments: &Bench, catalog: &Catalog) -> Result<(), UserError> {
     let request = Request {
         experiment: arguments.experiment.clone(),
         points: arguments.point.clone(),
@@ -58,7 +59,7 @@ pub fn run(arguments: &Bench) -> Result<(), UserError> {
         data_dir: arguments.data_dir.clone(),
     };
     let mut last_head = "";
-    let (experiment, timings) = bench(&request, &mut |timing| {
+    let (experiment, timings) = bench(&request, catalog, &mut |timing| {
         if !arguments.json {
             if timing.head() != last_head {
                 last_head = timing.head();

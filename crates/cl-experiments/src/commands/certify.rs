@@ -6,6 +6,7 @@ use crate::io::files::{pretty, write_whole};
 use crate::io::shell;
 use crate::judge::certify::{certify, python, table};
 use crate::report;
+use crate::run::catalog::Catalog;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -33,15 +34,18 @@ pub struct Certify {
 ///
 /// # Errors
 /// [`UserError`] as [`certify`] and [`python::export`], and when a file cannot be written.
-pub fn run(arguments: &Certify, stop: &AtomicBool) -> Result<u8, UserError> {
+pub fn run(arguments: &Certify, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
     let output = &arguments.output;
     if arguments.against_python {
-        let written = python::export(&python::Request {
-            experiment: arguments.experiment.clone(),
-            point: arguments.point.clone(),
-            data_dir: arguments.data_dir.clone(),
-            output: output.clone(),
-        })?;
+        let written = python::export(
+            &python::Request {
+                experiment: arguments.experiment.clone(),
+                point: arguments.point.clone(),
+                data_dir: arguments.data_dir.clone(),
+                output: output.clone(),
+            },
+            catalog,
+        )?;
         crate::say_line!(
             "{}: {} of {}, seed {}. To recompute it without this program:\n  pip install --require-hashes -r \
              tests/python/requirements.txt\n  python3 tests/python/{} {}",
@@ -54,7 +58,7 @@ pub fn run(arguments: &Certify, stop: &AtomicBool) -> Result<u8, UserError> {
         );
         return Ok(0);
     }
-    let Some(certificate) = certify(&arguments.experiment, output, stop)? else {
+    let Some(certificate) = certify(&arguments.experiment, output, catalog, stop)? else {
         crate::say_line!("Stopped; the same command goes on from the last checkpoint.");
         return Ok(STOPPED);
     };

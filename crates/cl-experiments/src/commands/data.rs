@@ -2,6 +2,7 @@
 
 use crate::io::error::UserError;
 use crate::io::fetch::{self, Fetched};
+use crate::run::catalog::Catalog;
 use crate::tasks::sparse_coding::export::{self, export};
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -52,11 +53,12 @@ pub struct Fetch {
 ///
 /// # Errors
 /// [`UserError`] as [`export`] and [`fetch::run`].
-pub fn run(data: Data) -> Result<(), UserError> {
+pub fn run(data: Data, catalog: &Catalog) -> Result<(), UserError> {
     match data {
         Data::Export(arguments) => {
             let Export { experiment, point, seed, step, output } = arguments;
-            let point = export(&export::Request { experiment, point, seed, step, output: output.clone() })?;
+            let point =
+                export(&export::Request { experiment, point, seed, step, output: output.clone() }, catalog.parts())?;
             crate::say_line!("{}: batch of step {step} of {point}", output.display());
         }
         Data::Fetch(arguments) => match fetch::run(&arguments.dataset, arguments.data_dir, arguments.url.as_deref())? {

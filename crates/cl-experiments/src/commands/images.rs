@@ -1,6 +1,7 @@
 //! `images`: images and their views.
 
 use crate::io::error::UserError;
+use crate::run::catalog::Catalog;
 use crate::tasks::images::preview;
 use clap::Subcommand;
 use std::num::NonZeroUsize;
@@ -39,10 +40,13 @@ pub struct Preview {
 ///
 /// # Errors
 /// [`UserError`] as [`preview::write`].
-pub fn run(images: Images) -> Result<(), UserError> {
+pub fn run(images: Images, catalog: &Catalog) -> Result<(), UserError> {
     let Images::Preview(Preview { experiment, point, seed, images, data_dir, output }) = images;
     let (path, pairs) = (output.clone(), preview::PAIRS);
-    let rows = preview::write(&preview::Request { experiment, point, seed, images: images.get(), data_dir, output })?;
+    let rows = preview::write(
+        &preview::Request { experiment, point, seed, images: images.get(), data_dir, output },
+        catalog.parts(),
+    )?;
     crate::say_line!("{}: {rows} images, each with {pairs} pairs of views", path.display());
     Ok(())
 }

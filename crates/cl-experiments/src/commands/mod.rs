@@ -6,13 +6,17 @@ mod bench;
 mod certify;
 mod data;
 mod images;
+mod laboratory;
 pub mod reproduce;
 mod sweep;
 mod train;
 
+pub use laboratory::Laboratory;
+
 use crate::io::device;
 use crate::io::error::UserError;
 use crate::run::bench::bench_one;
+use crate::run::catalog::Catalog;
 use crate::run::queue::run_one;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -73,17 +77,17 @@ enum Command {
 ///
 /// # Errors
 /// [`UserError`], which goes with exit status 2.
-pub fn run() -> Result<u8, UserError> {
+pub fn run(catalog: &Catalog) -> Result<u8, UserError> {
     let stop = || stop_on_signals();
     match Cli::parse().command {
-        Command::Reproduce(arguments) => reproduce::run(&arguments, true, &*stop()?),
-        Command::Report(arguments) => reproduce::run(&arguments, false, &AtomicBool::new(false)),
-        Command::Sweep(arguments) => sweep::run(arguments, &*stop()?),
-        Command::Bench(arguments) => bench::run(&arguments).map(|()| 0),
-        Command::Certify(arguments) => certify::run(&arguments, &*stop()?),
-        Command::Train(arguments) => train::run(arguments, stop()?),
-        Command::Data(arguments) => data::run(arguments).map(|()| 0),
-        Command::Images(arguments) => images::run(arguments).map(|()| 0),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, true, catalog, &*stop()?),
+        Command::Report(arguments) => reproduce::run(&arguments, false, catalog, &AtomicBool::new(false)),
+        Command::Sweep(arguments) => sweep::run(arguments, catalog, &*stop()?),
+        Command::Bench(arguments) => bench::run(&arguments, catalog).map(|()| 0),
+        Command::Certify(arguments) => certify::run(&arguments, catalog, &*stop()?),
+        Command::Train(arguments) => train::run(arguments, catalog, stop()?),
+        Command::Data(arguments) => data::run(arguments, catalog).map(|()| 0),
+        Command::Images(arguments) => images::run(arguments, catalog).map(|()| 0),
         Command::Devices => {
             crate::say!("{}", device::list());
             Ok(0)
@@ -94,9 +98,9 @@ pub fn run() -> Result<u8, UserError> {
             crate::say!("{}", String::from_utf8_lossy(&script));
             Ok(0)
         }
-        Command::RunOne => run_one(&*stop()?).map(|()| 0),
+        Command::RunOne => run_one(catalog, &*stop()?).map(|()| 0),
         Command::BenchOne => {
-            crate::say!("{}", bench_one()?);
+            crate::say!("{}", bench_one(catalog)?);
             Ok(0)
         }
     }

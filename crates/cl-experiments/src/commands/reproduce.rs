@@ -9,13 +9,14 @@ use crate::judge::measures::ClaimResult;
 use crate::judge::mutations;
 use crate::judge::{Expected, Verdict};
 use crate::report::{self, ReportContext};
+use crate::run::catalog::Catalog;
 use crate::run::folder::DEFAULT_RUNS;
 use crate::run::headless::CHECKPOINT_EVERY_S;
 use crate::run::plan;
 use crate::run::plan::{Conditions, Plan};
+use crate::spec::Parts;
 use crate::spec::experiment::DEFAULT_EXPERIMENTS;
 use crate::spec::experiment::{Experiment, Extent};
-use crate::tasks::images::dataset;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -58,13 +59,13 @@ pub struct Reproduce {
 ///
 /// # Errors
 /// [`UserError`] as [`reproduce`], and for `report --broken`.
-pub fn run(arguments: &Reproduce, run_missing: bool, stop: &AtomicBool) -> Result<u8, UserError> {
+pub fn run(arguments: &Reproduce, run_missing: bool, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
     if arguments.broken && !run_missing {
         return Err(UserError::Argument(
             "--broken makes runs, which `report` does not; give it to `reproduce`, which takes up what is there".into(),
         ));
     }
-    Ok(match reproduce(&arguments.request(run_missing), stop)? {
+    Ok(match reproduce(&arguments.request(run_missing), catalog, stop)? {
         Conclusion::Judged { all_hold: true } => 0,
         Conclusion::Judged { all_hold: false } => FAILS,
         Conclusion::Stopped => STOPPED,
@@ -135,13 +136,13 @@ pub enum Conclusion {
 ///
 /// # Errors
 /// [`UserError`] on unknown claims, files that cannot be read or written, or runs that failed.
-pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, UserError> {
+pub fn reproduce(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<Conclusion, UserError> {
     let started = Instant::now();
-    let (experiments, family) = load(request)?;
+    let (experiments, family) = load(request, catalog.parts())?;
     let plan = Plan::new(experiments, &request.conditions);
     if request.run_missing {
         crate::io::device::open(&request.conditions.device)?;
-        let ended = plan.carry_out(&plan.missing(), stop);
+        let ended = plan.carry_out(&plan.missing()?, stop);
         if !ended.failures.is_empty() {
             return Err(UserError::Run(ended.failures.join("\n")));
         }
@@ -154,11 +155,11 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
             return Ok(Conclusion::Stopped);
         }
     }
-    let full = request.extent == Extent::Full;
+    let (full, parts) = (request.extent == Extent::Full, catalog.parts());
     let results = plan
         .planned
         .into_iter()
-        .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family))
+        .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family, parts))
         .collect::<Result<Vec<_>, _>>()?;
     crate::say!("{}", table(&results));
     let duration_s = started.elapsed().as_secs_f64();
@@ -178,7 +179,7 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
     let mut noticed = Vec::new();
     if request.broken {
         let file = request.experiments.join("broken.toml");
-        let Some(found) = mutations::notice(&results, family, &file, &request.conditions, stop)? else {
+        let Some(found) = mutations::notice(&results, family, &file, &request.conditions, parts, stop)? else {
             crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
             return Ok(Conclusion::Stopped);
         };
@@ -198,7 +199,7 @@ pub fn reproduce(request: &Request, stop: &AtomicBool) -> Result<Conclusion, Use
 }
 
 /// The experiments asked for, and how many intervals are judged with theirs.
-fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
+fn load(request: &Request, parts: &Parts) -> Result<(Vec<Experiment>, usize), UserError> {
     let folders = Experiment::folders(&request.experiments)?;
     let is = |name: &str, claim: &str| name.to_lowercase() == claim.to_lowercase();
     for claim in &request.claims {
@@ -216,7 +217,7 @@ fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     let (mut experiments, mut family) = (Vec::new(), Vec::new());
     for (name, folder) in &folders {
         let is_named = request.claims.iter().any(|claim| is(name, claim));
-        match Experiment::load(folder, request.extent) {
+        match Experiment::load(folder, request.extent, parts) {
             Ok(experiment) if is_named || !experiment.on_request => {
                 family.push(experiment.clone());
                 if is_named || request.claims.is_empty() {
@@ -229,7 +230,7 @@ fn load(request: &Request) -> Result<(Vec<Experiment>, usize), UserError> {
     }
     for experiment in &mut experiments {
         report::check_names(experiment)?;
-        dataset::pin_all(experiment, request.conditions.data_dir.as_deref())?;
+        experiment.pin(request.conditions.data_dir.as_deref())?;
     }
     let family = Expected::intervals_of(&family, request.extent == Extent::Full)?;
     Ok((experiments, family))

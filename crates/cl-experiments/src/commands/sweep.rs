@@ -2,6 +2,7 @@
 
 use super::{STOPPED, seconds};
 use crate::io::error::UserError;
+use crate::run::catalog::Catalog;
 use crate::run::folder::DEFAULT_RUNS;
 use crate::run::headless::CHECKPOINT_EVERY_S;
 use crate::run::plan::{self, Conditions};
@@ -51,7 +52,7 @@ pub struct Sweep {
 ///
 /// # Errors
 /// [`UserError`] as [`sweep`].
-pub fn run(arguments: Sweep, stop: &AtomicBool) -> Result<u8, UserError> {
+pub fn run(arguments: Sweep, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
     let request = Request {
         experiment: arguments.experiment,
         points: arguments.point,
@@ -68,5 +69,5 @@ pub fn run(arguments: Sweep, stop: &AtomicBool) -> Result<u8, UserError> {
             side_by_side: plan::side_by_side(arguments.jobs),
         },
     };
-    Ok(if sweep(&request, stop)? { 0 } else { STOPPED })
+    Ok(if sweep(&request, catalog, stop)? { 0 } else { STOPPED })
 }

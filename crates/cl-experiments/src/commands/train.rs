@@ -2,8 +2,9 @@
 
 use super::STOPPED;
 use crate::io::error::UserError;
+use crate::run::catalog::Catalog;
 use crate::run::folder::DEFAULT_RUNS;
-use crate::run::learner::{Request, train};
+use crate::run::learner::Request;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -37,7 +38,7 @@ pub struct Train {
 ///
 /// # Errors
 /// [`UserError`] as [`train`].
-pub fn run(arguments: Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
+pub fn run(arguments: Train, catalog: &Catalog, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
     let request = Request {
         experiment: arguments.experiment,
         point: arguments.point,
@@ -47,5 +48,5 @@ pub fn run(arguments: Train, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
         wants_dashboard: !arguments.no_tui,
         data_dir: arguments.data_dir,
     };
-    Ok(if train(&request, stop)? { 0 } else { STOPPED })
+    Ok(if catalog.train(&request, stop)? { 0 } else { STOPPED })
 }

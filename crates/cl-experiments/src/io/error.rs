@@ -13,29 +13,8 @@ pub enum SpecError {
         message: String,
     },
     /// A value is out of range.
-    #[error("{key} = {value} is out of range; it has to be {right}")]
-    Range {
-        /// Path of the key.
-        key: String,
-        /// The value found.
-        value: String,
-        /// What would be right.
-        right: String,
-    },
-    /// The data model refuses a value.
-    #[error("{key}: {source}")]
-    Data {
-        /// Path of the key.
-        key: String,
-        /// What is wrong with it.
-        source: cl_data::DataError,
-    },
-}
-
-impl SpecError {
-    pub(crate) fn data(key: &str, source: cl_data::DataError) -> Self {
-        Self::Data { key: key.into(), source }
-    }
+    #[error(transparent)]
+    Range(#[from] cl_config::ConfigError),
 }
 
 /// Something wrong with what the user gave: exit status 2, as opposed to a claim that fails.

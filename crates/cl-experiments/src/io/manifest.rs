@@ -1,6 +1,11 @@
 //! How and by what a run was made.
 
+use crate::io::error::UserError;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// How and by what a run was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +37,71 @@ pub struct Manifest {
     pub steps_done: u64,
     /// Peak memory of the process in bytes; 0 where the system does not say.
     pub peak_memory_byte: u64,
+    /// Where a run has parts of a program built on this one: what it was made by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<OwnProgram>,
+}
+
+/// A program built on this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnProgram {
+    /// Names and versions of its parts in the run.
+    pub parts: Vec<(String, u32)>,
+    /// SHA-256 of the executable.
+    pub executable_sha256: String,
+    /// Commit of its sources when the run ended, `unknown` outside a checkout or where the program does not say where they are.
+    pub commit: String,
+    /// Whether its sources held uncommitted changes then.
+    pub dirty: Option<bool>,
+    /// SHA-256 of its `Cargo.lock` then.
+    pub lock_sha256: String,
+}
+
+static OWN_SOURCES: OnceLock<&'static str> = OnceLock::new();
+
+/// Says where the sources of a program built on this one are; the first word counts.
+pub(crate) fn set_own_sources(directory: &'static str) {
+    OWN_SOURCES.get_or_init(|| directory);
+}
+
+impl OwnProgram {
+    /// This program, for a run with some of its parts.
+    ///
+    /// # Errors
+    /// [`UserError`] when the executable cannot be read.
+    pub fn this(parts: Vec<(String, u32)>) -> Result<Self, UserError> {
+        let sources = OWN_SOURCES.get().map(Path::new);
+        let git = |arguments: &[&str]| {
+            let output = Command::new("git").arg("-C").arg(sources?).args(arguments).output().ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+        };
+        let lock = sources.into_iter().flat_map(Path::ancestors).map(|folder| folder.join("Cargo.lock"));
+        let lock = lock.filter_map(|path| std::fs::read(path).ok()).next();
+        Ok(Self {
+            parts,
+            executable_sha256: executable_sha256()?.into(),
+            commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()),
+            dirty: git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"])
+                .map(|d| !d.is_empty()),
+            lock_sha256: lock.map_or("unknown".into(), |bytes| hex::encode(Sha256::digest(bytes))),
+        })
+    }
+}
+
+/// SHA-256 of the executable that this process runs, read once.
+///
+/// # Errors
+/// [`UserError`] when it cannot be read.
+pub fn executable_sha256() -> Result<&'static str, UserError> {
+    static DIGEST: OnceLock<Result<String, String>> = OnceLock::new();
+    let read = || {
+        let bytes = std::env::current_exe().and_then(std::fs::read).map_err(|e| e.to_string())?;
+        Ok(hex::encode(Sha256::digest(bytes)))
+    };
+    match DIGEST.get_or_init(read) {
+        Ok(digest) => Ok(digest),
+        Err(e) => Err(UserError::Run(format!("this program's own file cannot be read: {e}"))),
+    }
 }
 
 fn alone() -> usize {
@@ -62,6 +132,7 @@ impl Manifest {
             replicas: 1,
             steps_done,
             peak_memory_byte: peak_memory_byte(),
+            own: None,
         }
     }
 }

@@ -54,11 +54,14 @@ fn nests_deeper<'a, 'b: 'a>(values: impl Iterator<Item = &'a toml::Spanned<DeVal
 }
 
 /// Lays `overrides` over `table`, key by key. A table that names another variant (one key, and not the one that is
-/// there) replaces the whole.
-pub fn merge(table: &mut Table, overrides: &Table) {
+/// there) replaces the whole; the tables below `sections` have keys of their own and no variants.
+pub fn merge(table: &mut Table, overrides: &Table, sections: &[&str]) {
     for (key, value) in overrides {
+        let is_section = sections.contains(&key.as_str());
         match (table.get_mut(key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) if !is_other_variant(old, new) => merge(old, new),
+            (Some(Value::Table(old)), Value::Table(new)) if is_section || !is_other_variant(old, new) => {
+                merge(old, new, &[]);
+            }
             _ => {
                 table.insert(key.clone(), value.clone());
             }
@@ -82,13 +85,32 @@ pub fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
         return Err(format!("axis {begin}…: a key has at most {DEEPEST_KEY} parts"));
     }
     let last = keys.pop().unwrap_or_default();
-    let mut place = table;
-    for key in keys {
-        let entry = place.entry(key.to_string()).or_insert_with(|| Value::Table(Table::new()));
-        place = entry.as_table_mut().ok_or_else(|| format!("axis {path}: {key} is not a table"))?;
-    }
+    let place = match keys[..] {
+        [] => table,
+        [first, ref rest @ ..] => {
+            let entry = table.entry(first.to_string()).or_insert_with(|| Value::Table(Table::new()));
+            below(entry, first, rest).map_err(|e| format!("axis {path}: {e}"))?
+        }
+    };
     place.insert(last.to_string(), value);
     Ok(())
+}
+
+/// The table that keys lead to from the value of `name`; places in a list are counted from 0.
+fn below<'a>(value: &'a mut Value, name: &str, keys: &[&str]) -> Result<&'a mut Table, String> {
+    match (value, keys) {
+        (Value::Table(table), []) => Ok(table),
+        (Value::Table(table), [key, rest @ ..]) => {
+            below(table.entry(key.to_string()).or_insert_with(|| Value::Table(Table::new())), key, rest)
+        }
+        (Value::Array(list), [key, rest @ ..]) => {
+            let length = list.len();
+            let entry = key.parse::<usize>().ok().and_then(|place| list.get_mut(place));
+            let none = || format!("{name} has {length} entries, counted from 0, so that there is no {key}");
+            below(entry.ok_or_else(none)?, key, rest)
+        }
+        _ => Err(format!("{name} is not a table")),
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +126,7 @@ mod tests {
         let mut base = table(
             "[data]\nd = 1\naugmentation = { complementary = { p = 0.5, s = 1.0 } }\n[encoder.bias.scheduled]\nc = 1.0\ng = 2.0",
         );
+        let merge = |base: &mut Table, overrides: &Table| super::merge(base, overrides, &[]);
         merge(&mut base, &table("[data.augmentation.complementary]\ns = 0.5"));
         assert_eq!(base["data"]["augmentation"]["complementary"], Value::Table(table("p = 0.5\ns = 0.5")));
         merge(
@@ -118,10 +141,26 @@ mod tests {
     }
 
     #[test]
+    fn sections_have_no_variants() {
+        let mut base = table("model.encoder = { mlp = { a = 1 } }");
+        merge(&mut base, &table("model.projector = { b = 2 }"), &["model"]);
+        assert_eq!(base, table("model = { encoder = { mlp = { a = 1 } }, projector = { b = 2 } }"));
+        merge(&mut base, &table("model.encoder = { own = {} }"), &["model"]);
+        assert_eq!(base["model"]["encoder"], Value::Table(table("own = {}")));
+        merge(&mut base, &table("model.projector = { c = 3 }"), &[]);
+        assert_eq!(base["model"]["projector"], Value::Table(table("b = 2\nc = 3")));
+    }
+
+    #[test]
     fn values_are_set_along_a_path() {
         let mut t = table("[a]\nb = 1");
         set(&mut t, "a.c.d", Value::Integer(2)).unwrap();
         assert_eq!(t, table("[a]\nb = 1\n[a.c]\nd = 2"));
         assert!(set(&mut t, "a.b.c", Value::Integer(2)).unwrap_err().contains("b is not a table"));
+        let mut t = table("a = [{ b = 1 }, { c = 2 }]");
+        set(&mut t, "a.1.c", Value::Integer(3)).unwrap();
+        assert_eq!(t, table("a = [{ b = 1 }, { c = 3 }]"));
+        let error = set(&mut t, "a.2.c", Value::Integer(3)).unwrap_err();
+        assert_eq!(error, "axis a.2.c: a has 2 entries, counted from 0, so that there is no 2");
     }
 }

@@ -11,9 +11,11 @@ use crate::run::plan::{Conditions, Plan, Planned};
 use crate::run::queue::Ended;
 use crate::spec::experiment::Experiment;
 use crate::spec::mistake::Mistake;
-use crate::spec::{Objective, RunSpec};
+use crate::spec::{Parts, RunSpec};
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
 use cl_data::{Augmentation, Rescaling};
-use cl_model::{Bias, KeyGradient};
+use cl_model::{Bias, InfoNce, KeyGradient, SymmetricReluConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -102,39 +104,54 @@ impl BrokenFile {
 
 impl Change {
     /// The specification with the mistake.
-    pub fn made(self, mut spec: RunSpec) -> RunSpec {
-        let data = match &mut spec {
-            RunSpec::Training(spec) => &mut spec.data,
-            RunSpec::Moments(spec) => &mut spec.data,
-            RunSpec::Images(spec) => {
-                if let Self::OnImages(mistake) = self {
-                    spec.mistake = Some(mistake);
-                }
-                return RunSpec::Images(spec.clone());
-            }
-        };
-        match (self, &mut data.augmentation) {
-            (Self::MaskLeftOut, augmentation @ Augmentation::ComplementaryMask { .. }) => {
-                *augmentation = Augmentation::None;
-            }
-            (
-                Self::MasksNotRescaled,
-                Augmentation::ComplementaryMask { rescaling, .. } | Augmentation::IndependentMasks { rescaling, .. },
-            ) => *rescaling = Rescaling::Off,
-            _ => {}
+    pub fn made(self, spec: &RunSpec, parts: &Parts) -> RunSpec {
+        if let Some(spec) = spec.get::<ImageSpec>() {
+            let mistake = if let Self::OnImages(mistake) = self { Some(mistake) } else { spec.mistake };
+            return RunSpec::new(ImageSpec { mistake, ..spec.clone() });
         }
-        if let RunSpec::Training(spec) = &mut spec {
-            match (self, &mut spec.objective) {
-                (Self::ThresholdsLeftOut, _) => spec.encoder.bias = Bias::Zero,
-                (Self::GradientThroughKeys, Objective::Contrastive(c)) => c.key_gradient = KeyGradient::Flows,
-                (Self::LabelsShuffled, objective) => {
-                    spec.measurement.shuffled_targets = true;
-                    if let Objective::Supervised(s) = objective {
-                        s.shuffled_labels = true;
-                    }
+        if let Some(spec) = spec.get::<MomentsSpec>() {
+            let views = self.made_in_views(spec.views.augmentation());
+            return RunSpec::new(MomentsSpec { views, ..spec.clone() });
+        }
+        match spec.get::<TrainingSpec>() {
+            Some(spec) => RunSpec::new(self.made_in_training(spec.clone(), parts)),
+            None => spec.clone(),
+        }
+    }
+
+    fn made_in_views(self, augmentation: Augmentation) -> VectorViews {
+        match (self, augmentation) {
+            (Self::MaskLeftOut, Augmentation::ComplementaryMask { .. }) => VectorViews::default(),
+            (Self::MasksNotRescaled, mut augmentation) => {
+                if let Augmentation::ComplementaryMask { rescaling, .. }
+                | Augmentation::IndependentMasks { rescaling, .. } = &mut augmentation
+                {
+                    *rescaling = Rescaling::Off;
                 }
-                _ => {}
+                augmentation.into()
             }
+            (_, augmentation) => augmentation.into(),
+        }
+    }
+
+    fn made_in_training(self, mut spec: TrainingSpec, parts: &Parts) -> TrainingSpec {
+        spec.views = self.made_in_views(spec.views.augmentation());
+        match (self, spec.symmetric_relu().copied(), spec.objective.config::<InfoNce>().copied()) {
+            (Self::ThresholdsLeftOut, Some(encoder), _) => {
+                let encoder = SymmetricReluConfig { bias: Bias::Zero, ..encoder };
+                spec.model.encoder = parts.vector_encoders.part(spec.model.encoder.name(), &encoder);
+            }
+            (Self::GradientThroughKeys, _, Some(loss)) => {
+                let loss = InfoNce { key_gradient: KeyGradient::Flows, ..loss };
+                spec.objective = parts.objectives.part(spec.objective.name(), &loss);
+            }
+            (Self::LabelsShuffled, ..) => {
+                spec.evaluation.shuffled_targets = true;
+                if let Some(classes) = &mut spec.data.classes {
+                    classes.shuffled = true;
+                }
+            }
+            _ => {}
         }
         spec
     }
@@ -150,6 +167,7 @@ pub fn notice(
     family: usize,
     file: &Path,
     conditions: &Conditions,
+    parts: &Parts,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Noticed>>, UserError> {
     let BrokenFile { claims, broken } = BrokenFile::load(file)?;
@@ -161,7 +179,7 @@ pub fn notice(
     let changed = |change: Change| {
         let mut judged = judged.clone();
         for point in judged.iter_mut().flat_map(|e| &mut e.points) {
-            point.spec = change.made(point.spec.clone());
+            point.spec = change.made(&point.spec, parts);
         }
         judged
     };
@@ -171,7 +189,7 @@ pub fn notice(
         Conditions { runs: conditions.runs.join("broken"), also: vec![conditions.runs.clone()], ..conditions.clone() };
     let plan = Plan::new(all, &below);
     crate::say_line!("\nMistakes on purpose, {}:", broken.len());
-    let Ended { failures, .. } = plan.carry_out(&plan.missing(), stop);
+    let Ended { failures, .. } = plan.carry_out(&plan.missing()?, stop);
     if !failures.is_empty() {
         return Err(UserError::Run(failures.join("\n")));
     }
@@ -185,7 +203,7 @@ pub fn notice(
         let mut claims = Vec::new();
         for (result, planned) in results.iter().zip(of_change) {
             // Points that are reported only have no runs here.
-            let with = ClaimResult::judge(result.experiment.clone(), planned.folders, false, family)?;
+            let with = ClaimResult::judge(result.experiment.clone(), planned.folders, false, family, parts)?;
             let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
             claims.push(ClaimNoticed {
                 claim: result.experiment.claim.clone(),
@@ -243,29 +261,26 @@ mod tests {
 
     #[test]
     fn each_change_touches_what_it_names_and_nothing_else() {
+        let catalog = crate::run::catalog::Catalog::standard();
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/recipe-d16.toml"));
-        let spec = RunSpec::from_table(toml::from_str(&text.unwrap()).unwrap()).unwrap();
-        let RunSpec::Training(plain) = spec.clone() else { panic!("a training") };
-        let changed = |change: Change| match change.made(spec.clone()) {
-            RunSpec::Training(spec) => spec,
-            _ => panic!("a training"),
-        };
-        let mut expected = plain.clone();
-        expected.data.augmentation = Augmentation::None;
+        let spec = RunSpec::from_table(toml::from_str(&text.unwrap()).unwrap(), catalog.parts()).unwrap();
+        let plain = spec.get::<TrainingSpec>().unwrap().clone();
+        let changed = |change: Change| change.made(&spec, catalog.parts()).get::<TrainingSpec>().unwrap().clone();
+        let expected = TrainingSpec { views: VectorViews::default(), ..plain.clone() };
         assert_eq!(changed(Change::MaskLeftOut), expected);
+        let without_thresholds = changed(Change::ThresholdsLeftOut);
+        assert_eq!(without_thresholds.symmetric_relu().unwrap().bias, Bias::Zero);
         let mut expected = plain.clone();
-        expected.encoder.bias = Bias::Zero;
-        assert_eq!(changed(Change::ThresholdsLeftOut), expected);
+        expected.model = without_thresholds.model.clone();
+        assert_eq!(without_thresholds, expected);
         let mut expected = plain.clone();
-        expected.measurement.shuffled_targets = true;
+        expected.evaluation.shuffled_targets = true;
         assert_eq!(changed(Change::LabelsShuffled), expected);
         assert!(matches!(
-            changed(Change::MasksNotRescaled).data.augmentation,
+            changed(Change::MasksNotRescaled).views.augmentation(),
             Augmentation::ComplementaryMask { rescaling: Rescaling::Off, .. }
         ));
-        assert!(matches!(
-            changed(Change::GradientThroughKeys).objective,
-            Objective::Contrastive(c) if c.key_gradient == KeyGradient::Flows
-        ));
+        let changed = changed(Change::GradientThroughKeys);
+        assert_eq!(changed.objective.config::<InfoNce>().unwrap().key_gradient, KeyGradient::Flows);
     }
 }

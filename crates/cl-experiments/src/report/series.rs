@@ -5,8 +5,8 @@ use super::palette::{Style, styles_of};
 use crate::io::error::UserError;
 use crate::judge::measures::ClaimResult;
 use crate::run::folder::RunFolder;
-use crate::spec::{RunSpec, TrainingSpec};
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
 
 /// The complete training runs of one point.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Runs {
         let mut all = Vec::new();
         for (name, style) in styles_of(names.iter().copied()) {
             let Some(point) = result.experiment.point(name) else { continue };
-            let RunSpec::Training(spec) = &point.spec else { continue };
+            let Some(spec) = point.spec.get::<TrainingSpec>() else { continue };
             let mut seeds = Vec::new();
             for &seed in &point.seeds {
                 let folder = result.folders.get(&(name.to_string(), seed)).filter(|f| f.is_complete());

@@ -5,13 +5,16 @@ use crate::io::error::UserError;
 use crate::io::files::STAGED;
 use crate::io::panics::quietly;
 use crate::run::folder::RunFolder;
-use crate::run::step_sizes::StepSizeScheduler;
-use crate::tasks::task::{Learning, Training, is_finite, shapes};
+use crate::run::learning_rates::LearningRateScheduler;
+use crate::tasks::learner::{Learner, LearnerOf};
+use crate::tasks::task::{Task, is_finite, shapes};
+use burn::module::Module;
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const NAMES: [&str; 3] = ["model", "optim", "scheduler"];
 
@@ -82,12 +85,12 @@ pub fn epochs(directory: &Path) -> Vec<usize> {
 ///
 /// # Errors
 /// [`UserError::File`] naming the folder.
-pub fn save<L: Learning>(
+pub fn save<L: Module>(
     directory: &Path,
     epoch: usize,
     learner: &L,
     optimizer: &ModuleOptimizer,
-    scheduler: &StepSizeScheduler,
+    scheduler: &LearningRateScheduler,
 ) -> Result<(), UserError> {
     let [model, optim, schedule] = AtomicCheckpointer::all(directory)?;
     let failed = |e: CheckpointerError| {
@@ -106,22 +109,22 @@ pub fn save<L: Learning>(
 
 /// A learner and its optimizer at the latest epoch that can be used, with that epoch; fresh ones and `None` when there is
 /// none. An epoch that cannot be used is reported through `warn`, and the one before is tried.
-pub fn restore_latest<T: Training>(
-    training: &T,
+pub fn restore_latest<T: Task>(
+    task: &Arc<T>,
     folder: &RunFolder,
     warn: &mut dyn FnMut(String),
-) -> (T::Learner, ModuleOptimizer, Option<usize>) {
-    let (directory, schedule) = (folder.checkpoints(), training.schedule());
-    let last = schedule.steps / schedule.steps_per_epoch;
+) -> (LearnerOf<T>, ModuleOptimizer, Option<usize>) {
+    let (directory, schedule) = (folder.checkpoints(), task.schedule());
+    let last = schedule.steps / schedule.steps_per_snapshot;
     for epoch in epochs(&directory).into_iter().filter(|epoch| *epoch as u64 <= last) {
-        let steps_done = epoch as u64 * schedule.steps_per_epoch;
+        let steps_done = epoch as u64 * schedule.steps_per_snapshot;
         let path = |name: &str| directory.join(format!("{name}-{epoch}.bpk"));
         let in_file = |name: &str| {
             let path = path(name);
             move |reason: String| (path, reason)
         };
-        let restored = load(&path("model"), training.fresh()).map_err(in_file("model")).and_then(|learner| {
-            let optimizer = load_optimizer(&path("optim"), training).map_err(in_file("optim"))?;
+        let restored = load(&path("model"), Learner::start(task)).map_err(in_file("model")).and_then(|learner| {
+            let optimizer = load_optimizer(&path("optim"), &**task).map_err(in_file("optim"))?;
             check_step(&path("scheduler"), steps_done).map_err(in_file("scheduler"))?;
             Ok((learner, optimizer))
         });
@@ -132,7 +135,7 @@ pub fn restore_latest<T: Training>(
             }
         }
     }
-    (training.fresh(), training.optimizer(), None)
+    (Learner::start(task), task.optimizer(), None)
 }
 
 /// What `f` gives, or `reason` where it panics: Burn panics over records that do not fit.
@@ -141,7 +144,7 @@ fn or_panic<T>(reason: &str, f: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// `blank`, a module made anew, with the weights of a file.
-fn load<L: Learning>(path: &Path, blank: L) -> Result<L, String> {
+fn load<L: Module>(path: &Path, blank: L) -> Result<L, String> {
     let expected = shapes(&blank);
     let restored = or_panic("it does not fit this model", || {
         let record = <ModuleRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
@@ -157,16 +160,16 @@ fn load<L: Learning>(path: &Path, blank: L) -> Result<L, String> {
     Ok(restored)
 }
 
-fn load_optimizer<T: Training>(path: &Path, training: &T) -> Result<ModuleOptimizer, String> {
+fn load_optimizer<T: Task>(path: &Path, task: &T) -> Result<ModuleOptimizer, String> {
     or_panic("it does not fit this optimizer", || {
         let record = <OptimizerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())?;
-        Ok(training.optimizer().load_record(record))
+        Ok(task.optimizer().load_record(record))
     })?
 }
 
-/// The step sizes have to go on where the weights do.
+/// The learning rates have to go on where the weights do.
 fn check_step(path: &Path, steps_done: u64) -> Result<(), String> {
-    let record = or_panic("it does not fit these step sizes", || {
+    let record = or_panic("it does not fit these learning rates", || {
         <LrSchedulerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())
     })??;
     // burn-train puts it below the number of its parameter group.

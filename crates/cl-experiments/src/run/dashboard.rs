@@ -4,20 +4,18 @@
 use crate::io::error::UserError;
 use crate::run::folder::{MetricsLog, RunFolder};
 use crate::run::recording::keep_if_best;
-use crate::tasks::images::learner::ImageLearner;
-use crate::tasks::images::training::{ImageSnapshot, ImageTraining};
-use crate::tasks::sparse_coding::learner::EncoderLearner;
-use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
-use crate::tasks::task::{Measured, Shown, StepOutput, Training};
+use crate::tasks::learner::Learner;
+use crate::tasks::task::{Measured, Shown, StepOutput, Task};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
+use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, TensorReadError};
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
     Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry,
 };
-use burn::train::{InferenceStep, Interrupter, ItemLazy, LearnerModel};
+use burn::train::{InferenceStep, Interrupter, ItemLazy};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -27,21 +25,21 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Hands out the batches of one epoch per iteration.
 pub struct BatchLoader<T> {
-    training: Arc<T>,
+    task: Arc<T>,
     per_epoch: u64,
     /// First step of the next epoch.
     next: Arc<AtomicU64>,
 }
 
-impl<T: Training> BatchLoader<T> {
+impl<T: Task> BatchLoader<T> {
     /// A loader whose first epoch begins at `first_step`.
-    pub fn new(training: Arc<T>, first_step: u64) -> Self {
-        let per_epoch = training.schedule().steps_per_epoch;
-        Self { training, per_epoch, next: Arc::new(AtomicU64::new(first_step)) }
+    pub fn new(task: Arc<T>, first_step: u64) -> Self {
+        let per_epoch = task.schedule().steps_per_snapshot;
+        Self { task, per_epoch, next: Arc::new(AtomicU64::new(first_step)) }
     }
 
     fn share(&self) -> Arc<dyn DataLoader<T::Batch>> {
-        Arc::new(Self { training: self.training.clone(), per_epoch: self.per_epoch, next: self.next.clone() })
+        Arc::new(Self { task: self.task.clone(), per_epoch: self.per_epoch, next: self.next.clone() })
     }
 }
 
@@ -51,7 +49,7 @@ struct BatchIterator<'a, T> {
     done: u64,
 }
 
-impl<T: Training> Iterator for BatchIterator<'_, T> {
+impl<T: Task> Iterator for BatchIterator<'_, T> {
     type Item = Result<T::Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -59,17 +57,17 @@ impl<T: Training> Iterator for BatchIterator<'_, T> {
             return None;
         }
         self.done += 1;
-        Some(Ok(self.loader.training.batch(self.from + self.done - 1)))
+        Some(Ok(self.loader.task.batch(self.from + self.done - 1)))
     }
 }
 
-impl<T: Training> DataLoaderIterator<T::Batch> for BatchIterator<'_, T> {
+impl<T: Task> DataLoaderIterator<T::Batch> for BatchIterator<'_, T> {
     fn progress(&self) -> Progress {
         Progress::new(self.done as usize, self.loader.per_epoch as usize, Some("steps".into()))
     }
 }
 
-impl<T: Training> DataLoader<T::Batch> for BatchLoader<T> {
+impl<T: Task> DataLoader<T::Batch> for BatchLoader<T> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<T::Batch> + 'a> {
         let from = self.next.fetch_add(self.per_epoch, Ordering::Relaxed);
         Box::new(BatchIterator { loader: self, from, done: 0 })
@@ -80,7 +78,7 @@ impl<T: Training> DataLoader<T::Batch> for BatchLoader<T> {
     }
 
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<T::Batch>> {
-        // The training knows its device.
+        // The task knows its device.
         self.share()
     }
 
@@ -90,58 +88,28 @@ impl<T: Training> DataLoader<T::Batch> for BatchLoader<T> {
     }
 }
 
-/// What "validation" is given: the means to take a snapshot.
-pub struct EpochEnd<T: Training> {
-    training: Arc<T>,
+/// What "validation" is given: where a snapshot goes.
+#[derive(Clone)]
+pub struct EpochEnd {
     sink: Arc<Sink>,
 }
 
-impl<T: Training> EpochEnd<T> {
-    /// The end of every epoch of a training.
-    pub fn new(training: Arc<T>, sink: Arc<Sink>) -> Self {
-        Self { training, sink }
+impl EpochEnd {
+    /// The end of every epoch.
+    pub fn new(sink: Arc<Sink>) -> Self {
+        Self { sink }
     }
+}
+
+impl<T: Task> InferenceStep for Learner<T::Model, Arc<T>> {
+    type Input = EpochEnd;
+    type Output = SnapshotOutput<T::Snapshot>;
 
     /// Takes a snapshot and passes it on.
-    pub fn snapshot(&self, learner: &T::Learner) -> SnapshotOutput<T::Snapshot> {
-        let snapshot = self.training.snapshot(learner);
-        self.sink.take(&snapshot, || keep_if_best::<T>(learner, &snapshot, &self.sink.folder));
+    fn step(&self, end: EpochEnd) -> SnapshotOutput<T::Snapshot> {
+        let snapshot = self.snapshot();
+        end.sink.take(&snapshot, || keep_if_best::<T>(&self.model.valid(), &snapshot, &end.sink.folder));
         SnapshotOutput(Arc::new(snapshot))
-    }
-}
-
-impl<T: Training> Clone for EpochEnd<T> {
-    fn clone(&self) -> Self {
-        Self { training: self.training.clone(), sink: self.sink.clone() }
-    }
-}
-
-/// A learner that burn-train can train and validate.
-pub trait OfBurn<T: Training>:
-    LearnerModel + InferenceStep<Input = EpochEnd<T>, Output = SnapshotOutput<T::Snapshot>>
-{
-}
-
-impl<T: Training, L> OfBurn<T> for L where
-    L: LearnerModel + InferenceStep<Input = EpochEnd<T>, Output = SnapshotOutput<T::Snapshot>>
-{
-}
-
-impl InferenceStep for EncoderLearner {
-    type Input = EpochEnd<Monitor>;
-    type Output = SnapshotOutput<Snapshot>;
-
-    fn step(&self, end: EpochEnd<Monitor>) -> SnapshotOutput<Snapshot> {
-        end.snapshot(self)
-    }
-}
-
-impl InferenceStep for ImageLearner {
-    type Input = EpochEnd<ImageTraining>;
-    type Output = SnapshotOutput<ImageSnapshot>;
-
-    fn step(&self, end: EpochEnd<ImageTraining>) -> SnapshotOutput<ImageSnapshot> {
-        end.snapshot(self)
     }
 }
 
@@ -196,31 +164,31 @@ impl Sink {
 fn no_longer_finite(what: &str, step: u64) -> UserError {
     UserError::Run(format!(
         "the {what} is no longer finite at step {step}; the last checkpoints and all metrics before it are kept. A smaller \
-         training.step_size or a larger temperature usually helps"
+         optimization.learning_rate or a larger temperature usually helps"
     ))
 }
 
 /// A loader with one item: the end of the epoch.
-pub struct EpochEndLoader<T: Training>(pub EpochEnd<T>);
+pub struct EpochEndLoader(pub EpochEnd);
 
-struct Once<'a, T: Training>(Option<&'a EpochEnd<T>>);
+struct Once<'a>(Option<&'a EpochEnd>);
 
-impl<T: Training> Iterator for Once<'_, T> {
-    type Item = Result<EpochEnd<T>, DatasetError>;
+impl Iterator for Once<'_> {
+    type Item = Result<EpochEnd, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.take().map(|item| Ok(item.clone()))
     }
 }
 
-impl<T: Training> DataLoaderIterator<EpochEnd<T>> for Once<'_, T> {
+impl DataLoaderIterator<EpochEnd> for Once<'_> {
     fn progress(&self) -> Progress {
         Progress::new(usize::from(self.0.is_none()), 1, Some("snapshot".into()))
     }
 }
 
-impl<T: Training> DataLoader<EpochEnd<T>> for EpochEndLoader<T> {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<EpochEnd<T>> + 'a> {
+impl DataLoader<EpochEnd> for EpochEndLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<EpochEnd> + 'a> {
         Box::new(Once(Some(&self.0)))
     }
 
@@ -228,11 +196,11 @@ impl<T: Training> DataLoader<EpochEnd<T>> for EpochEndLoader<T> {
         1
     }
 
-    fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<EpochEnd<T>>> {
+    fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<EpochEnd>> {
         Arc::new(Self(self.0.clone()))
     }
 
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<EpochEnd<T>>> {
+    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<EpochEnd>> {
         Arc::new(Self(self.0.clone()))
     }
 }

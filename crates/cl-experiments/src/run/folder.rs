@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `spec.json` | the resolved specification and the versions of data and algorithm |
 //! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
-//! | `metrics.jsonl` | one [snapshot](crate::tasks::sparse_coding::monitor::Snapshot) per epoch |
+//! | `metrics.jsonl` | one [snapshot](crate::tasks::task::Measured) per epoch |
 //! | `evaluation.json`, `moments.json` | what came out |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
 //! | `checkpoint/` | while the run is under way |
@@ -15,8 +15,8 @@
 
 use crate::io::error::UserError;
 use crate::io::files::{pretty, remove_staged, write_whole};
-use crate::io::manifest::Manifest;
-use crate::spec::RunSpec;
+use crate::io::manifest::{Manifest, OwnProgram, executable_sha256};
+use crate::spec::{Parts, RunSpec};
 use crate::tasks::sparse_coding::moments::MomentsReport;
 use crate::tasks::task::Measured;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,41 @@ impl RunFolder {
         self.path.join(MARKER).is_file()
     }
 
+    /// Whether a complete run is one that this program may go by: one with parts of a program built on this one counts only where the
+    /// same executable made it, as those parts may have changed since.
+    ///
+    /// # Errors
+    /// [`UserError`] naming the folder and the parts where another executable made it, or when it cannot be read.
+    pub fn check_maker(&self, spec: &RunSpec) -> Result<(), UserError> {
+        let parts: Vec<String> = spec.own_parts().into_iter().map(|part| part.name).collect();
+        if parts.is_empty() || !self.is_complete() {
+            return Ok(());
+        }
+        let made_by = self.manifest()?.own.map(|own| own.executable_sha256);
+        if made_by.as_deref() == Some(executable_sha256()?) {
+            return Ok(());
+        }
+        Err(UserError::file(
+            &self.path,
+            format!(
+                "this run was made by another build of the program, and {} may have changed since; remove the folder to make the run \
+                 again, or give another --runs",
+                parts.join(", ")
+            ),
+        ))
+    }
+
+    /// Writes how the run was made, and that it is finished.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the file that cannot be written.
+    pub fn complete_with(&self, spec: &RunSpec, manifest: Manifest) -> Result<(), UserError> {
+        let own: Vec<(String, u32)> = spec.own_parts().into_iter().map(|part| (part.name, part.version)).collect();
+        let own = if own.is_empty() { None } else { Some(OwnProgram::this(own)?) };
+        self.write_json("manifest.json", &Manifest { own, ..manifest })?;
+        self.complete()
+    }
+
     /// The folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoint")
@@ -145,14 +180,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`UserError::File`] when `spec.json` is missing or damaged.
-    pub fn spec(&self) -> Result<(RunSpec, u64), UserError> {
+    pub fn spec(&self, parts: &Parts) -> Result<(RunSpec, u64), UserError> {
         #[derive(Deserialize)]
         struct Identity {
             seed: u64,
-            spec: RunSpec,
+            spec: toml::Table,
         }
         let identity: Identity = self.read("spec.json")?;
-        Ok((identity.spec, identity.seed))
+        let spec = RunSpec::from_table(identity.spec, parts);
+        Ok((spec.map_err(|e| UserError::file(self.path.join("spec.json"), e))?, identity.seed))
     }
 
     /// Writes a file aside and renames it.

@@ -1,6 +1,6 @@
 //! Carries a run from wherever it stands to its end: the headless trainer under `reproduce`.
 //!
-//! It calls the same `step` and `optimize` as burn-train's learner (see [`crate::run::learner`]), without the metric
+//! It steps the same [`Learner`](crate::tasks::learner::Learner) as burn-train (see [`crate::run::learner`]), without the metric
 //! threads and the events per batch: over 3,000 steps of the recipe at d = 32 the learner takes 4 to 9 % longer with a core
 //! to spare, and 15 to 25 % longer with two seeds on two cores.
 
@@ -8,18 +8,19 @@ use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
 use crate::run::checkpoint;
 use crate::run::folder::RunFolder;
+use crate::run::learning_rates::LearningRateScheduler;
 use crate::run::recording::{begin_log, finish, keep_if_best};
-use crate::run::step_sizes::StepSizeScheduler;
-use crate::spec::{MomentsSpec, RunSpec};
-use crate::tasks::images::training::ImageTraining;
+use crate::spec::{RunSpec, Schedule};
+use crate::tasks::learner::LearnerOf;
 use crate::tasks::sparse_coding::moments;
-use crate::tasks::sparse_coding::monitor::Monitor;
-use crate::tasks::task::{Learning, Measured, Schedule, Training, is_finite, step_and_draw};
+use crate::tasks::sparse_coding::spec::MomentsSpec;
+use crate::tasks::task::{Measured, Place, Task, is_finite};
 use burn::module::Module;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,82 +59,68 @@ pub struct Session<'a> {
     pub warn: &'a mut dyn FnMut(String),
 }
 
-/// Runs `spec` under `seed` in `folder`, from the last checkpoint if there is one. A complete folder is left alone.
+/// Trains what one task asks for.
 ///
 /// # Errors
-/// [`UserError`] when the folder cannot be used, or when numbers stop being finite.
-pub fn execute(spec: &RunSpec, seed: u64, folder: &RunFolder, session: Session) -> Result<Outcome, UserError> {
-    if folder.is_complete() {
-        folder.tidy();
-        return Ok(Outcome::Finished);
-    }
-    let _lock = folder.open(spec, seed)?;
-    let started = Instant::now();
-    match spec {
-        RunSpec::Training(spec) => train(Monitor::new(spec, seed, session.device), folder, session, started),
-        RunSpec::Images(spec) => {
-            let training = ImageTraining::new(spec, seed, session.data_dir, session.device_name, session.device)?;
-            train(training, folder, session, started)
-        }
-        RunSpec::Moments(spec) => estimate(spec, seed, folder, session, started),
-    }
-}
-
-fn train<T: Training>(
-    training: T,
+/// [`UserError`] when data cannot be read, a file cannot be written, or numbers stop being finite.
+pub(crate) fn train<T: Task>(
+    spec: &RunSpec,
+    seed: u64,
     folder: &RunFolder,
     session: Session,
-    started: Instant,
 ) -> Result<Outcome, UserError> {
-    let Schedule { steps, steps_per_epoch, step_size } = training.schedule();
-    let (mut learner, mut optimizer, _) = checkpoint::restore_latest(&training, folder, session.warn);
+    let started = Instant::now();
+    let own = spec.get::<T::Spec>().expect("the specification of this task");
+    let place = Place { device_name: session.device_name, device: session.device, data_dir: session.data_dir };
+    let task = Arc::new(T::new(own, seed, place)?);
+    let Schedule { steps, steps_per_snapshot, learning_rate } = task.schedule();
+    let (mut learner, mut optimizer, _) = checkpoint::restore_latest(&task, folder, session.warn);
     let first_step = learner.steps_done();
-    let mut step_sizes = StepSizeScheduler::new(step_size, first_step);
+    let mut rates = LearningRateScheduler::new(learning_rate, first_step);
 
-    let mut log = begin_log(&training, &learner, folder)?;
+    let mut log = begin_log(&learner, folder)?;
     let looks_at_every_loss = crate::io::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
     while learner.steps_done() < steps {
         let output;
-        (output, ahead) = step_and_draw(&training, &learner, ahead);
+        (output, ahead) = learner.step_and_draw(ahead);
         let loss = output.item.loss;
         if looks_at_every_loss && !loss.clone().into_scalar::<f32>().is_finite() {
             return Err(no_longer_finite::<T>(&learner, folder));
         }
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
 
-        let at_epoch_end = learner.steps_done().is_multiple_of(steps_per_epoch);
+        let at_epoch_end = learner.steps_done().is_multiple_of(steps_per_snapshot);
         if at_epoch_end {
-            let snapshot = training.snapshot(&learner.valid());
+            let snapshot = learner.snapshot();
             let finite = snapshot.loss().is_finite() && loss.into_scalar::<f32>().is_finite() && is_finite(&learner);
             if !finite {
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
-            keep_if_best::<T>(&learner.valid(), &snapshot, folder)?;
+            keep_if_best::<T>(&learner.model.valid(), &snapshot, folder)?;
             (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);
         if at_epoch_end && (stopping || saved.elapsed() >= session.checkpoint_every) {
-            let epoch = (learner.steps_done() / steps_per_epoch) as usize;
-            checkpoint::save(&folder.checkpoints(), epoch, &learner, &optimizer, &step_sizes)?;
+            let epoch = (learner.steps_done() / steps_per_snapshot) as usize;
+            checkpoint::save(&folder.checkpoints(), epoch, &learner, &optimizer, &rates)?;
             saved = Instant::now();
         }
         if stopping && learner.steps_done() < steps {
             let epochs = checkpoint::epochs(&folder.checkpoints());
-            let resumes_at = epochs.first().map_or(0, |e| *e as u64 * steps_per_epoch);
+            let resumes_at = epochs.first().map_or(0, |e| *e as u64 * steps_per_snapshot);
             return Ok(Outcome::Stopped { step: learner.steps_done(), resumes_at });
         }
     }
-    finish(&training, &learner.valid(), folder)?;
-    folder.write_json("manifest.json", &manifest(&session, started, steps - first_step))?;
-    folder.complete()?;
+    finish(&learner, folder)?;
+    folder.complete_with(spec, manifest(&session, started, steps - first_step))?;
     Ok(Outcome::Finished)
 }
 
 /// The error of a run whose numbers are not finite any more; the state is saved beside the run.
-fn no_longer_finite<T: Training>(learner: &T::Learner, folder: &RunFolder) -> UserError {
+fn no_longer_finite<T: Task>(learner: &LearnerOf<T>, folder: &RunFolder) -> UserError {
     let last = folder.snapshots::<T::Snapshot>().unwrap_or_default().into_iter().rfind(|s| s.loss().is_finite());
     let last = last.map_or("there is no finite snapshot".to_string(), |s| {
         format!("the last finite snapshot, at step {}, has {}", s.step(), s.line())
@@ -144,30 +131,29 @@ fn no_longer_finite<T: Training>(learner: &T::Learner, folder: &RunFolder) -> Us
         Err(e) => format!("the state could not be saved: {e}"),
     };
     UserError::Run(format!(
-        "loss or weights are no longer finite at step {}; {last}; {saved}. A smaller training.step_size or a larger \
+        "loss or weights are no longer finite at step {}; {last}; {saved}. A smaller optimization.learning_rate or a larger \
          temperature usually helps",
         learner.steps_done()
     ))
 }
 
-fn estimate(
-    spec: &MomentsSpec,
-    seed: u64,
-    folder: &RunFolder,
-    session: Session,
-    started: Instant,
-) -> Result<Outcome, UserError> {
+/// Estimates moments.
+///
+/// # Errors
+/// [`UserError`] when an estimate is not finite or a file cannot be written.
+pub(crate) fn estimate(run: &RunSpec, seed: u64, folder: &RunFolder, session: Session) -> Result<Outcome, UserError> {
+    let started = Instant::now();
+    let spec = run.get::<MomentsSpec>().expect("the specification of moments");
     let total = spec.moments.samples as u64;
     let report = moments::estimate(spec, seed, session.device, &mut |done| (session.progress)(done, total));
     if report.directions().any(|d| !(d.estimate.is_finite() && d.standard_error.is_finite())) {
         return Err(UserError::Run(format!(
-            "{}: an estimated moment is not a finite number; a smaller data.noise_std usually helps",
+            "{}: an estimated moment is not a finite number; a smaller data.sparse_coding.noise_std usually helps",
             folder.path().display()
         )));
     }
     folder.write_json("moments.json", &report)?;
-    folder.write_json("manifest.json", &manifest(&session, started, total))?;
-    folder.complete()?;
+    folder.complete_with(run, manifest(&session, started, total))?;
     Ok(Outcome::Finished)
 }
 

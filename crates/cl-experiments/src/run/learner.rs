@@ -1,23 +1,21 @@
 //! `train`: the same step under burn-train's learner, with Burn's dashboard.
 //!
-//! An epoch is `steps_per_epoch` steps; its "validation" is one snapshot. The run folder is the one that `reproduce`
+//! An epoch ends with a snapshot, its "validation". The run folder is the one that `reproduce`
 //! would use, and either goes on where the other stopped.
 
 use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
 use crate::io::panics::{self, Recorded};
 use crate::run::checkpoint::{self, AtomicCheckpointer};
-use crate::run::dashboard::{BatchLoader, EpochEnd, EpochEndLoader, OfBurn, Sink, SnapshotMetric, StepLoss};
+use crate::run::dashboard::{BatchLoader, EpochEnd, EpochEndLoader, Sink, SnapshotMetric, StepLoss};
 use crate::run::folder::RunFolder;
+use crate::run::learning_rates::LearningRateScheduler;
 use crate::run::metric_files::MetricFiles;
 use crate::run::quiet::QuietRenderer;
 use crate::run::recording::{begin_log, finish};
-use crate::run::step_sizes::StepSizeScheduler;
 use crate::spec::RunSpec;
-use crate::tasks::choice::{Choice, choose};
-use crate::tasks::images::training::ImageTraining;
-use crate::tasks::sparse_coding::monitor::Monitor;
-use crate::tasks::task::{Learning, Training};
+use crate::tasks::learner::LearnerOf;
+use crate::tasks::task::{Place, Task};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::LearningRateMetric;
@@ -47,37 +45,6 @@ pub struct Request {
     pub data_dir: Option<PathBuf>,
 }
 
-/// Trains one point; whether that came to its end.
-///
-/// # Errors
-/// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
-pub fn train(request: &Request, stop: Arc<AtomicBool>) -> Result<bool, UserError> {
-    let data_dir = request.data_dir.as_deref();
-    let Choice { claim, point, seed } = choose(&request.experiment, request.point.as_deref(), request.seed, data_dir)?;
-    let device = crate::io::device::open(&request.device)?;
-    let folder = RunFolder::find(&request.runs, &claim, &point.name, &point.spec, seed);
-    if folder.is_complete() {
-        folder.tidy();
-        crate::say_line!("{} is complete; it is reused.", folder.path().display());
-        return Ok(true);
-    }
-    match &point.spec {
-        RunSpec::Training(spec) => {
-            let _lock = folder.open(&point.spec, seed)?;
-            to_the_end(Monitor::new(spec, seed, &device), &folder, &device, request, stop)
-        }
-        RunSpec::Images(spec) => {
-            let _lock = folder.open(&point.spec, seed)?;
-            let training = ImageTraining::new(spec, seed, data_dir, &request.device, &device)?;
-            to_the_end(training, &folder, &device, request, stop)
-        }
-        RunSpec::Moments(_) => {
-            let message = format!("--point {}: it estimates moments and has nothing to train", point.name);
-            Err(UserError::Argument(message))
-        }
-    }
-}
-
 /// Whether there is a terminal to draw on and one to read keys from, as the dashboard needs both: without the latter it ends in the
 /// middle of the screen.
 fn has_terminal() -> bool {
@@ -85,24 +52,29 @@ fn has_terminal() -> bool {
     std::io::stdout().is_terminal() && reads_keys()
 }
 
-fn to_the_end<T: Training>(
-    training: T,
+/// Trains what one task asks for; whether that came to its end.
+///
+/// # Errors
+/// [`UserError`] when data or the device cannot be used, a file cannot be written, or numbers stop being finite.
+pub(crate) fn train_task<T: Task>(
+    spec: &RunSpec,
+    seed: u64,
     folder: &RunFolder,
-    device: &Device,
     request: &Request,
     stop: Arc<AtomicBool>,
-) -> Result<bool, UserError>
-where
-    T::Learner: OfBurn<T>,
-{
+) -> Result<bool, UserError> {
+    let device = crate::io::device::open(&request.device)?;
+    let _lock = folder.open(spec, seed)?;
+    let place = Place { device_name: &request.device, device: &device, data_dir: request.data_dir.as_deref() };
+    let task = T::new(spec.get::<T::Spec>().expect("the specification of this task"), seed, place)?;
     let dashboard = cfg!(feature = "tui") && request.wants_dashboard && has_terminal();
     let started = Instant::now();
-    let (schedule, training) = (training.schedule(), Arc::new(training));
-    let (learner, first_step) = launch(training.clone(), folder, device, stop, dashboard)?;
+    let (schedule, task) = (task.schedule(), Arc::new(task));
+    let (learner, first_step) = launch(&task, folder, &device, stop, dashboard)?;
     let done = learner.steps_done();
     if done < schedule.steps {
         let kept =
-            checkpoint::epochs(&folder.checkpoints()).first().map_or(0, |e| *e as u64 * schedule.steps_per_epoch);
+            checkpoint::epochs(&folder.checkpoints()).first().map_or(0, |e| *e as u64 * schedule.steps_per_snapshot);
         crate::say_line!(
             "Stopped at step {done} of {}. The same command goes on from step {kept}; {} steps are repeated.",
             schedule.steps,
@@ -110,47 +82,43 @@ where
         );
         return Ok(false);
     }
-    let summary = finish(&*training, &learner, folder)?;
+    let summary = finish(&learner, folder)?;
     let steps_done = schedule.steps - first_step;
-    folder.write_json("manifest.json", &Manifest::now(&request.device, started.elapsed().as_secs_f64(), steps_done))?;
-    folder.complete()?;
+    folder.complete_with(spec, Manifest::now(&request.device, started.elapsed().as_secs_f64(), steps_done))?;
     crate::say_line!("{}: {summary}", folder.path().display());
     Ok(true)
 }
 
 /// The learner at its end, one way or another, and the step it began at.
-fn launch<T: Training>(
-    training: Arc<T>,
+fn launch<T: Task>(
+    task: &Arc<T>,
     folder: &RunFolder,
     device: &Device,
     stop: Arc<AtomicBool>,
     dashboard: bool,
-) -> Result<(T::Learner, u64), UserError>
-where
-    T::Learner: OfBurn<T>,
-{
+) -> Result<(LearnerOf<T>, u64), UserError> {
     let device = device.clone().autodiff();
-    let schedule = training.schedule();
-    let (learner, _, epoch) = checkpoint::restore_latest(&*training, folder, &mut |text| crate::warn_line!("{text}"));
+    let schedule = task.schedule();
+    let (learner, _, epoch) = checkpoint::restore_latest(task, folder, &mut |text| crate::warn_line!("{text}"));
     let first_step = learner.steps_done();
-    let log = begin_log(&*training, &learner, folder)?;
+    let log = begin_log(&learner, folder)?;
     let interrupter = Interrupter::new();
     let sink = Arc::new(Sink::new(folder, log, interrupter.clone(), schedule.steps, dashboard));
-    let batches = BatchLoader::new(training.clone(), first_step);
-    let epoch_end = EpochEndLoader(EpochEnd::new(training.clone(), sink.clone()));
+    let batches = BatchLoader::new(task.clone(), first_step);
+    let epoch_end = EpochEndLoader(EpochEnd::new(sink.clone()));
 
     let logs = folder.path().join("dashboard");
-    let [model, optimizer, step_sizes] = AtomicCheckpointer::all(&folder.checkpoints())?;
+    let [model, optimizer, rates] = AtomicCheckpointer::all(&folder.checkpoints())?;
     let mut supervised = SupervisedTraining::new(&logs, Arc::new(batches), Arc::new(epoch_end))
         .metric_train_numeric(StepLoss::new(sink.clone()))
         .metric_train_numeric(LearningRateMetric::new())
         .with_training_strategy(ExecutionStrategy::single(device).into())
-        .with_custom_checkpointers(model, optimizer, step_sizes)
+        .with_custom_checkpointers(model, optimizer, rates)
         .with_checkpointing_strategy(KeepLastNCheckpoints::new(checkpoint::EPOCHS_KEPT))
         .with_interrupter(interrupter.clone())
         .with_metric_logger(MetricFiles::new(logs.clone(), sink.clone()))
         .with_application_logger(None)
-        .num_epochs((schedule.steps / schedule.steps_per_epoch) as usize);
+        .num_epochs((schedule.steps / schedule.steps_per_snapshot) as usize);
     for metric in SnapshotMetric::<T::Snapshot>::all() {
         supervised = supervised.metric_valid_numeric(metric);
     }
@@ -160,8 +128,8 @@ where
     if !dashboard {
         supervised = supervised.renderer(Box::new(QuietRenderer));
     }
-    let step_sizes = StepSizeScheduler::new(schedule.step_size, first_step);
-    let learner = Learner::new(learner, training.optimizer(), step_sizes);
+    let rates = LearningRateScheduler::new(schedule.learning_rate, first_step);
+    let learner = Learner::new(learner, task.optimizer(), rates);
 
     let over = Arc::new(AtomicBool::new(false));
     let watcher = watch(stop, interrupter, over.clone());

@@ -1,5 +1,6 @@
 //! Which runs there are, where each belongs, which are missing, and what they cost.
 
+use crate::io::error::UserError;
 use crate::run::folder::RunFolder;
 use crate::run::queue::{Ended, Job, run_all};
 use crate::spec::experiment::Experiment;
@@ -97,13 +98,20 @@ impl Plan {
     }
 
     /// Runs that are not complete.
-    pub fn missing(&self) -> Vec<Job> {
-        let is_missing = |job: &&Job| {
+    ///
+    /// # Errors
+    /// [`UserError`] when a complete one may not be reused, see [`RunFolder::check_maker`].
+    pub fn missing(&self) -> Result<Vec<Job>, UserError> {
+        let mut missing = Vec::new();
+        for job in &self.runs {
             let folder = RunFolder::at(&job.folder);
             folder.tidy();
-            !folder.is_complete()
-        };
-        self.runs.iter().filter(is_missing).cloned().collect()
+            folder.check_maker(&job.spec)?;
+            if !folder.is_complete() {
+                missing.push(job.clone());
+            }
+        }
+        Ok(missing)
     }
 
     /// What missing runs are and cost, in a line.

@@ -5,8 +5,9 @@
 
 use crate::io::error::UserError;
 use crate::io::os_path;
+use crate::run::catalog::Catalog;
 use crate::run::folder::RunFolder;
-use crate::run::headless::{Outcome, Session, execute};
+use crate::run::headless::{Outcome, Session};
 use crate::spec::RunSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// A run to be made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Job {
     /// What to run.
     pub spec: RunSpec,
@@ -34,6 +35,19 @@ pub struct Job {
     pub data_dir: Option<PathBuf>,
     /// Least time between two checkpoints, in seconds.
     pub checkpoint_every_s: f64,
+}
+
+/// A job as a child reads it.
+#[derive(Deserialize)]
+struct JobInWriting {
+    spec: toml::Table,
+    seed: u64,
+    #[serde(with = "os_path")]
+    folder: PathBuf,
+    device: String,
+    #[serde(with = "os_path::option")]
+    data_dir: Option<PathBuf>,
+    checkpoint_every_s: f64,
 }
 
 /// What a child tells its parent, a JSON line each.
@@ -182,9 +196,12 @@ fn ask_to_stop(_child: &Child) {}
 ///
 /// # Errors
 /// [`UserError`] when the job cannot be read or the device not opened.
-pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
-    let job: Job = serde_json::from_reader(std::io::stdin())
-        .map_err(|e| UserError::Argument(format!("run-one reads a job from its parent on standard input: {e}")))?;
+pub fn run_one(catalog: &Catalog, stop: &AtomicBool) -> Result<(), UserError> {
+    let wrong = |e: &dyn std::fmt::Display| {
+        UserError::Argument(format!("run-one reads a job from its parent on standard input: {e}"))
+    };
+    let job: JobInWriting = serde_json::from_reader(std::io::stdin()).map_err(|e| wrong(&e))?;
+    let spec = RunSpec::from_table(job.spec, catalog.parts()).map_err(|e| wrong(&e))?;
     let say = |message: &Message| {
         let line = serde_json::to_string(message).expect("a message is plain data");
         // Nobody listens any more: the parent is gone, and the run ends as if it had been asked to.
@@ -202,7 +219,7 @@ pub fn run_one(stop: &AtomicBool) -> Result<(), UserError> {
             progress: &mut |done, of| say(&Message::Progress(done, of)),
             warn: &mut |text| say(&Message::Warning(text)),
         };
-        execute(&job.spec, job.seed, &RunFolder::at(&job.folder), session)
+        catalog.execute(&spec, job.seed, &RunFolder::at(&job.folder), session)
     });
     say(&match outcome {
         Ok(Outcome::Finished) => Message::Finished,

@@ -9,16 +9,20 @@ use crate::run::folder::{MetricsLog, RunFolder};
 use crate::run::headless::Outcome;
 use crate::run::queue::Job;
 use crate::run::recording::finish;
-use crate::spec::{Objective, RunSpec, TrainingSpec};
-use crate::tasks::sparse_coding::learner::EncoderLearner;
-use crate::tasks::sparse_coding::monitor::Monitor;
-use crate::tasks::task::{Learning, Measured, Training};
+use crate::spec::{RunSpec, Schedule};
+use crate::tasks::learner::{Learner, LearnerOf};
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::sparse_coding::training::SparseCoding;
+use crate::tasks::task::Measured;
+use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_data::Matrix;
 use cl_model::replicas::{ReplicaBatch, ReplicaSettings, Replicas};
-use cl_model::{Bias, Normalization};
+use cl_model::{Bias, InfoNce, LearningRate, Normalization, OptimizerConfig};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -30,57 +34,57 @@ pub fn groups(jobs: Vec<Job>, most: usize) -> (Vec<Vec<Job>>, Vec<Job>) {
     let mut alike: BTreeMap<[usize; 8], Vec<Job>> = BTreeMap::new();
     let mut alone = Vec::new();
     for job in jobs {
-        match &job.spec {
-            RunSpec::Training(spec) if settings(spec).is_some() => alike.entry(shape(spec)).or_default().push(job),
-            _ => alone.push(job),
+        match of_job(&job.spec).map(shape) {
+            Some(shape) => alike.entry(shape).or_default().push(job),
+            None => alone.push(job),
         }
     }
-    (
-        alike
-            .into_values()
-            .flat_map(|jobs| jobs.chunks(most.max(1)).map(<[Job]>::to_vec).collect::<Vec<_>>())
-            .collect(),
-        alone,
-    )
+    let groups = alike.into_values().flat_map(|jobs| jobs.chunks(most.max(1)).map(<[Job]>::to_vec).collect::<Vec<_>>());
+    (groups.collect(), alone)
+}
+
+/// The specification of a run that can be one of many.
+fn of_job(spec: &RunSpec) -> Option<&TrainingSpec> {
+    spec.get::<TrainingSpec>().filter(|spec| settings(spec).is_some())
 }
 
 /// What runs have to have in common.
 fn shape(spec: &TrainingSpec) -> [usize; 8] {
-    let (data, training) = (&spec.data, &spec.training);
+    let schedule = spec.schedule();
     [
-        data.code_dim,
-        data.input_dim,
-        spec.encoder.num_neurons,
-        training.batch_size,
+        spec.data.code_dim,
+        spec.data.input_dim,
+        spec.symmetric_relu().map_or(0, |encoder| encoder.num_neurons),
+        spec.optimization.batch_size,
         spec.num_negatives(),
-        usize::from(other_keys(spec)),
-        training.steps as usize,
-        training.steps_per_epoch as usize,
+        usize::from(spec.data.negatives == cl_data::Negatives::OtherKeys),
+        schedule.steps as usize,
+        schedule.steps_per_snapshot as usize,
     ]
-}
-
-fn other_keys(spec: &TrainingSpec) -> bool {
-    matches!(spec.objective, Objective::Contrastive(c) if c.negatives == cl_data::Negatives::OtherKeys)
 }
 
 /// What a replica is trained with; `None` where a specification is not for replicas.
 fn settings(spec: &TrainingSpec) -> Option<ReplicaSettings> {
-    let bias = match spec.encoder.bias {
+    let encoder = spec.symmetric_relu()?;
+    let bias = match encoder.bias {
         Bias::Zero => None,
         Bias::Scheduled(rule) => Some(rule),
         Bias::Trained { .. } => return None,
     };
-    let Objective::Contrastive(objective) = spec.objective else { return None };
-    let loss = objective.info_nce();
-    let fits = ReplicaSettings::supports(&loss) && spec.encoder.normalization == Normalization::None;
-    fits.then_some(ReplicaSettings { loss, weight_decay: spec.training.weight_decay, bias })
+    let loss = *spec.objective.config::<InfoNce>()?;
+    let is_plain = matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
+    let fits = ReplicaSettings::supports(&loss)
+        && encoder.normalization == Normalization::None
+        && spec.model.projector.is_none()
+        && is_plain;
+    fits.then_some(ReplicaSettings { loss, weight_decay: spec.weight_decay(), bias })
 }
 
 /// Replicas in training with what feeds and measures them.
 pub struct Replication {
-    monitors: Vec<Monitor>,
-    learners: Vec<EncoderLearner>,
-    step_sizes: Vec<cl_model::StepSize>,
+    tasks: Vec<Arc<SparseCoding>>,
+    learners: Vec<LearnerOf<SparseCoding>>,
+    rates: Vec<LearningRate>,
     replicas: Replicas,
     device: Device,
     step: u64,
@@ -97,20 +101,20 @@ impl Replication {
         let first = group.first().map(|(spec, _)| shape(spec));
         let (Some(all), true) = (all, group.iter().all(|(spec, _)| Some(shape(spec)) == first)) else {
             return Err(UserError::Argument(
-                "replicas have one shape and the paper's loss: inner products, no gradient through keys, no \
-                 normalization, thresholds that are zero or scheduled"
+                "replicas have one shape, the paper's encoder and its loss: inner products, no gradient through keys, no \
+                 normalization, thresholds that are zero or scheduled, plain gradient descent"
                     .into(),
             ));
         };
-        let monitors: Vec<Monitor> = group.iter().map(|(spec, seed)| Monitor::new(spec, *seed, &device)).collect();
-        let learners: Vec<EncoderLearner> =
-            group.iter().map(|(spec, seed)| EncoderLearner::new(spec, *seed, &device)).collect();
-        let weights = learners.iter().map(|l| l.encoder.weights.val()).collect();
+        let tasks: Vec<Arc<SparseCoding>> =
+            group.iter().map(|(spec, seed)| Arc::new(SparseCoding::on(spec, *seed, &device))).collect();
+        let learners: Vec<_> = tasks.iter().map(Learner::untrained).collect();
+        let weights = learners.iter().map(|l| l.model.encoder.weights.val()).collect();
         let code_dim = group.first().map_or(1, |(spec, _)| spec.data.code_dim);
         Ok(Self {
             replicas: Replicas::new(weights, &all, code_dim),
-            step_sizes: group.iter().map(|(spec, _)| spec.training.step_size).collect(),
-            monitors,
+            rates: group.iter().map(|(spec, _)| spec.schedule().learning_rate).collect(),
+            tasks,
             learners,
             device,
             step: 0,
@@ -124,7 +128,7 @@ impl Replication {
 
     /// The batch of the next step, drawn on the host.
     pub fn batch(&self) -> ReplicaBatch {
-        let batches: Vec<_> = self.monitors.par_iter().map(|m| m.batches().on_host(self.step)).collect();
+        let batches: Vec<_> = self.tasks.par_iter().map(|m| m.batches().on_host(self.step)).collect();
         let stack = |parts: Vec<&Matrix>| {
             let shape = [parts.len(), parts[0].rows, parts[0].cols];
             let values: Vec<f32> = parts.iter().flat_map(|m| m.values.iter().copied()).collect();
@@ -140,18 +144,22 @@ impl Replication {
 
     /// One step of all replicas; mean losses, `[R]`.
     pub fn step(&mut self, batch: ReplicaBatch) -> Tensor<1> {
-        let etas: Vec<f64> = self.step_sizes.iter().map(|s| s.at(self.step)).collect();
+        let etas: Vec<f64> = self.rates.iter().map(|s| s.at(self.step)).collect();
         let loss = self.replicas.step(batch, &etas, self.step);
         self.step += 1;
         loss
     }
 
     /// A replica's learner as it stands.
-    pub fn learner(&self, replica: usize) -> EncoderLearner {
+    pub fn learner(&self, replica: usize) -> LearnerOf<SparseCoding> {
         let [_, m, d1] = self.replicas.weights.dims();
         let weights = self.replicas.weights.clone().narrow(0, replica, 1).reshape([m, d1]);
         let biases = self.replicas.biases.clone().narrow(0, replica, 1).reshape([m]);
-        self.learners[replica].clone().with_state(weights, biases).at_step(self.step)
+        let learner = self.learners[replica].clone();
+        let mut model = learner.model.clone();
+        model.encoder.weights = Param::initialized(model.encoder.weights.id, weights);
+        model.encoder.biases = Param::initialized(model.encoder.biases.id, biases);
+        learner.with_model(model).at_step(self.step)
     }
 }
 
@@ -166,28 +174,22 @@ pub fn execute(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Outcome, UserError> {
     let started = Instant::now();
-    let group: Group = jobs
-        .iter()
-        .filter_map(|job| match &job.spec {
-            RunSpec::Training(spec) => Some((spec.clone(), job.seed)),
-            _ => None,
-        })
-        .collect();
+    let group: Group = jobs.iter().filter_map(|job| Some((of_job(&job.spec)?.clone(), job.seed))).collect();
     let mut replication = Replication::new(&group, device)?;
     let folders: Vec<RunFolder> = jobs.iter().map(|job| RunFolder::at(&job.folder)).collect();
     let (mut locks, mut logs) = (Vec::new(), Vec::new());
     for (job, folder) in jobs.iter().zip(&folders) {
         locks.push(folder.open(&job.spec, job.seed)?);
-        logs.push(MetricsLog::resume::<crate::tasks::sparse_coding::monitor::Snapshot>(folder, 0)?);
+        logs.push(MetricsLog::resume::<Snapshot>(folder, 0)?);
     }
-    let (steps, per_epoch) = (group[0].0.training.steps, group[0].0.training.steps_per_epoch);
+    let Schedule { steps, steps_per_snapshot, .. } = group[0].0.schedule();
     loop {
-        if replication.step.is_multiple_of(per_epoch) {
+        if replication.step.is_multiple_of(steps_per_snapshot) {
             for (replica, (log, has_snapshot)) in logs.iter_mut().enumerate() {
-                let snapshot = replication.monitors[replica].snapshot(&replication.learner(replica));
+                let snapshot = replication.learner(replica).snapshot();
                 if !snapshot.loss().is_finite() {
                     return Err(UserError::Run(format!(
-                        "{}: the loss is no longer finite at step {}; a smaller training.step_size or a larger temperature usually helps",
+                        "{}: the loss is no longer finite at step {}; a smaller optimization.learning_rate or a larger temperature usually helps",
                         folders[replica].path().display(),
                         replication.step
                     )));
@@ -208,10 +210,9 @@ pub fn execute(
         let _ = replication.step(batch);
     }
     for (replica, (job, folder)) in jobs.iter().zip(&folders).enumerate() {
-        finish(&replication.monitors[replica], &replication.learner(replica), folder)?;
+        finish(&replication.learner(replica), folder)?;
         let manifest = Manifest::now(&job.device, started.elapsed().as_secs_f64(), steps);
-        folder.write_json("manifest.json", &Manifest { replicas: jobs.len(), ..manifest })?;
-        folder.complete()?;
+        folder.complete_with(&job.spec, Manifest { replicas: jobs.len(), ..manifest })?;
     }
     Ok(Outcome::Finished)
 }

@@ -5,12 +5,12 @@
 //! started again.
 
 use crate::io::error::UserError;
+use crate::run::catalog::Catalog;
 use crate::run::headless::Outcome;
 use crate::run::plan::{Conditions, Plan};
 use crate::run::queue::Ended;
 use crate::run::replicas;
 use crate::spec::experiment::{Experiment, Extent};
-use crate::tasks::images::dataset;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -60,24 +60,24 @@ pub struct Request {
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read or runs failed.
-pub fn sweep(request: &Request, stop: &AtomicBool) -> Result<bool, UserError> {
+pub fn sweep(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<bool, UserError> {
     let conditions = &request.conditions;
-    let mut experiment = Experiment::load(&request.experiment, request.extent)?;
+    let mut experiment = Experiment::load(&request.experiment, request.extent, catalog.parts())?;
     experiment.points = experiment.chosen(&request.points)?.into_iter().cloned().collect();
-    dataset::pin_all(&mut experiment, conditions.data_dir.as_deref())?;
+    experiment.pin(conditions.data_dir.as_deref())?;
     let mut plan = Plan::new(vec![experiment], conditions);
     plan.keep_shard(request.shard.index - 1, request.shard.count);
     if request.dry_run {
-        for job in plan.missing() {
+        for job in plan.missing()? {
             crate::say_line!("{}", job.folder.display());
         }
-        crate::say_line!("{}", plan.cost(&plan.missing()));
+        crate::say_line!("{}", plan.cost(&plan.missing()?));
         return Ok(true);
     }
     crate::io::device::open(&conditions.device)?;
     let ended = match request.replicas {
         Some(most) => in_groups(&plan, most.get(), &conditions.device, stop)?,
-        None => plan.carry_out(&plan.missing(), stop),
+        None => plan.carry_out(&plan.missing()?, stop),
     };
     if !ended.failures.is_empty() {
         return Err(UserError::Run(ended.failures.join("\n")));
@@ -88,7 +88,7 @@ pub fn sweep(request: &Request, stop: &AtomicBool) -> Result<bool, UserError> {
 
 /// Runs of one shape side by side in this process, the others as always.
 fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Result<Ended, UserError> {
-    let (groups, alone) = replicas::groups(plan.missing(), most);
+    let (groups, alone) = replicas::groups(plan.missing()?, most);
     let mut ended = Ended::default();
     let device = crate::io::device::open(device)?;
     for (index, group) in groups.iter().enumerate() {

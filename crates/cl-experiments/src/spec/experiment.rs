@@ -1,8 +1,8 @@
 //! Experiment files: `experiments/<claim>/experiment.toml` expanded into runs.
 
+use super::specification::{Parts, RunSpec};
 use crate::io::error::UserError;
 use crate::io::toml_file::{merge, read_toml, set};
-use crate::spec::RunSpec;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,9 @@ pub const DEFAULT_EXPERIMENTS: &str = "experiments";
 
 /// Keys of a point that are not values of its specification.
 const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
+
+/// Sections of a specification that hold keys of their own; the others, `data` and `objective`, name what they are.
+const SECTIONS: [&str; 5] = ["views", "model", "optimization", "evaluation", "moments"];
 
 /// Points of a grid, at most.
 const MOST_POINTS: usize = 100_000;
@@ -112,7 +115,7 @@ impl Experiment {
     ///
     /// # Errors
     /// [`UserError::File`] naming file, point, key and value.
-    pub fn load(folder: &Path, extent: Extent) -> Result<Self, UserError> {
+    pub fn load(folder: &Path, extent: Extent, parts: &Parts) -> Result<Self, UserError> {
         let path = folder.join("experiment.toml");
         let file: ExperimentFile = read_toml(&path)?;
         let name = claim_of(folder);
@@ -147,7 +150,8 @@ impl Experiment {
             let values = overrides.iter().filter(|(key, _)| !POINT_KEYS.contains(&key.as_str()));
             let values: Table = values.map(|(k, v)| (k.clone(), v.clone())).collect();
             distinct(&seeds).map_err(in_point)?;
-            let spec = merged_spec(folder, base.as_deref(), &values).map_err(in_point)?;
+            let table = merged(folder, base.as_deref(), &values).map_err(in_point)?;
+            let spec = RunSpec::from_table(table, parts).map_err(|e| in_point(e.to_string()))?;
             points.push(Point { name: name.clone(), spec, seeds });
         }
         let mut grids = Vec::new();
@@ -166,17 +170,17 @@ impl Experiment {
                 return Err(in_grid(format!("its axes span more than the {MOST_POINTS} points that a grid may have")));
             }
             distinct(&grid.seeds).map_err(in_grid)?;
+            let base = merged(folder, file.base.as_deref(), &grid.overrides).map_err(in_grid)?;
             let mut names = Vec::new();
             for cell in cells(&axes) {
-                let mut overrides = grid.overrides.clone();
+                let mut table = base.clone();
                 let mut label = name.clone();
                 for ((key, _), value) in axes.iter().zip(&cell) {
-                    set(&mut overrides, key, (*value).clone()).map_err(in_grid)?;
+                    set(&mut table, key, (*value).clone()).map_err(in_grid)?;
                     let short = key.rsplit('.').next().unwrap_or(key);
                     label.push_str(&format!(",{short}={}", value.to_string().trim_matches('"')));
                 }
-                let spec = merged_spec(folder, file.base.as_deref(), &overrides)
-                    .map_err(|e| in_grid(format!("{label}: {e}")))?;
+                let spec = RunSpec::from_table(table, parts).map_err(|e| in_grid(format!("{label}: {e}")))?;
                 let label = shortened(label);
                 is_folder_name(&label).map_err(|e| in_grid(format!("point {label:?}: {e}")))?;
                 points.push(Point { name: label.clone(), spec, seeds: grid.seeds.clone() });
@@ -215,6 +219,21 @@ impl Experiment {
     /// The point of a name.
     pub fn point(&self, name: &str) -> Option<&Point> {
         self.points.iter().find(|p| p.name == name)
+    }
+
+    /// Looks up and fixes what points are made with from outside, such as images.
+    ///
+    /// # Errors
+    /// [`UserError`] when it cannot be read, is not what was asked for, or does not fit a point.
+    pub fn pin(&mut self, data_dir: Option<&Path>) -> Result<(), UserError> {
+        let path = self.folder.join("experiment.toml");
+        for point in &mut self.points {
+            point.spec = point.spec.pinned(data_dir).map_err(|error| match error {
+                UserError::Run(message) => UserError::file(&path, format!("point {}: {message}", point.name)),
+                other => other,
+            })?;
+        }
+        Ok(())
     }
 
     /// The experiment with one point alone; the first one when none is named.
@@ -329,17 +348,14 @@ fn is_folder_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn merged_spec(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<RunSpec, String> {
+/// A base file with overrides over it.
+fn merged(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<Table, String> {
     let mut table: Table = match base {
         Some(base) => read_toml(&folder.join(base)).map_err(|e| e.to_string())?,
         None => Table::new(),
     };
-    merge(&mut table, overrides);
-    // A moments run takes no more from a base than what is sampled.
-    if table.contains_key("moments") {
-        table.retain(|key, _| key == "data" || key == "moments");
-    }
-    RunSpec::from_table(table).map_err(|e| e.to_string())
+    merge(&mut table, overrides, &SECTIONS);
+    Ok(table)
 }
 
 /// All combinations, the last axis fastest.

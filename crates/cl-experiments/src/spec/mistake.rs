@@ -21,6 +21,6 @@ pub enum Mistake {
 }
 
 /// Whether an experiment file has no mistake.
-pub(super) fn is_none(mistake: &Option<Mistake>) -> bool {
+pub(crate) fn is_none(mistake: &Option<Mistake>) -> bool {
     mistake.is_none()
 }

@@ -1,8 +1,8 @@
 //! One run of an experiment file, by point and seed.
 
 use crate::io::error::UserError;
+use crate::spec::Parts;
 use crate::spec::experiment::{Experiment, Extent, Point};
-use crate::tasks::images::dataset;
 use std::path::Path;
 
 /// A point under one seed.
@@ -25,9 +25,10 @@ pub fn choose(
     point: Option<&str>,
     seed: Option<u64>,
     data_dir: Option<&Path>,
+    parts: &Parts,
 ) -> Result<Choice, UserError> {
-    let mut experiment = Experiment::load(experiment, Extent::Full)?.with_one_point(point)?;
-    dataset::pin_all(&mut experiment, data_dir)?;
+    let mut experiment = Experiment::load(experiment, Extent::Full, parts)?.with_one_point(point)?;
+    experiment.pin(data_dir)?;
     let claim = experiment.claim;
     let point = experiment.points.into_iter().next().expect("one point was chosen");
     let seed = seed.or(point.seeds.first().copied()).unwrap_or(1);

@@ -1,10 +1,12 @@
 //! Kinds of training: what is trained, on what, and how it is measured.
 //!
-//! [`task`] says what a kind has to offer; [`sparse_coding`] is the paper's encoder on the sparse coding model, [`images`] convolutional
-//! encoders.
+//! [`task`] says what a kind has to offer and [`learner`] steps it; [`sparse_coding`] trains encoders of vectors on the sparse coding
+//! model, [`images`] encoders of images.
 
 pub mod choice;
-pub mod head;
 pub mod images;
+pub mod initial_model;
+pub mod learner;
 pub mod sparse_coding;
 pub mod task;
+pub mod weights;

@@ -1,29 +1,56 @@
 //! What a kind of training has to offer to whoever carries it out. It knows neither folders nor dashboards.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::ModuleOptimizer;
+use crate::io::error::UserError;
+use crate::spec::{Schedule, Specification};
+use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, ExecutionError, Tensor};
-use burn::train::{ItemLazy, TrainOutput, TrainStep};
-use cl_model::StepSize;
+use burn::train::{ItemLazy, TrainOutput};
 use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use std::path::Path;
+
+/// Where a task takes place.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The device by name.
+    pub device_name: &'a str,
+    /// The device.
+    pub device: &'a Device,
+    /// The folder of data, where it is named.
+    pub data_dir: Option<&'a Path>,
+}
 
 /// A kind of training under one specification and seed: what is trained, on what, and how it is measured.
-pub trait Training: Send + Sync + Sized + 'static {
-    /// The module in training.
-    type Learner: Learning + TrainStep<Input = Self::Batch, Output = StepOutput>;
+pub trait Task: Debug + Send + Sync + Sized + 'static {
+    /// What it is read from.
+    type Spec: Specification;
+    /// The module in training. Whatever training changes is part of it, so that checkpoints carry it.
+    type Model: Module + ModuleDisplay + Sync + 'static;
     /// What one step trains on.
     type Batch: Send + 'static;
     /// What is measured at the end of an epoch.
     type Snapshot: Measured;
 
-    /// Length and step sizes.
+    /// The task of one specification and seed.
+    ///
+    /// # Errors
+    /// [`UserError`] when its data cannot be read.
+    fn new(spec: &Self::Spec, seed: u64, place: Place) -> Result<Self, UserError>;
+
+    /// Length and learning rate.
     fn schedule(&self) -> Schedule;
 
-    /// The learner at step 0, able to take gradients.
-    fn fresh(&self) -> Self::Learner;
+    /// Where models are measured, outside autodiff.
+    fn device(&self) -> &Device;
 
-    /// The learner at step 0, outside autodiff.
-    fn untrained(&self) -> Self::Learner;
+    /// The model before training; `device` decides whether it can take gradients.
+    fn init(&self, device: &Device) -> Self::Model;
+
+    /// The model before training, outside autodiff.
+    fn untrained(&self) -> Self::Model {
+        self.init(self.device())
+    }
 
     /// How parameters move.
     fn optimizer(&self) -> ModuleOptimizer;
@@ -31,27 +58,39 @@ pub trait Training: Send + Sync + Sized + 'static {
     /// What is trained on at a step: a pure function of it.
     fn batch(&self, step: u64) -> Self::Batch;
 
-    /// Whether steps take their gradient from [`cl_model::closed_form`]. Then they come to the same bits whatever else the
-    /// threads do, so that the next batch may be drawn meanwhile. (Burn's reductions on Flex are cut according to which
-    /// threads are free.)
-    fn has_closed_form(&self) -> bool {
+    /// Mean loss of a batch, `[1]`.
+    fn loss(&self, model: &Self::Model, batch: Self::Batch) -> Tensor<1>;
+
+    /// Loss outside the graph and gradients of a batch; through autodiff unless a task knows a faster way.
+    fn gradients(&self, model: &Self::Model, batch: Self::Batch) -> TrainOutput<Tensor<1>> {
+        through_autodiff(model, self.loss(model, batch))
+    }
+
+    /// The model after the update of a step: `optimize` moves its parameters, and what follows them comes after.
+    fn update(&self, model: Self::Model, _step: u64, optimize: impl FnOnce(Self::Model) -> Self::Model) -> Self::Model {
+        optimize(model)
+    }
+
+    /// Whether gradients come to the same bits whatever else the threads do, so that the next batch may be drawn meanwhile. (Burn's
+    /// reductions on Flex are cut according to which threads are free.)
+    fn may_draw_ahead(&self) -> bool {
         false
     }
 
-    /// Measures a learner outside autodiff.
-    fn snapshot(&self, learner: &Self::Learner) -> Self::Snapshot;
+    /// Measures a model outside autodiff after `step` steps.
+    fn snapshot(&self, model: &Self::Model, step: u64) -> Self::Snapshot;
 
-    /// How good a snapshot is, where the best learner is scored beside the last one: larger is better, and of equals the first is
-    /// the best. `None` where no other learner is kept.
+    /// How good a snapshot is, where the best model is scored beside the last one: larger is better, and of equals the first is
+    /// the best. `None` where no other model is kept.
     fn quality(_snapshot: &Self::Snapshot) -> Option<f64> {
         None
     }
 
-    /// Scores the learner at the end, and the best one where one is kept, outside autodiff.
+    /// Scores the model at the end, and the best one with its step where one is kept, outside autodiff.
     ///
     /// # Errors
     /// In words, when a probe fails.
-    fn evaluate(&self, last: &Self::Learner, best: Option<&Self::Learner>) -> Result<Evaluated, String>;
+    fn evaluate(&self, last: &Self::Model, best: Option<(&Self::Model, u64)>) -> Result<Evaluated, String>;
 }
 
 /// What a finished training leaves behind.
@@ -63,42 +102,9 @@ pub struct Evaluated {
     pub summary: String,
 }
 
-/// One step, and the batch of the next, drawn at the same time where that is allowed and rayon has a thread for it.
-///
-/// `ahead` is what the step before has drawn. A batch is a pure function of its step, so that drawing ahead changes no number.
-pub fn step_and_draw<T: Training>(
-    training: &T,
-    learner: &T::Learner,
-    ahead: Option<T::Batch>,
-) -> (TrainOutput<StepOutput>, Option<T::Batch>) {
-    let step = learner.steps_done();
-    let batch = ahead.unwrap_or_else(|| training.batch(step));
-    if training.has_closed_form() && rayon::current_num_threads() > 1 && step + 1 < training.schedule().steps {
-        let (output, next) = rayon::join(|| TrainStep::step(learner, batch), || training.batch(step + 1));
-        (output, Some(next))
-    } else {
-        (TrainStep::step(learner, batch), None)
-    }
-}
-
-/// How long is trained, and with which step sizes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
-    /// `T`.
-    pub steps: u64,
-    /// Steps between two snapshots.
-    pub steps_per_epoch: u64,
-    /// `η`.
-    pub step_size: StepSize,
-}
-
-/// A module that counts its steps.
-pub trait Learning: Module + Sync + 'static {
-    /// Steps done.
-    fn steps_done(&self) -> u64;
-
-    /// The same module after another number of steps.
-    fn at_step(self, steps_done: u64) -> Self;
+/// A loss, `[1]`, and the gradients of a model's parameters.
+pub fn through_autodiff<M: Module>(model: &M, loss: Tensor<1>) -> TrainOutput<Tensor<1>> {
+    TrainOutput { grads: GradientsParams::from_grads(loss.backward(), model), item: loss.detach() }
 }
 
 /// A snapshot: a line of `metrics.jsonl`, numbers of the dashboard.
@@ -157,12 +163,12 @@ pub fn is_finite<M: Module>(module: &M) -> bool {
     finite.0
 }
 
-/// Shapes of a module's parameters, in order.
+/// Shapes of a module's parameters, in order. Looking at them brings parameters about that wait for their first use.
 pub fn shapes<M: Module>(module: &M) -> Vec<Vec<usize>> {
     struct Shapes(Vec<Vec<usize>>);
     impl ModuleVisitor for Shapes {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.0.push(parameter.shape().to_vec());
+            self.0.push(parameter.val().shape().to_vec());
         }
     }
     let mut shapes = Shapes(Vec::new());

@@ -1,6 +1,6 @@
 //! The contrastive step of the paper's encoder on the host: loss and gradient in closed form.
 //!
-//! [`SymmetricReluEncoder`](crate::SymmetricReluEncoder) and [`InfoNce`] say what is computed, readably and on any backend; this module
+//! [`SymmetricReluEncoder`](crate::SymmetricReluEncoder) and [`InfoNce`](crate::InfoNce) say what is computed, readably and on any backend; this module
 //! computes the same numbers without a graph, several times faster on a processor:
 //!
 //! * the products run over row-major slices, in blocks that stay in the cache;
@@ -8,7 +8,7 @@
 //!   never exists as a whole and N can be as large as one likes;
 //! * keys and negatives take part in no backward pass unless gradients flow through them.
 //!
-//! [`ContrastiveLoss::in_embeddings`] is the same for any encoder: it takes embeddings and gives the gradient in them.
+//! A [`HostObjective`] serves any encoder: it takes outputs and gives the gradient in them.
 //!
 //! With `h = W x`, `f = relu(h − b) − relu(−h − b)` and `π_ij` the softmax weight of key `j` for query `i`, the
 //! gradient of InfoNCE with a factor `c` in front of the logarithm is
@@ -22,11 +22,10 @@
 mod contrast;
 mod elementwise;
 mod product;
+mod softmax_losses;
 
 pub use product::Rows;
 
-use crate::{InfoNce, KeyGradient, Similarity};
-use contrast::{Contrast, Contrasted, Positives};
 use product::{add_some_transposed_times, for_each, times_transposed};
 
 /// Rows that are embedded together.
@@ -35,16 +34,17 @@ const ROWS_PER_TASK: usize = 128;
 /// Neurons whose gradient is taken together, at most.
 const NEURONS_PER_TASK: usize = 64;
 
-/// A loss whose gradient is known in closed form.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ContrastiveLoss {
-    /// See [`InfoNce`].
-    InfoNce(InfoNce),
-    /// See [`nt_xent`](crate::nt_xent).
-    NtXent {
-        /// `τ` > 0.
-        temperature: f64,
-    },
+/// An objective whose gradient in the outputs is known in closed form.
+pub trait HostObjective: Send + Sync {
+    /// The mean loss of outputs, and its gradient in them.
+    ///
+    /// # Shapes
+    /// `outputs` holds rows of `columns` numbers one after another: B first views, B second views, and N negatives where there
+    /// are any. The gradient has the first B of these rows, or all of them where gradients flow through keys.
+    ///
+    /// # Panics
+    /// When there are fewer than 2B rows, or negatives that the objective does not take.
+    fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>);
 }
 
 /// Weights and thresholds in host memory.
@@ -87,90 +87,30 @@ struct Embedded {
     outer: Vec<f32>,
 }
 
-impl ContrastiveLoss {
-    /// Loss and gradient of one step.
-    ///
-    /// # Panics
-    /// When shapes do not match, or when NT-Xent is given negatives.
-    pub fn loss_and_gradient(&self, encoder: HostEncoder, batch: HostBatch) -> LossAndGradient {
-        let Embedded { inner, outer } = embed(encoder, batch);
-        let (m, d1) = (encoder.biases.len(), encoder.weights.cols);
-        let (loss, mut gradient) = self.in_embeddings(outer, m, batch.x_plus.count());
-        let (mut weights, mut biases) = (vec![0.0; m * d1], vec![0.0; m]);
-        elementwise::symmetric_relu_backward(&inner, encoder.biases, &mut gradient, &mut biases);
-        let mut rest = &gradient[..];
-        for x in [Some(batch.x_plus), Some(batch.x_plus_plus), batch.negatives].into_iter().flatten() {
-            if rest.is_empty() {
-                // No gradient goes through keys.
-                break;
-            }
-            let part;
-            (part, rest) = rest.split_at(x.count() * m);
-            // At least two tasks, so that a second thread has something to do.
-            let neurons = NEURONS_PER_TASK.min(m.div_ceil(2));
-            let tasks: Vec<_> = weights.chunks_mut(neurons * d1).enumerate().collect();
-            for_each(tasks, |(i, w)| add_some_transposed_times(Rows::new(part, m), i * neurons, x, w));
+/// Loss and gradient of one step of the paper's encoder.
+///
+/// # Panics
+/// When shapes do not match, or when there are negatives that the objective does not take.
+pub fn loss_and_gradient(objective: &dyn HostObjective, encoder: HostEncoder, batch: HostBatch) -> LossAndGradient {
+    let Embedded { inner, outer } = embed(encoder, batch);
+    let (m, d1) = (encoder.biases.len(), encoder.weights.cols);
+    let (loss, mut gradient) = objective.loss_and_gradient(outer, m, batch.x_plus.count());
+    let (mut weights, mut biases) = (vec![0.0; m * d1], vec![0.0; m]);
+    elementwise::symmetric_relu_backward(&inner, encoder.biases, &mut gradient, &mut biases);
+    let mut rest = &gradient[..];
+    for x in [Some(batch.x_plus), Some(batch.x_plus_plus), batch.negatives].into_iter().flatten() {
+        if rest.is_empty() {
+            // No gradient goes through keys.
+            break;
         }
-        LossAndGradient { loss, weights, biases }
+        let part;
+        (part, rest) = rest.split_at(x.count() * m);
+        // At least two tasks, so that a second thread has something to do.
+        let neurons = NEURONS_PER_TASK.min(m.div_ceil(2));
+        let tasks: Vec<_> = weights.chunks_mut(neurons * d1).enumerate().collect();
+        for_each(tasks, |(i, w)| add_some_transposed_times(Rows::new(part, m), i * neurons, x, w));
     }
-
-    /// The loss as a function of embeddings, and its gradient in them.
-    ///
-    /// # Shapes
-    /// `embeddings` holds rows of `columns` numbers one after another: B queries, B keys, and N negatives where there
-    /// are any (otherwise the other keys serve). The gradient has the first B of these rows, or all of them where gradients flow through keys.
-    ///
-    /// # Panics
-    /// When there are fewer than 2B rows, or when NT-Xent is given negatives.
-    pub fn in_embeddings(&self, mut embeddings: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        let norms: Option<Vec<f32>> =
-            self.is_cosine().then(|| embeddings.chunks_exact_mut(columns).map(scale_to_unit).collect());
-        let b = batch_size * columns;
-        assert!(b > 0 && embeddings.len() >= 2 * b, "there must be {batch_size} queries and as many keys");
-        let rows = |values| Rows::new(values, columns);
-        let (queries, keys, negatives) = (&embeddings[..b], &embeddings[b..2 * b], &embeddings[2 * b..]);
-        let contrast = match self {
-            Self::InfoNce(loss) => {
-                let (positives, others) = match negatives.is_empty() {
-                    false => (Positives::Apart(rows(keys)), rows(negatives)),
-                    true => (Positives::AmongOthers, rows(keys)),
-                };
-                let (temperature, factor) = (loss.temperature, loss.factor());
-                Contrast { queries: rows(queries), others, positives, temperature, factor }
-            }
-            Self::NtXent { temperature } => {
-                assert!(negatives.is_empty(), "NT-Xent has the other views of the batch as negatives");
-                let (views, temperature) = (rows(&embeddings), *temperature);
-                Contrast { queries: views, others: views, positives: Positives::OtherView, temperature, factor: 1.0 }
-            }
-        };
-        let Contrasted { loss, queries: mut gradient, keys_and_others } = contrast.evaluate(self.keys_flow());
-        match (self, keys_and_others) {
-            (Self::NtXent { .. }, Some((_, others))) => elementwise::add_scaled(&mut gradient, 1.0, &others),
-            (Self::InfoNce(_), Some((keys, others))) => gradient.extend(keys.into_iter().chain(others)),
-            (_, None) => {}
-        }
-        if let Some(norms) = norms {
-            let rows = gradient.chunks_exact_mut(columns).zip(embeddings.chunks_exact(columns)).zip(norms);
-            rows.for_each(|((gradient, unit), norm)| unit_backward(gradient, unit, norm));
-        }
-        (loss, gradient)
-    }
-
-    fn is_cosine(&self) -> bool {
-        match self {
-            Self::InfoNce(loss) => loss.similarity == Similarity::Cosine,
-            Self::NtXent { .. } => true,
-        }
-    }
-
-    /// Whether gradients flow through keys.
-    pub fn keys_flow(&self) -> bool {
-        match self {
-            Self::InfoNce(loss) => loss.key_gradient == KeyGradient::Flows,
-            Self::NtXent { .. } => true,
-        }
-    }
+    LossAndGradient { loss, weights, biases }
 }
 
 fn embed(encoder: HostEncoder, batch: HostBatch) -> Embedded {
@@ -197,26 +137,11 @@ fn embed(encoder: HostEncoder, batch: HostBatch) -> Embedded {
     Embedded { inner, outer }
 }
 
-/// Scales a row to length 1 and returns the length; a row of zeros stays.
-fn scale_to_unit(row: &mut [f32]) -> f32 {
-    let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    if norm > 0.0 {
-        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-    }
-    norm as f32
-}
-
-/// `(g − ⟨g, u⟩ u)/‖f‖`, in place; 0 where f is 0.
-fn unit_backward(gradient: &mut [f32], unit: &[f32], norm: f32) {
-    let along = elementwise::dot(gradient, unit);
-    elementwise::add_scaled(gradient, -along, unit);
-    elementwise::scale(gradient, if norm > 0.0 { 1.0 / norm } else { 0.0 });
-}
-
 #[cfg(test)]
 mod tests {
+    use super::softmax_losses::scale_to_unit;
     use super::*;
-    use crate::{Bias, EncoderConfig, LossScale, nt_xent};
+    use crate::{Encoder, InfoNce, KeyGradient, LossScale, NtXent, Similarity, SymmetricReluEncoder, nt_xent};
     use burn::tensor::{Device, Tensor, TensorData};
 
     const D1: usize = 24;
@@ -230,11 +155,31 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / columns, columns]), device)
     }
 
+    /// Objectives with a closed form.
+    #[derive(Debug, Clone, Copy)]
+    enum Loss {
+        InfoNce(InfoNce),
+        NtXent(NtXent),
+    }
+
+    impl Loss {
+        fn objective(&self) -> &dyn HostObjective {
+            match self {
+                Self::InfoNce(loss) => loss,
+                Self::NtXent(loss) => loss,
+            }
+        }
+
+        fn is_cosine(&self) -> bool {
+            matches!(self, Self::NtXent(_) | Self::InfoNce(InfoNce { similarity: Similarity::Cosine, .. }))
+        }
+    }
+
     /// A loss, its gradient in weights and in thresholds, and the size of the terms that the gradient is a sum of.
     type Found = (f64, Vec<f32>, Vec<f32>, f32);
 
     /// Both ways on the same numbers.
-    fn both(loss: ContrastiveLoss, b: usize, n: Option<usize>, bias: f32, scale: f32) -> [Found; 2] {
+    fn both(loss: Loss, b: usize, n: Option<usize>, bias: f32, scale: f32) -> [Found; 2] {
         let device = Device::flex().autodiff();
         let w = numbers(M * D1, 1, scale);
         let (x_plus, x_plus_plus) = (numbers(b * D1, 50_000, 1.0), numbers(b * D1, 90_001, 1.0));
@@ -246,7 +191,7 @@ mod tests {
             x_plus_plus: Rows::new(&x_plus_plus, D1),
             negatives: negatives.as_deref().map(|x| Rows::new(x, D1)),
         };
-        let closed = loss.loss_and_gradient(encoder, batch);
+        let closed = loss_and_gradient(loss.objective(), encoder, batch);
         // A sample's coordinates are at most 1; what multiplies them is a weight of the softmax times an entry of an
         // embedding, over the temperature, and over a norm where embeddings are scaled.
         let mut f = embed(encoder, batch).outer;
@@ -256,15 +201,14 @@ mod tests {
             terms = 1.0 / norms.filter(|n| *n > 0.0).fold(f32::INFINITY, f32::min);
         }
         let terms = match loss {
-            ContrastiveLoss::InfoNce(l) => terms * (l.factor() / l.temperature) as f32,
-            ContrastiveLoss::NtXent { temperature } => terms / temperature as f32,
+            Loss::InfoNce(l) => terms * (l.factor() / l.temperature) as f32,
+            Loss::NtXent(NtXent { temperature }) => terms / temperature as f32,
         };
-        let config = EncoderConfig { bias: Bias::Trained { initial: f64::from(bias) }, ..EncoderConfig::new() };
-        let encoder = config.init(tensor(&w, D1, &device));
+        let encoder = SymmetricReluEncoder::new(tensor(&w, D1, &device)).with_trained_bias(f64::from(bias));
         let f = |x: &[f32]| encoder.forward(tensor(x, D1, &device));
         let plain = match loss {
-            ContrastiveLoss::InfoNce(l) => l.forward(f(&x_plus), f(&x_plus_plus), negatives.as_deref().map(f)).loss,
-            ContrastiveLoss::NtXent { temperature } => nt_xent(f(&x_plus), f(&x_plus_plus), temperature),
+            Loss::InfoNce(l) => l.forward(f(&x_plus), f(&x_plus_plus), negatives.as_deref().map(f)).loss,
+            Loss::NtXent(NtXent { temperature }) => nt_xent(f(&x_plus), f(&x_plus_plus), temperature),
         };
         let value = plain.clone().into_scalar::<f64>();
         let gradients = plain.backward();
@@ -274,7 +218,7 @@ mod tests {
         [(closed.loss, closed.weights, closed.biases, terms), (value, weights, biases, terms)]
     }
 
-    fn assert_equal(loss: ContrastiveLoss, b: usize, n: Option<usize>, bias: f32, scale: f32) {
+    fn assert_equal(loss: Loss, b: usize, n: Option<usize>, bias: f32, scale: f32) {
         let [closed, plain] = both(loss, b, n, bias, scale);
         let what = format!("{loss:?}, B = {b}, N = {n:?}, b = {bias}, scale {scale}");
         assert!((closed.0 - plain.0).abs() <= 2e-6 * (1.0 + plain.0.abs()), "{what}: {} {}", closed.0, plain.0);
@@ -289,13 +233,8 @@ mod tests {
         }
     }
 
-    fn info_nce(
-        similarity: Similarity,
-        key_gradient: KeyGradient,
-        temperature: f64,
-        scale: LossScale,
-    ) -> ContrastiveLoss {
-        ContrastiveLoss::InfoNce(InfoNce { similarity, key_gradient, temperature, scale })
+    fn info_nce(similarity: Similarity, key_gradient: KeyGradient, temperature: f64, scale: LossScale) -> Loss {
+        Loss::InfoNce(InfoNce { similarity, key_gradient, temperature, scale })
     }
 
     #[test]
@@ -325,7 +264,7 @@ mod tests {
     #[test]
     fn nt_xent_equals_autodiff() {
         for (b, bias) in [(2, 0.0), (5, 0.3), (150, 0.1)] {
-            assert_equal(ContrastiveLoss::NtXent { temperature: 0.5 }, b, None, bias, 0.5);
+            assert_equal(Loss::NtXent(NtXent { temperature: 0.5 }), b, None, bias, 0.5);
         }
     }
 
@@ -334,7 +273,7 @@ mod tests {
         for loss in [
             info_nce(Similarity::InnerProduct, KeyGradient::Flows, 0.1, LossScale::One),
             info_nce(Similarity::Cosine, KeyGradient::Stopped, 0.1, LossScale::One),
-            ContrastiveLoss::NtXent { temperature: 0.1 },
+            Loss::NtXent(NtXent { temperature: 0.1 }),
         ] {
             let [closed, _] = both(loss, 6, None, 1e9, 1.0);
             assert!(closed.0.is_finite() && closed.1.iter().chain(&closed.2).all(|g| *g == 0.0), "{loss:?}");

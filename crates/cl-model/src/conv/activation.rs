@@ -1,9 +1,9 @@
 //! The activation in front of the mean over positions.
 
-use crate::config_error::{ConfigError, check};
-use crate::encoder::symmetric_relu;
+use crate::encoders::symmetric_relu;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
+use cl_config::{ConfigError, check};
 use serde::{Deserialize, Serialize};
 
 /// The last activation of an image encoder, in front of the mean over positions.

@@ -1,12 +1,10 @@
 //! Layers that the encoders are made of.
 
+use crate::encoders::StandardNormals;
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
-
-/// A source of independent `N(0, 1)` numbers: asked for `n`, it gives the next `n`.
-pub type StandardNormals<'a> = dyn FnMut(usize) -> Vec<f32> + 'a;
 
 /// A convolution and the batch normalisation behind it.
 #[derive(Module, Debug)]
@@ -41,7 +39,7 @@ impl ConvNorm {
 ///
 /// # Panics
 /// When the source gives another number of values than asked for.
-pub(super) fn normal<const D: usize>(
+pub(crate) fn normal<const D: usize>(
     shape: [usize; D],
     std: f64,
     normals: &mut StandardNormals<'_>,
@@ -75,7 +73,7 @@ pub(super) fn conv(
     conv
 }
 
-pub(super) fn batch_norm(channels: usize, device: &Device) -> BatchNorm {
+pub(crate) fn batch_norm(channels: usize, device: &Device) -> BatchNorm {
     BatchNormConfig::new(channels).init(device)
 }
 

@@ -1,4 +1,4 @@
-//! Convolutional encoders of RGB images, and the projector that the loss sees.
+//! Convolutional encoders of RGB images.
 //!
 //! Every encoder maps images `[B, 3, H, W]` to features `[B, feature_dim]`, the mean over positions of
 //! its last activation. Convolutions have no bias and are followed (in the Wide-ResNet: preceded) by
@@ -13,15 +13,14 @@
 mod activation;
 mod image_encoder;
 mod layers;
-mod projector;
 mod resnet18;
 mod small;
 mod wide_resnet;
 
 pub use activation::LastActivation;
-pub use image_encoder::{ImageEncoder, ImageEncoderConfig};
-pub use layers::{ConvNorm, StandardNormals};
-pub use projector::{Projector, ProjectorConfig};
+pub use image_encoder::{ImageEncoder, ImageShape};
+pub use layers::ConvNorm;
+pub(crate) use layers::{batch_norm, normal};
 pub use resnet18::{BasicBlock, ResNet18, ResNet18Config};
 pub use small::{SmallConvNet, SmallConvNetConfig};
 pub use wide_resnet::{PreActivationBlock, WideResNet, WideResNetConfig};

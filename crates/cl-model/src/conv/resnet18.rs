@@ -1,13 +1,15 @@
 //! ResNet-18 for small images.
 
 use super::activation::LastActivation;
-use super::layers::{ConvNorm, StandardNormals, assert_rgb, batch_norm, channels, conv, multiply_adds};
-use crate::config_error::{ConfigError, check};
+use super::image_encoder::{ImageEncoder, ImageShape};
+use super::layers::{ConvNorm, assert_rgb, batch_norm, channels, conv, mean_pool, multiply_adds};
+use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
 use burn::module::Module;
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use cl_config::{Component, ConfigError, check};
 use serde::{Deserialize, Serialize};
 
 /// Width and last activation of a [`ResNet18`].
@@ -26,19 +28,20 @@ impl Default for ResNet18Config {
     }
 }
 
-impl ResNet18Config {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming key, value and what would be right.
-    pub fn validated(self) -> Result<Self, ConfigError> {
-        check(self.width >= 1, "resnet18.width", self.width, "at least 1")?;
-        self.last_activation.check("resnet18.last_activation")?;
+impl Component for ResNet18Config {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        check(self.width >= 1, "width", self.width, "at least 1")?;
+        self.last_activation.check("last_activation")?;
         Ok(self)
     }
+}
 
-    /// A network with initial weights from `normals`.
-    pub fn init(&self, normals: &mut StandardNormals<'_>, device: &Device) -> ResNet18 {
+impl EncoderConfig for ResNet18Config {
+    type Encoder = ResNet18;
+
+    fn init(&self, _: ImageShape, normals: &mut StandardNormals<'_>, device: &Device) -> ResNet18 {
         let w = self.width;
         let conv1 = conv([3, w], 3, 1, normals, device);
         let mut stage = |inputs: usize, outputs: usize, stride: usize| {
@@ -56,6 +59,11 @@ impl ResNet18Config {
             layer4: stage(4 * w, 8 * w, 2),
             last_activation: self.last_activation,
         }
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> f64 {
+        let encoder = self.init(shape, &mut |n| vec![0.0; n], &Device::flex());
+        encoder.multiply_adds(shape).unwrap_or(0) as f64
     }
 }
 
@@ -87,7 +95,7 @@ impl ResNet18 {
     }
 
     /// The last activation, `[B, C, H', W']`; `visit` sees the stem's and every block's on the way.
-    pub(super) fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+    fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
         let mut a = relu(self.bn1.forward(self.conv1.forward(x)));
         visit("conv1", &a);
@@ -101,14 +109,36 @@ impl ResNet18 {
         }
         a
     }
+}
 
-    pub(super) fn feature_dim(&self) -> usize {
-        self.layer4.last().map_or(0, |block| channels(&block.bn2))
+impl Encoder for ResNet18 {
+    type Input = Tensor<4>;
+    type Shape = ImageShape;
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        mean_pool(self.activations(images, &mut |_, _| {}))
     }
 
-    pub(super) fn multiply_adds(&self, mut size: [usize; 2]) -> u64 {
+    fn feature_dim(&self) -> usize {
+        self.layer4.last().map_or(0, |block| channels(&block.bn2))
+    }
+}
+
+impl ImageEncoder for ResNet18 {
+    fn forward_layers(&self, images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
+        let mut layers = Vec::new();
+        self.activations(images, &mut |name, a| layers.push((name.into(), a.clone())));
+        layers
+    }
+
+    fn first_layer_filters(&self) -> Option<Tensor<4>> {
+        Some(self.conv1.weight.val().detach())
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {
+        let mut size = [shape.height, shape.width];
         let stem = multiply_adds(&self.conv1, &mut size);
-        stem + self.stages().into_iter().flatten().map(|block| block.multiply_adds(&mut size)).sum::<u64>()
+        Some(stem + self.stages().into_iter().flatten().map(|block| block.multiply_adds(&mut size)).sum::<u64>())
     }
 }
 

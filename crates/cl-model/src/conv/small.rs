@@ -1,11 +1,13 @@
 //! A few 3×3 convolutions.
 
 use super::activation::LastActivation;
-use super::layers::{ConvNorm, StandardNormals, assert_rgb, channels, multiply_adds};
-use crate::config_error::{ConfigError, check};
+use super::image_encoder::{ImageEncoder, ImageShape};
+use super::layers::{ConvNorm, assert_rgb, channels, mean_pool, multiply_adds};
+use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use cl_config::{Component, ConfigError, check};
 use serde::{Deserialize, Serialize};
 
 /// Channels and strides of a [`SmallConvNet`].
@@ -28,28 +30,26 @@ impl Default for SmallConvNetConfig {
     }
 }
 
-impl SmallConvNetConfig {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming key, value and what would be right.
-    pub fn validated(self) -> Result<Self, ConfigError> {
+impl Component for SmallConvNetConfig {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
         let wanted = "one or more layers of at least 1 channel";
         let right = !self.channels.is_empty() && self.channels.iter().all(|c| *c >= 1);
-        check(right, "small_conv_net.channels", format!("{:?}", self.channels), wanted)?;
+        check(right, "channels", format!("{:?}", self.channels), wanted)?;
         let strides = format!("{:?}", self.strides);
         let wanted = format!("{} numbers, one per layer, each 1 or 2", self.channels.len());
         let right = self.strides.len() == self.channels.len() && self.strides.iter().all(|s| matches!(s, 1 | 2));
-        check(right, "small_conv_net.strides", strides, wanted)?;
-        self.last_activation.check("small_conv_net.last_activation")?;
+        check(right, "strides", strides, wanted)?;
+        self.last_activation.check("last_activation")?;
         Ok(self)
     }
+}
 
-    /// A network with initial weights from `normals`.
-    ///
-    /// # Panics
-    /// When the configuration has not been validated.
-    pub fn init(&self, normals: &mut StandardNormals<'_>, device: &Device) -> SmallConvNet {
+impl EncoderConfig for SmallConvNetConfig {
+    type Encoder = SmallConvNet;
+
+    fn init(&self, _: ImageShape, normals: &mut StandardNormals<'_>, device: &Device) -> SmallConvNet {
         assert_eq!(self.channels.len(), self.strides.len(), "one stride per layer");
         let inputs = std::iter::once(3).chain(self.channels.iter().copied());
         let layers = inputs.zip(&self.channels).zip(&self.strides);
@@ -57,6 +57,11 @@ impl SmallConvNetConfig {
             layers: layers.map(|((i, o), s)| ConvNorm::init([i, *o], 3, *s, normals, device)).collect(),
             last_activation: self.last_activation,
         }
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> f64 {
+        let encoder = self.init(shape, &mut |n| vec![0.0; n], &Device::flex());
+        encoder.multiply_adds(shape).unwrap_or(0) as f64
     }
 }
 
@@ -73,7 +78,7 @@ pub struct SmallConvNet {
 
 impl SmallConvNet {
     /// The last activation, `[B, C, H', W']`; `visit` sees every layer's on the way.
-    pub(super) fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+    fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
         let last = self.layers.len();
         self.layers.iter().zip(1..).fold(x, |x, (layer, i)| {
@@ -83,12 +88,34 @@ impl SmallConvNet {
             a
         })
     }
+}
 
-    pub(super) fn feature_dim(&self) -> usize {
-        self.layers.last().map_or(3, |layer| channels(&layer.norm))
+impl Encoder for SmallConvNet {
+    type Input = Tensor<4>;
+    type Shape = ImageShape;
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        mean_pool(self.activations(images, &mut |_, _| {}))
     }
 
-    pub(super) fn multiply_adds(&self, mut size: [usize; 2]) -> u64 {
-        self.layers.iter().map(|layer| multiply_adds(&layer.conv, &mut size)).sum()
+    fn feature_dim(&self) -> usize {
+        self.layers.last().map_or(3, |layer| channels(&layer.norm))
+    }
+}
+
+impl ImageEncoder for SmallConvNet {
+    fn forward_layers(&self, images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
+        let mut layers = Vec::new();
+        self.activations(images, &mut |name, a| layers.push((name.into(), a.clone())));
+        layers
+    }
+
+    fn first_layer_filters(&self) -> Option<Tensor<4>> {
+        self.layers.first().map(|layer| layer.conv.weight.val().detach())
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {
+        let mut size = [shape.height, shape.width];
+        Some(self.layers.iter().map(|layer| multiply_adds(&layer.conv, &mut size)).sum())
     }
 }

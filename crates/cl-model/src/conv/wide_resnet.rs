@@ -1,13 +1,15 @@
 //! Wide residual networks.
 
 use super::activation::LastActivation;
-use super::layers::{StandardNormals, assert_rgb, batch_norm, channels, conv, multiply_adds};
-use crate::config_error::{ConfigError, check};
+use super::image_encoder::{ImageEncoder, ImageShape};
+use super::layers::{assert_rgb, batch_norm, channels, conv, mean_pool, multiply_adds};
+use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
 use burn::module::Module;
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use cl_config::{Component, ConfigError, check};
 use serde::{Deserialize, Serialize};
 
 /// Depth and width of a [`WideResNet`].
@@ -30,24 +32,22 @@ impl Default for WideResNetConfig {
     }
 }
 
-impl WideResNetConfig {
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming key, value and what would be right.
-    pub fn validated(self) -> Result<Self, ConfigError> {
+impl Component for WideResNetConfig {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
         let right = self.depth >= 10 && (self.depth - 4).is_multiple_of(6);
-        check(right, "wide_resnet.depth", self.depth, "6n + 4 with n ≥ 1: 10, 16, 22, 28, 34, …")?;
-        check(self.widen_factor >= 1, "wide_resnet.widen_factor", self.widen_factor, "at least 1")?;
-        self.last_activation.check("wide_resnet.last_activation")?;
+        check(right, "depth", self.depth, "6n + 4 with n ≥ 1: 10, 16, 22, 28, 34, …")?;
+        check(self.widen_factor >= 1, "widen_factor", self.widen_factor, "at least 1")?;
+        self.last_activation.check("last_activation")?;
         Ok(self)
     }
+}
 
-    /// A network with initial weights from `normals`.
-    ///
-    /// # Panics
-    /// When the configuration has not been validated.
-    pub fn init(&self, normals: &mut StandardNormals<'_>, device: &Device) -> WideResNet {
+impl EncoderConfig for WideResNetConfig {
+    type Encoder = WideResNet;
+
+    fn init(&self, _: ImageShape, normals: &mut StandardNormals<'_>, device: &Device) -> WideResNet {
         let blocks = (self.depth - 4) / 6;
         let [w1, w2, w3] = [16, 32, 64].map(|width| width * self.widen_factor);
         let conv1 = conv([3, 16], 3, 1, normals, device);
@@ -66,6 +66,11 @@ impl WideResNetConfig {
             norm: batch_norm(w3, device),
             last_activation: self.last_activation,
         }
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> f64 {
+        let encoder = self.init(shape, &mut |n| vec![0.0; n], &Device::flex());
+        encoder.multiply_adds(shape).unwrap_or(0) as f64
     }
 }
 
@@ -93,7 +98,7 @@ impl WideResNet {
 
     /// The last activation, `[B, C, H', W']`; `visit` sees what follows the stem and each block: its output
     /// after the normalisation and the activation that come next.
-    pub(super) fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
+    fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
         let mut h = self.conv1.forward(x);
         let mut name = String::from("conv1");
@@ -109,14 +114,36 @@ impl WideResNet {
         visit(&name, &a);
         a
     }
+}
 
-    pub(super) fn feature_dim(&self) -> usize {
-        channels(&self.norm)
+impl Encoder for WideResNet {
+    type Input = Tensor<4>;
+    type Shape = ImageShape;
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        mean_pool(self.activations(images, &mut |_, _| {}))
     }
 
-    pub(super) fn multiply_adds(&self, mut size: [usize; 2]) -> u64 {
+    fn feature_dim(&self) -> usize {
+        channels(&self.norm)
+    }
+}
+
+impl ImageEncoder for WideResNet {
+    fn forward_layers(&self, images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
+        let mut layers = Vec::new();
+        self.activations(images, &mut |name, a| layers.push((name.into(), a.clone())));
+        layers
+    }
+
+    fn first_layer_filters(&self) -> Option<Tensor<4>> {
+        Some(self.conv1.weight.val().detach())
+    }
+
+    fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {
+        let mut size = [shape.height, shape.width];
         let stem = multiply_adds(&self.conv1, &mut size);
-        stem + self.groups().into_iter().flatten().map(|block| block.multiply_adds(&mut size)).sum::<u64>()
+        Some(stem + self.groups().into_iter().flatten().map(|block| block.multiply_adds(&mut size)).sum::<u64>())
     }
 }
 

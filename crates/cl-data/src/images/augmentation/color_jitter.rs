@@ -2,12 +2,14 @@
 
 use super::color::{Blend, BlendTarget, Planes};
 use super::draws::{happens, index, uniform};
-use super::ranges::{require, require_probability};
 use super::rows::{map_groups, require_one_each};
-use crate::DataError;
+use super::transform::require_checked;
+use super::{Change, DrawRequest, Transform};
 use burn::tensor::Tensor;
+use cl_config::{Component, ConfigError, check, not_negative, probability};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Random changes of colour, applied with a probability.
 ///
@@ -43,29 +45,16 @@ pub enum ColorChange {
 }
 
 impl ColorJitter {
+    /// Its name in files.
+    pub const NAME: &'static str = "color_jitter";
+
     /// SimCLR's on CIFAR-10, colour distortion of strength ½ (Chen et al. 2020, appendices A and B.9).
     pub const fn simclr_cifar() -> Self {
         Self { probability: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }
     }
 
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`DataError::OutOfRange`] naming the key.
-    pub fn validate(&self) -> Result<(), DataError> {
-        require_probability("color_jitter.probability", self.probability)?;
-        for (name, value) in [
-            ("color_jitter.brightness", self.brightness),
-            ("color_jitter.contrast", self.contrast),
-            ("color_jitter.saturation", self.saturation),
-        ] {
-            require(value >= 0.0 && value.is_finite(), name, value, "[0, ∞)")?;
-        }
-        require((0.0..=0.5).contains(&self.hue), "color_jitter.hue", self.hue, "[0, 0.5]")
-    }
-
     /// The changes of one image in order, if any; always six words of the generator.
-    pub fn draw(&self, rng: &mut impl Rng) -> Option<[ColorChange; 4]> {
+    pub fn draw_one(&self, rng: &mut impl Rng) -> Option<[ColorChange; 4]> {
         let applied = happens(rng, self.probability);
         let mut factor = |strength: f64| uniform(rng, [(1.0 - strength).max(0.0), 1.0 + strength]) as f32;
         let mut remaining = vec![
@@ -81,6 +70,36 @@ impl ColorJitter {
             chosen
         });
         applied.then_some(changes)
+    }
+}
+
+impl Component for ColorJitter {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        probability("probability", self.probability)?;
+        not_negative("brightness", self.brightness)?;
+        not_negative("contrast", self.contrast)?;
+        not_negative("saturation", self.saturation)?;
+        check((0.0..=0.5).contains(&self.hue), "hue", self.hue, "a number from 0 to 0.5")?;
+        Ok(self)
+    }
+}
+
+impl Transform for ColorJitter {
+    fn draw(&self, batch: &DrawRequest<'_>) -> [Box<dyn Change>; 2] {
+        let jitter = require_checked(self);
+        batch.for_each_view(|rng| jitter.draw_one(rng), ColorChanges)
+    }
+}
+
+/// How the colours of each image change, in order.
+#[derive(Debug)]
+struct ColorChanges(Vec<Option<[ColorChange; 4]>>);
+
+impl Change for ColorChanges {
+    fn apply(&self, views: Tensor<4>, range: Range<usize>) -> Tensor<4> {
+        color_changes(views, &self.0[range])
     }
 }
 
@@ -134,4 +153,103 @@ pub fn color_changes<const L: usize>(images: Tensor<4>, changes: &[Option<[Color
         };
         (0..L).fold(Planes::of(images), apply).into_images()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_files_hold, assert_share, assert_uniform, message, stream, values};
+    use super::*;
+    use crate::Part;
+    use burn::tensor::{Device, TensorData};
+    use std::collections::BTreeMap;
+
+    /// A probability over 20,000 draws and 24 orders of about 16,000, each at 4.9 standard deviations (1e-6).
+    #[test]
+    fn jitters_and_their_orders_have_their_probabilities() {
+        let mut rng = stream().rng(Part::ImageColorJitter, 0);
+        let jitters: Vec<_> = (0..20_000).filter_map(|_| ColorJitter::simclr_cifar().draw_one(&mut rng)).collect();
+        assert_share(jitters.len(), 20_000, 0.8, "jitters");
+        let mut orders = BTreeMap::<_, usize>::new();
+        for changes in &jitters {
+            let order = changes.map(|change| match change {
+                ColorChange::Brightness(_) => 'b',
+                ColorChange::Contrast(_) => 'c',
+                ColorChange::Saturation(_) => 's',
+                ColorChange::Hue(_) => 'h',
+            });
+            *orders.entry(order).or_default() += 1;
+        }
+        assert_eq!(orders.len(), 24);
+        orders.iter().for_each(|(order, count)| assert_share(*count, jitters.len(), 1.0 / 24.0, &format!("{order:?}")));
+    }
+
+    #[test]
+    fn strengths_are_uniform_in_their_ranges() {
+        let mut rng = stream().rng(Part::ImageColorJitter, 0);
+        let jitter = ColorJitter { probability: 1.0, contrast: 1.5, ..ColorJitter::simclr_cifar() };
+        let mut samples = vec![Vec::new(); 4];
+        for _ in 0..20_000 {
+            for change in jitter.draw_one(&mut rng).unwrap() {
+                let (kind, value, [low, high]) = match change {
+                    ColorChange::Brightness(value) => (0, value, [0.6, 1.4]),
+                    ColorChange::Contrast(value) => (1, value, [0.0, 2.5]),
+                    ColorChange::Saturation(value) => (2, value, [0.6, 1.4]),
+                    ColorChange::Hue(value) => (3, value, [-0.1, 0.1]),
+                };
+                samples[kind].push((f64::from(value) - low) / (high - low));
+            }
+        }
+        let names = ["brightness", "contrast", "saturation", "hue"];
+        samples.into_iter().zip(names).for_each(|(sample, name)| assert_uniform(sample, name));
+    }
+
+    /// A third of the circle brings red to green, green to blue, blue to red.
+    #[test]
+    fn a_third_of_a_turn_exchanges_the_channels() {
+        let pixel =
+            |rgb: [f32; 3]| Tensor::<4>::from_data(TensorData::new(rgb.to_vec(), [1, 3, 1, 1]), &Device::flex());
+        let third = 1.0 / 3.0;
+        for (turn, expected) in [(third, [0.4, 0.7, 0.2]), (-third, [0.2, 0.4, 0.7]), (0.5, [0.2, 0.7, 0.5])] {
+            let turned = color_changes(pixel([0.7, 0.2, 0.4]), &[Some([ColorChange::Hue(turn)])]);
+            for (found, expected) in values(&turned).iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "turn {turn}: {found} instead of {expected}");
+            }
+        }
+        for grey in [0.0, 0.3, 1.0] {
+            let turned = color_changes(pixel([grey; 3]), &[Some([ColorChange::Hue(0.2)])]);
+            assert_eq!(values(&turned), [grey; 3]);
+        }
+    }
+
+    #[test]
+    fn a_file_gives_back_what_was_written() {
+        let text = toml::to_string(&ColorJitter::simclr_cifar()).unwrap();
+        assert_files_hold(ColorJitter::simclr_cifar(), &[&format!("{text}gamma = 0.5"), "probability = 0.5"]);
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named() {
+        let jitter = ColorJitter::simclr_cifar();
+        for (wrong, expected) in [
+            (
+                ColorJitter { probability: -0.1, ..jitter },
+                "probability = -0.1 is out of range; it has to be a probability, from 0 to 1",
+            ),
+            (
+                ColorJitter { brightness: -0.1, ..jitter },
+                "brightness = -0.1 is out of range; it has to be a finite number, 0 or larger",
+            ),
+            (
+                ColorJitter { contrast: f64::NAN, ..jitter },
+                "contrast = NaN is out of range; it has to be a finite number, 0 or larger",
+            ),
+            (
+                ColorJitter { saturation: f64::INFINITY, ..jitter },
+                "saturation = inf is out of range; it has to be a finite number, 0 or larger",
+            ),
+            (ColorJitter { hue: 0.6, ..jitter }, "hue = 0.6 is out of range; it has to be a number from 0 to 0.5"),
+        ] {
+            assert_eq!(message(wrong), expected);
+        }
+    }
 }

@@ -1,14 +1,18 @@
 //! A random part of each image, brought to one size.
 
 use super::draws::{index, uniform, unit};
-use super::horizontal_flip::horizontal_flip;
-use super::ranges::{require, require_positive_interval};
+use super::horizontal_flip::Flips;
+use super::ranges::positive_interval;
 use super::resampling::{Matrices, resample, write_interpolation};
 use super::rows::require_one_each;
-use crate::DataError;
+use super::transform::require_checked;
+use super::{Change, DrawRequest, Transform};
 use burn::tensor::Tensor;
+use cl_config::{Component, ConfigError, check};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::ops::Range;
 
 /// A box of random area and shape, resized to the size of the image.
 ///
@@ -37,30 +41,20 @@ pub struct CropBox {
     pub width: usize,
 }
 
-const SCALE: [&str; 2] = ["random_resized_crop.scale[0]", "random_resized_crop.scale[1]"];
-const RATIO: [&str; 2] = ["random_resized_crop.ratio[0]", "random_resized_crop.ratio[1]"];
-
 /// Boxes drawn before the centred one is taken.
 const TRIES: usize = 10;
 
 impl RandomResizedCrop {
+    /// Its name in files.
+    pub const NAME: &'static str = "random_resized_crop";
+
     /// SimCLR's: area from 0.08 to 1, ratio from ¾ to 4⁄3 (Chen et al. 2020, appendix A).
     pub const fn simclr() -> Self {
         Self { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] }
     }
 
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`DataError::OutOfRange`] naming the key.
-    pub fn validate(&self) -> Result<(), DataError> {
-        require(self.scale[1] <= 1.0, SCALE[1], self.scale[1], "(0, 1]")?;
-        require_positive_interval(SCALE, self.scale, "(0, random_resized_crop.scale[1]]")?;
-        require_positive_interval(RATIO, self.ratio, "(0, random_resized_crop.ratio[1]]")
-    }
-
     /// A box for one image of `height` × `width` pixels; always 22 words of the generator.
-    pub fn draw(&self, [height, width]: [usize; 2], rng: &mut impl Rng) -> CropBox {
+    pub fn draw_one(&self, [height, width]: [usize; 2], rng: &mut impl Rng) -> CropBox {
         let log_ratio = self.ratio.map(f64::ln);
         let mut found = None;
         for _ in 0..TRIES {
@@ -99,6 +93,51 @@ impl RandomResizedCrop {
     }
 }
 
+impl Component for RandomResizedCrop {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        check(self.scale[1] <= 1.0, "scale[1]", self.scale[1], "larger than 0 and at most 1")?;
+        positive_interval("scale", self.scale)?;
+        positive_interval("ratio", self.ratio)?;
+        Ok(self)
+    }
+}
+
+impl Transform for RandomResizedCrop {
+    fn draw(&self, batch: &DrawRequest<'_>) -> [Box<dyn Change>; 2] {
+        let crop = require_checked(self);
+        batch.for_each_view(|rng| crop.draw_one(batch.size(), rng), Crops::unmirrored)
+    }
+}
+
+/// What is cut out of each image, and whether it is mirrored then.
+#[derive(Debug)]
+struct Crops {
+    boxes: Vec<CropBox>,
+    flips: Vec<bool>,
+}
+
+impl Crops {
+    fn unmirrored(boxes: Vec<CropBox>) -> Self {
+        Self { flips: vec![false; boxes.len()], boxes }
+    }
+}
+
+impl Change for Crops {
+    fn apply(&self, views: Tensor<4>, range: Range<usize>) -> Tensor<4> {
+        let [_, _, height, width] = views.dims();
+        resized_crop(views, &self.boxes[range.clone()], &self.flips[range], [height, width])
+    }
+
+    /// A flip costs nothing while images are resampled.
+    fn fused_with(&self, next: &dyn Change) -> Option<Box<dyn Change>> {
+        let Flips(next) = (next as &dyn Any).downcast_ref()?;
+        let flips = self.flips.iter().zip(next).map(|(before, after)| before ^ after).collect();
+        Some(Box::new(Self { boxes: self.boxes.clone(), flips }))
+    }
+}
+
 /// Cuts a box out of each image, mirrors it where asked, and resizes it.
 ///
 /// Bilinear with antialiasing, see torchvision's `resized_crop(…, antialias=True)`.
@@ -125,31 +164,21 @@ pub fn resized_crop(images: Tensor<4>, boxes: &[CropBox], flips: &[bool], size: 
     resample(images, rows, columns)
 }
 
-/// Crops and flips as far as either is there, to the size the images have.
-pub(super) fn crop_and_flip(images: Tensor<4>, boxes: Option<&[CropBox]>, flips: Option<&[bool]>) -> Tensor<4> {
-    let [count, _, height, width] = images.dims();
-    match (boxes, flips) {
-        (Some(boxes), Some(flips)) => resized_crop(images, boxes, flips, [height, width]),
-        (Some(boxes), None) => resized_crop(images, boxes, &vec![false; count], [height, width]),
-        (None, Some(flips)) => horizontal_flip(images, flips),
-        (None, None) => images,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{STATISTICS, assert_close, assert_files_hold, images, message, stream, values};
+    use super::super::{HorizontalFlip, ViewPipeline};
     use super::*;
-    use crate::{Part, Purpose, Stream};
+    use crate::Part;
 
     #[test]
     fn a_box_takes_22_words_whether_it_fits_or_not() {
-        let stream = Stream::new(1, Purpose::ImageViews);
         // A ratio of 100 never fits a square of 8 × 8 at these areas.
         for ratio in [[0.75, 4.0 / 3.0], [100.0, 100.0]] {
             let crop = RandomResizedCrop { scale: [0.5, 1.0], ratio };
-            let mut drawn = stream.rng(Part::ImageCrop, 0);
-            crop.draw([8, 8], &mut drawn);
-            let mut skipped = stream.rng(Part::ImageCrop, 0);
+            let mut drawn = stream().rng(Part::ImageCrop, 0);
+            crop.draw_one([8, 8], &mut drawn);
+            let mut skipped = stream().rng(Part::ImageCrop, 0);
             (0..22).for_each(|_| _ = skipped.next_u64());
             assert_eq!(drawn.next_u64(), skipped.next_u64());
         }
@@ -157,12 +186,91 @@ mod tests {
 
     #[test]
     fn where_no_box_fits_the_largest_centred_one_is_taken() {
-        let rng = || Stream::new(1, Purpose::ImageViews).rng(Part::ImageCrop, 0);
+        let rng = || stream().rng(Part::ImageCrop, 0);
         let wide = RandomResizedCrop { scale: [1.0, 1.0], ratio: [2.0, 2.0] };
-        assert_eq!(wide.draw([8, 8], &mut rng()), CropBox { top: 2, left: 0, height: 4, width: 8 });
+        assert_eq!(wide.draw_one([8, 8], &mut rng()), CropBox { top: 2, left: 0, height: 4, width: 8 });
         let tall = RandomResizedCrop { scale: [1.0, 1.0], ratio: [0.5, 0.5] };
-        assert_eq!(tall.draw([8, 8], &mut rng()), CropBox { top: 0, left: 2, height: 8, width: 4 });
+        assert_eq!(tall.draw_one([8, 8], &mut rng()), CropBox { top: 0, left: 2, height: 8, width: 4 });
         let square = RandomResizedCrop { scale: [1.0, 1.0], ratio: [1.0, 1.0] };
-        assert_eq!(square.draw([6, 9], &mut rng()), CropBox { top: 0, left: 1, height: 6, width: 6 });
+        assert_eq!(square.draw_one([6, 9], &mut rng()), CropBox { top: 0, left: 1, height: 6, width: 6 });
+    }
+
+    /// Boxes of 20 images in both views, drawn as the first crop of a list draws them.
+    fn boxes(crop: RandomResizedCrop) -> [Vec<CropBox>; 2] {
+        let mut rng = stream().rng(Part::ImageCrop, 0);
+        let drawn: Vec<_> = (0..40).map(|_| crop.draw_one([8, 12], &mut rng)).collect();
+        [0, 1].map(|view| drawn.iter().skip(view).step_by(2).copied().collect())
+    }
+
+    fn flips(probability: f64) -> [Vec<bool>; 2] {
+        let mut rng = stream().rng(Part::ImageFlip, 0);
+        let drawn: Vec<_> = (0..40).map(|_| HorizontalFlip { probability }.draw_one(&mut rng)).collect();
+        [0, 1].map(|view| drawn.iter().skip(view).step_by(2).copied().collect())
+    }
+
+    #[test]
+    fn a_flip_right_after_a_crop_is_part_of_its_resampling() {
+        let (crop, flip) = (RandomResizedCrop::simclr(), HorizontalFlip { probability: 0.5 });
+        let fused = ViewPipeline::none()
+            .with(RandomResizedCrop::NAME, crop)
+            .and_then(|crops| crops.with(HorizontalFlip::NAME, flip))
+            .unwrap();
+        let views = fused.views(&images(20), &STATISTICS, stream(), 0);
+        let changes = fused.draw(20, [8, 12], &STATISTICS, stream(), 0);
+        assert_eq!(changes.map(|changes| changes.len()), [2, 2], "one resampling and normalising");
+        for ((boxes, flips), found) in boxes(crop).iter().zip(flips(0.5)).zip([views.first, views.second]) {
+            let at_once = STATISTICS.normalise(resized_crop(images(20), boxes, &flips, [8, 12]));
+            assert_eq!(values(&found), values(&at_once));
+            let cropped = resized_crop(images(20), boxes, &[false; 20], [8, 12]);
+            let one_by_one = STATISTICS.normalise(super::super::horizontal_flip(cropped, &flips));
+            assert_close(&found, &one_by_one);
+        }
+    }
+
+    #[test]
+    fn two_flips_after_a_crop_cancel_where_both_happen() {
+        let crops = Crops::unmirrored(boxes(RandomResizedCrop::simclr())[0].clone());
+        let [once, twice] = flips(0.5);
+        let fused = crops.fused_with(&Flips(once.clone())).and_then(|both| both.fused_with(&Flips(twice.clone())));
+        let found = fused.unwrap().apply(images(20), 0..20);
+        let flips: Vec<bool> = once.iter().zip(&twice).map(|(once, twice)| once != twice).collect();
+        assert_eq!(values(&found), values(&resized_crop(images(20), &crops.boxes, &flips, [8, 12])));
+    }
+
+    #[test]
+    fn nothing_but_a_flip_is_fused_with_a_crop() {
+        let crops = Crops::unmirrored(boxes(RandomResizedCrop::simclr())[0].clone());
+        assert!(crops.fused_with(&crops).is_none() && Flips(vec![true; 20]).fused_with(&crops).is_none());
+    }
+
+    #[test]
+    fn a_file_gives_back_what_was_written() {
+        let text = toml::to_string(&RandomResizedCrop::simclr()).unwrap();
+        assert_files_hold(RandomResizedCrop::simclr(), &[&format!("{text}size = 32"), "scale = [0.5, 1.0]"]);
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named() {
+        let any = [1.0, 1.0];
+        for (wrong, expected) in [
+            (
+                RandomResizedCrop { scale: [0.0, 1.0], ratio: any },
+                "scale[0] = 0 is out of range; it has to be larger than 0 and at most scale[1]",
+            ),
+            (
+                RandomResizedCrop { scale: [0.1, 1.5], ratio: any },
+                "scale[1] = 1.5 is out of range; it has to be larger than 0 and at most 1",
+            ),
+            (
+                RandomResizedCrop { scale: any, ratio: [2.0, 1.0] },
+                "ratio[0] = 2 is out of range; it has to be larger than 0 and at most ratio[1]",
+            ),
+            (
+                RandomResizedCrop { scale: any, ratio: [1.0, f64::INFINITY] },
+                "ratio[1] = inf is out of range; it has to be a finite number larger than 0",
+            ),
+        ] {
+            assert_eq!(message(wrong), expected);
+        }
     }
 }

@@ -15,11 +15,13 @@ use crate::io::manifest::Manifest;
 use crate::io::undefined::{as_null, largest, or_nan};
 use crate::judge::measures::ClaimResult;
 use crate::judge::{Expected, Verdict};
+use crate::run::catalog::Catalog;
 use crate::run::folder::RunFolder;
-use crate::run::headless::{CHECKPOINT_EVERY_S, Outcome, Session, execute};
+use crate::run::headless::{CHECKPOINT_EVERY_S, Outcome, Session};
+use crate::spec::RunSpec;
 use crate::spec::experiment::{Experiment, Extent};
-use crate::spec::{RunSpec, TrainingSpec};
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
 use rounding::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -112,8 +114,14 @@ pub struct Distance {
 /// # Errors
 /// [`UserError`] when there is no second backend or one cannot be opened, when the experiment cannot be read or trains no encoder of the
 /// paper, or when a run fails.
-pub fn certify(experiment: &Path, output: &Path, stop: &AtomicBool) -> Result<Option<Certificate>, UserError> {
-    let experiment = Experiment::load(experiment, Extent::Default)?;
+pub fn certify(
+    experiment: &Path,
+    output: &Path,
+    catalog: &Catalog,
+    stop: &AtomicBool,
+) -> Result<Option<Certificate>, UserError> {
+    let parts = catalog.parts();
+    let experiment = Experiment::load(experiment, Extent::Default, parts)?;
     let runs = training_runs(&experiment)?;
     let (mut ready, mut left_out) = (Vec::new(), BTreeMap::new());
     for name in device::names() {
@@ -144,7 +152,7 @@ pub fn certify(experiment: &Path, output: &Path, stop: &AtomicBool) -> Result<Op
         let started = Instant::now();
         let mut folders = BTreeMap::new();
         for run in &runs {
-            let spec = RunSpec::Training(run.spec.clone());
+            let spec = RunSpec::new(run.spec.clone());
             let below = output.join("runs").join(name);
             let folder = RunFolder::new(&below, &experiment.claim, &run.point, &spec, run.seed);
             let session = Session {
@@ -156,7 +164,7 @@ pub fn certify(experiment: &Path, output: &Path, stop: &AtomicBool) -> Result<Op
                 progress: &mut |_, _| {},
                 warn: &mut |text| crate::warn_line!("{text}"),
             };
-            if let Outcome::Stopped { .. } = execute(&spec, run.seed, &folder, session)? {
+            if let Outcome::Stopped { .. } = catalog.execute(&spec, run.seed, &folder, session)? {
                 return Ok(None);
             }
             folders.insert((run.point.clone(), run.seed), folder);
@@ -180,7 +188,7 @@ pub fn certify(experiment: &Path, output: &Path, stop: &AtomicBool) -> Result<Op
     let family = Expected::intervals_of(std::slice::from_ref(&experiment), false)?;
     let mut backends: Vec<BackendResult> = Vec::new();
     for (name, _) in &ready {
-        let verdict = ClaimResult::judge(experiment.clone(), folders_of[name].clone(), false, family)?.verdict;
+        let verdict = ClaimResult::judge(experiment.clone(), folders_of[name].clone(), false, family, parts)?.verdict;
         let mut metrics = BTreeMap::new();
         if *name != REFERENCE {
             for (run, envelope, reference) in &envelopes {
@@ -223,7 +231,7 @@ struct Run {
 fn training_runs(experiment: &Experiment) -> Result<Vec<Run>, UserError> {
     let mut runs = Vec::new();
     for point in &experiment.points {
-        let RunSpec::Training(spec) = &point.spec else {
+        let Some(spec) = point.spec.get::<TrainingSpec>().filter(|spec| spec.symmetric_relu().is_some()) else {
             let path = experiment.folder.join("experiment.toml");
             return Err(UserError::file(path, format!("points.{} does not train the paper's encoder", point.name)));
         };

@@ -1,20 +1,24 @@
 //! What `tests/python/check_run.py` recomputes: one run's data, masks, weights, gradient and measures.
 
+use super::python_images;
 use super::taken_apart::{trained, write_tensors};
 use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
-use crate::spec::{Objective, RunSpec, TrainingSpec};
+use crate::run::catalog::Catalog;
 use crate::tasks::choice::{Choice, choose};
-use crate::tasks::sparse_coding::learner::EncoderLearner;
-use crate::tasks::sparse_coding::monitor::Monitor;
-use crate::tasks::task::{Learning, Training};
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::learner::{Learner, LearnerOf};
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::sparse_coding::training::SparseCoding;
+use crate::tasks::task::Task;
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
 use cl_model::replicas::ReplicaSettings;
-use cl_model::{Normalization, independent_copy};
+use cl_model::{InfoNce, Normalization, OptimizerConfig, independent_copy};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -46,73 +50,71 @@ pub struct Written {
 ///
 /// # Errors
 /// [`UserError`] when the run is of a kind that the checks do not cover, the folder is there, or a file cannot be written.
-pub fn export(request: &Request) -> Result<Written, UserError> {
+pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError> {
     let output = &request.output;
     if output.exists() {
         return Err(UserError::file(output, "the folder exists and is not overwritten; give another --output"));
     }
     let Choice { claim, point, seed } =
-        choose(&request.experiment, request.point.as_deref(), None, request.data_dir.as_deref())?;
+        choose(&request.experiment, request.point.as_deref(), None, request.data_dir.as_deref(), catalog.parts())?;
     let make_folder = || {
         std::fs::create_dir_all(output).map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))
     };
-    let check = match &point.spec {
-        RunSpec::Training(spec) => {
-            let negatives = fresh_negatives(spec).ok_or_else(|| {
-                UserError::Argument(format!(
-                    "{claim}: {} is not what the check recomputes, which is the paper's loss: inner products, no gradient through \
-                     keys, fresh negatives, no normalization, fresh observations at each step",
-                    point.name
-                ))
-            })?;
-            make_folder()?;
-            write(spec, seed, negatives, output)?;
-            "check_run.py"
-        }
-        RunSpec::Images(spec) => {
-            make_folder()?;
-            super::python_images::write(spec, seed, request.data_dir.as_deref(), output)?;
-            "check_images.py"
-        }
-        RunSpec::Moments(_) => {
-            return Err(UserError::Argument(format!("{claim}: {} estimates moments and trains nothing", point.name)));
-        }
+    let check = if let Some(spec) = point.spec.get::<TrainingSpec>() {
+        let negatives = fresh_negatives(spec).ok_or_else(|| {
+            UserError::Argument(format!(
+                "{claim}: {} is not what the check recomputes, which is the paper's encoder and loss: inner products, no gradient \
+                 through keys, fresh negatives, no normalization, no projector, fresh observations at each step, plain gradient descent",
+                point.name
+            ))
+        })?;
+        make_folder()?;
+        write(spec, seed, negatives, output)?;
+        "check_run.py"
+    } else if let Some(spec) = point.spec.get::<ImageSpec>() {
+        python_images::is_covered(spec)?;
+        make_folder()?;
+        python_images::write(spec, seed, request.data_dir.as_deref(), output, catalog)?;
+        "check_images.py"
+    } else {
+        return Err(UserError::Argument(format!("{claim}: {} is of a kind that no check recomputes", point.name)));
     };
     Ok(Written { claim, point: point.name, seed, check })
 }
 
 /// The number of negatives of a run that the check can recompute.
 fn fresh_negatives(spec: &TrainingSpec) -> Option<usize> {
-    match spec.objective {
-        Objective::Contrastive(c) => {
-            let is_plain = ReplicaSettings::supports(&c.info_nce())
-                && spec.encoder.normalization == Normalization::None
-                && spec.training.training_set_size.is_none();
-            match c.negatives {
-                Negatives::Fresh { count } if is_plain => Some(count),
-                _ => None,
-            }
-        }
+    let encoder = spec.symmetric_relu()?;
+    let is_plain = ReplicaSettings::supports(spec.objective.config::<InfoNce>()?)
+        && encoder.normalization == Normalization::None
+        && spec.model.projector.is_none()
+        && spec.data.training_set_size.is_none()
+        && matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
+    match spec.data.negatives {
+        Negatives::Fresh { count } if is_plain => Some(count),
         _ => None,
     }
 }
 
 fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Result<(), UserError> {
-    let training = Monitor::new(spec, seed, &Device::flex());
-    let initial = training.fresh();
+    let training: Arc<SparseCoding> = Arc::new(SparseCoding::on(spec, seed, &Device::flex()));
+    let initial = Learner::start(&training);
+    let schedule = training.schedule();
     // In the middle, where thresholds grow and neurons have begun to differ.
-    let before = trained(&training, independent_copy(&initial, training.fresh()), spec.training.steps / 2);
+    let before = trained(Learner::start(&training), schedule.steps / 2);
     let step = before.steps_done();
-    let eta = spec.training.step_size.at(step);
+    let eta = schedule.learning_rate.at(step);
     let output_of_step = TrainStep::step(&before, training.batch(step));
     let loss: f64 = output_of_step.item.loss.into_scalar();
-    let weights = before.encoder.weights.id;
+    let weights = before.model.encoder.weights.id;
     let gradient = output_of_step.grads.get::<2>(weights).map(|g| g.into_data());
     let gradient = gradient.ok_or_else(|| UserError::Run("the step has no gradient of the weights".into()))?;
-    let copy = |learner: &EncoderLearner| independent_copy(learner, training.fresh()).at_step(learner.steps_done());
-    let after = trained(&training, copy(&before), step + 1);
-    let last = trained(&training, copy(&after), spec.training.steps);
-    let snapshot = training.snapshot(&last.valid());
+    let copy = |learner: &LearnerOf<SparseCoding>| {
+        independent_copy(learner, Learner::start(&training)).at_step(learner.steps_done())
+    };
+    let after = trained(copy(&before), step + 1);
+    let last = trained(copy(&after), schedule.steps);
+    let snapshot = last.snapshot();
 
     let mut tensors = batch(spec, seed, step, negatives);
     tensors.extend(state("before", &before));
@@ -123,9 +125,9 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
 
     let mut tensors = vec![
         ("dictionary".to_string(), training.features().transpose().into_data()),
-        ("weights".to_string(), last.encoder.weights.val().into_data()),
-        ("biases".to_string(), last.encoder.biases.val().into_data()),
-        ("initial_weights".to_string(), initial.encoder.weights.val().into_data()),
+        ("weights".to_string(), last.model.encoder.weights.val().into_data()),
+        ("biases".to_string(), last.model.encoder.biases.val().into_data()),
+        ("initial_weights".to_string(), initial.model.encoder.weights.val().into_data()),
         ("target".to_string(), TensorData::new(training.target().to_vec(), [training.target().len()])),
     ];
     let evaluation = training.evaluation_observations();
@@ -137,7 +139,7 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     }
     write_tensors(&output.join("end.safetensors"), tensors)?;
 
-    let evaluation = training.score(&last.valid()).map_err(|e| UserError::Run(e.to_string()))?;
+    let evaluation = training.score(&last.model.valid()).map_err(|e| UserError::Run(e.to_string()))?;
     let run = serde_json::json!({
         "spec": spec, "seed": seed, "step": step, "loss": loss, "eta": eta, "snapshot": snapshot, "evaluation": evaluation,
     });
@@ -148,7 +150,7 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
 fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(String, TensorData)> {
     let model = spec.data.model(seed);
     let pairs = Stream::new(seed, Purpose::TrainingPairs);
-    let observations = model.sample(spec.training.batch_size, pairs, step);
+    let observations = model.sample(spec.optimization.batch_size, pairs, step);
     let negatives = model.sample(negatives, Stream::new(seed, Purpose::TrainingNegatives), step);
     let trained_on = spec.sampler(seed).batch(step);
     let mut tensors: Vec<(String, TensorData)> = [
@@ -163,11 +165,12 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
     .map(named)
     .into();
     tensors.extend(trained_on.negatives.map(|x| named(("negatives", x))));
-    if spec.data.augmentation != Augmentation::None {
+    let augmentation = spec.views.augmentation();
+    if augmentation != Augmentation::None {
         // What a mask lets through of ones.
         let ones =
             Matrix::from_values(observations.x.rows, observations.x.cols, vec![1.0; observations.x.values.len()]);
-        let mask = spec.data.augmentation.apply(ones, pairs, step);
+        let mask = augmentation.apply(ones, pairs, step);
         for (name, mut mask) in [("mask_plus", mask.x_plus), ("mask_plus_plus", mask.x_plus_plus)] {
             mask.values.iter_mut().for_each(|v| *v = f32::from(*v != 0.0));
             tensors.push(named((name, mask)));
@@ -176,8 +179,8 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
     tensors
 }
 
-fn state(when: &str, learner: &EncoderLearner) -> [(String, TensorData); 2] {
-    let encoder = &learner.encoder;
+fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> [(String, TensorData); 2] {
+    let encoder = &learner.model.encoder;
     [
         (format!("weights_{when}"), encoder.weights.val().into_data()),
         (format!("biases_{when}"), encoder.biases.val().into_data()),

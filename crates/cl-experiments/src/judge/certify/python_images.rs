@@ -3,22 +3,27 @@
 use super::taken_apart::{trained, write_tensors};
 use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
+use crate::run::catalog::Catalog;
 use crate::run::folder::RunFolder;
-use crate::run::headless::{Session, execute};
+use crate::run::headless::Session;
 use crate::spec::RunSpec;
-use crate::spec::images::{Dataset, ImageSpec};
+use crate::tasks::images::dataset::Dataset;
 use crate::tasks::images::evaluation::ImageEvaluation;
-use crate::tasks::images::learner::ImageLearner;
+use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::images::training::{ImageSnapshot, ImageTraining};
-use crate::tasks::images::{anatomy, directions, weights};
-use crate::tasks::task::{Learning, Training};
+use crate::tasks::images::{anatomy, directions};
+use crate::tasks::learner::{Learner, LearnerOf};
+use crate::tasks::task::{Place, Task};
+use crate::tasks::weights;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainStep;
 use cl_data::images::{ImageSet, ShapeLatents};
-use cl_model::{ImageOptimizer, independent_copy};
+use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
+use cl_model::{EncoderConfig, OptimizerConfig, Siamese, independent_copy};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -26,22 +31,48 @@ use std::time::Duration;
 /// from one to the next is seen.
 const GRADIENT_FACTORS: [f64; 2] = [1.0, -0.5];
 
-/// Optimizers whose updates are written, with step sizes that move weights visibly.
-const OPTIMIZERS: [(&str, ImageOptimizer, f64); 3] = [
-    ("sgd", ImageOptimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }, 0.05),
-    ("adamw", ImageOptimizer::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }, 0.003),
-    ("lars", ImageOptimizer::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-4 }, 0.5),
+/// Optimizers whose updates are written, with learning rates that move weights visibly.
+const OPTIMIZERS: [(&str, OptimizerConfig, f64); 3] = [
+    ("sgd", OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }, 0.05),
+    ("adamw", OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }, 0.003),
+    ("lars", OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-4 }, 0.5),
 ];
 
 type Tensors = Vec<(String, TensorData)>;
+
+/// Refuses a run that the check does not recompute.
+///
+/// # Errors
+/// [`UserError::Argument`] naming what it is.
+pub fn is_covered(spec: &ImageSpec) -> Result<(), UserError> {
+    let encoder = spec.model.encoder.name();
+    let projector = spec.model.projector.as_ref().filter(|projector| !projector.frozen);
+    let depth = projector.map_or(0, |projector| projector.hidden_dims.len());
+    let objective = spec.objective.name();
+    let known = ["small_conv_net", "resnet18", "wide_resnet"].contains(&encoder)
+        && spec.optimization.epochs.is_some()
+        && (spec.is_supervised() || depth == 1 && ["nt_xent", "info_nce"].contains(&objective));
+    if known {
+        return Ok(());
+    }
+    Err(UserError::Argument(format!(
+        "the check recomputes small_conv_net, resnet18 and wide_resnet for a number of epochs under nt_xent or info_nce with a trained \
+         projector of one hidden layer, or under labels; this run has {encoder}, {objective} and {depth} trained hidden layers"
+    )))
+}
 
 /// Makes the run below `output` and writes what there is to recompute of it.
 ///
 /// # Errors
 /// [`UserError`] when the images cannot be read, the run fails, or a file cannot be written.
-pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path) -> Result<(), UserError> {
+pub fn write(
+    spec: &ImageSpec,
+    seed: u64,
+    data_dir: Option<&Path>,
+    output: &Path,
+    catalog: &Catalog,
+) -> Result<(), UserError> {
     let device = Device::flex();
-    let folder = RunFolder::at(output.join("run"));
     let session = Session {
         device_name: "flex",
         device: &device,
@@ -51,15 +82,30 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
         progress: &mut |_, _| {},
         warn: &mut |text| crate::warn_line!("{text}"),
     };
-    execute(&RunSpec::Images(Box::new(spec.clone())), seed, &folder, session)?;
-    let training = ImageTraining::new(spec, seed, data_dir, "flex", &device)?;
+    catalog.execute(&RunSpec::new(spec.clone()), seed, &RunFolder::at(output.join("run")), session)?;
+    let place = Place { device_name: "flex", device: &device, data_dir };
+    match spec.model.encoder.name() {
+        "resnet18" => write_task::<ResNet18Config>(spec, seed, place, output),
+        "wide_resnet" => write_task::<WideResNetConfig>(spec, seed, place, output),
+        _ => write_task::<SmallConvNetConfig>(spec, seed, place, output),
+    }
+}
+
+fn write_task<C: EncoderConfig<Encoder: ImageEncoder>>(
+    spec: &ImageSpec,
+    seed: u64,
+    place: Place,
+    output: &Path,
+) -> Result<(), UserError> {
+    let folder = RunFolder::at(output.join("run"));
+    let training = Arc::new(ImageTraining::<C>::new(spec, seed, place)?);
     write_tensors(&output.join("images.safetensors"), images(&training))?;
     let (step, loss, tensors) = step(&training);
     write_tensors(&output.join("step.safetensors"), tensors)?;
     let (snapshots, evaluation): (Vec<ImageSnapshot>, ImageEvaluation) = (folder.snapshots()?, folder.evaluation()?);
     write_tensors(&output.join("end.safetensors"), end(&training, &folder, &evaluation)?)?;
 
-    let e = &spec.evaluation;
+    let (e, schedule) = (&spec.evaluation, training.schedule());
     let sorted = |part: &[usize]| {
         let mut part = part.to_vec();
         part.sort_unstable();
@@ -68,7 +114,7 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
     let statistics = training.data().statistics();
     let optimizers: Vec<_> = OPTIMIZERS
         .iter()
-        .map(|(name, config, step_size)| serde_json::json!({"name": name, "config": config, "step_size": step_size}))
+        .map(|(name, config, rate)| serde_json::json!({"name": name, "config": config, "learning_rate": rate}))
         .collect();
     let run = serde_json::json!({
         "kind": "images",
@@ -76,7 +122,7 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
         "seed": seed,
         "step": step,
         "loss": loss,
-        "step_sizes": (0..spec.steps()).map(|step| spec.step_size().at(step)).collect::<Vec<_>>(),
+        "learning_rates": (0..schedule.steps).map(|step| schedule.learning_rate.at(step)).collect::<Vec<_>>(),
         "optimizers": optimizers,
         "snapshots": snapshots,
         "evaluation": evaluation,
@@ -94,7 +140,7 @@ pub fn write(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>, output: &Path
     write_whole(&output.join("run.json"), pretty(&run).as_bytes())
 }
 
-fn images(training: &ImageTraining) -> Tensors {
+fn images<C: EncoderConfig<Encoder: ImageEncoder>>(training: &ImageTraining<C>) -> Tensors {
     let set = |name: &str, images: &ImageSet| {
         let pixels: Vec<f32> = (0..images.len()).flat_map(|i| images.pixels(i)).map(|p| f32::from(*p)).collect();
         let labels: Vec<f32> = images.labels().iter().map(|label| *label as f32).collect();
@@ -108,11 +154,11 @@ fn images(training: &ImageTraining) -> Tensors {
 }
 
 /// The step in the middle of the run with its loss: views, network, gradient, running statistics behind it, updates.
-fn step(training: &ImageTraining) -> (u64, f64, Tensors) {
-    let learner = trained(training, training.fresh(), training.schedule().steps / 2);
+fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>>) -> (u64, f64, Tensors) {
+    let learner: LearnerOf<ImageTraining<C>> = trained(Learner::start(training), training.schedule().steps / 2);
     let step = learner.steps_done();
-    let copy = || independent_copy(&learner, training.fresh()).at_step(step);
-    let mut tensors = named("before", &learner);
+    let copy = || independent_copy(&learner, Learner::start(training)).at_step(step);
+    let mut tensors = named("before", &learner.model);
     let batch = training.batch(step);
     tensors.extend([
         ("views".to_string(), batch.views.clone().into_data()),
@@ -121,16 +167,16 @@ fn step(training: &ImageTraining) -> (u64, f64, Tensors) {
     let stepped = copy();
     let output = TrainStep::step(&stepped, batch);
     let loss = output.item.loss.into_scalar();
-    let gradient = by_name(&stepped, &|visited| visited.gradient(&output.grads));
+    let gradient = by_name(&stepped.model, &|visited| visited.gradient(&output.grads));
     tensors.extend(gradient.iter().map(|(name, value)| (format!("gradient.{name}"), value.clone())));
     let is_running = |name: &str| name.ends_with(".running_mean") || name.ends_with(".running_var");
-    tensors.extend(named("after_forward", &stepped.valid()).into_iter().filter(|(name, _)| is_running(name)));
-    for (name, config, step_size) in OPTIMIZERS {
-        let (mut learner, mut optimizer) = (copy(), config.init());
+    tensors.extend(named("after_forward", &stepped.model).into_iter().filter(|(name, _)| is_running(name)));
+    for (name, config, rate) in OPTIMIZERS {
+        let (mut model, mut optimizer) = (copy().model, config.init());
         for (k, factor) in (1..).zip(GRADIENT_FACTORS) {
-            let grads = registered(&learner, &gradient, factor);
-            learner = optimizer.step(step_size, learner, grads);
-            let updated = named(&format!("{name}.{k}"), &learner);
+            let grads = registered(&model, &gradient, factor);
+            model = optimizer.step(rate, model, grads);
+            let updated = named(&format!("{name}.{k}"), &model);
             tensors.extend(updated.into_iter().filter(|(name, _)| !is_running(name)));
         }
     }
@@ -138,7 +184,11 @@ fn step(training: &ImageTraining) -> (u64, f64, Tensors) {
 }
 
 /// Networks at the end, and what they were measured on.
-fn end(training: &ImageTraining, folder: &RunFolder, evaluation: &ImageEvaluation) -> Result<Tensors, UserError> {
+fn end<C: EncoderConfig<Encoder: ImageEncoder>>(
+    training: &ImageTraining<C>,
+    folder: &RunFolder,
+    evaluation: &ImageEvaluation,
+) -> Result<Tensors, UserError> {
     let last_step = training.schedule().steps;
     let mut tensors = named("untrained", &training.untrained());
     for (state, file, step) in
@@ -146,18 +196,18 @@ fn end(training: &ImageTraining, folder: &RunFolder, evaluation: &ImageEvaluatio
     {
         let path = folder.path().join(file);
         let bytes = std::fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
-        let learner = weights::from_safetensors(training.untrained(), bytes).map_err(|e| UserError::file(&path, e))?;
+        let model = weights::from_safetensors(training.untrained(), bytes).map_err(|e| UserError::file(&path, e))?;
         let test = &training.data().splits().test;
         let all: Vec<usize> = (0..test.len()).collect();
-        tensors.extend(named(state, &learner));
+        tensors.extend(named(state, &model));
         tensors.push((format!("{state}.held_out_views"), training.data().held_out(step).views.into_data()));
-        tensors.push((format!("{state}.test_features"), training.data().features(&learner, test, &all).into_data()));
+        tensors.push((format!("{state}.test_features"), training.data().features(&model, test, &all).into_data()));
     }
     for pair in 0..directions::PAIRS {
         let views = directions::views(training.data(), training.data().part_of_train(directions::IMAGES), pair);
         tensors.push((format!("direction_views.{pair}"), views.into_data()));
     }
-    if let Dataset::Shapes(spec) = training.data().spec().images.dataset {
+    if let Dataset::Shapes(spec) = training.data().spec().data.dataset {
         let latents = directions::latents_of(&spec).into_iter().zip(["latents_train", "latents_test"]);
         tensors.extend(latents.map(|(latents, name)| (name.to_string(), flat(&latents))));
     }
@@ -172,8 +222,8 @@ fn flat(latents: &[ShapeLatents]) -> TensorData {
 }
 
 /// Everything a network holds, by name behind `prefix`.
-fn named(prefix: &str, learner: &ImageLearner) -> Tensors {
-    let all = by_name(&learner.valid(), &|visited| Some(visited.value()));
+fn named<E: ImageEncoder>(prefix: &str, model: &Siamese<E>) -> Tensors {
+    let all = by_name(&model.valid(), &|visited| Some(visited.value()));
     all.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)).collect()
 }
 

@@ -8,15 +8,18 @@
 
 use super::{Distance, Divergence, METRICS, Metric};
 use crate::io::undefined::largest;
-use crate::run::step_sizes::StepSizeScheduler;
-use crate::spec::TrainingSpec;
-use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
-use crate::tasks::task::{Learning, Training};
-use burn::module::Module;
+use crate::run::learning_rates::LearningRateScheduler;
+use crate::tasks::learner::Learner;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::sparse_coding::training::SparseCoding;
+use crate::tasks::task::Task;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
 use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
+use cl_model::SymmetricReluConfig;
+use std::sync::Arc;
 
 /// Runs with rounding put in.
 pub const TRIALS: u64 = 4;
@@ -54,7 +57,7 @@ impl Envelope {
         let floor = FACTOR * MEASURE_TERMS.sqrt() * UNIT_ROUNDOFF;
         let mut widest = vec![vec![0.0f64; reference.len()]; METRICS.len()];
         for trial in 0..TRIALS {
-            let found = jostled(spec, seed, trial, UNIT_ROUNDOFF * (spec.data.input_dim as f64).sqrt());
+            let found = perturbed(spec, seed, trial, UNIT_ROUNDOFF * (spec.data.input_dim as f64).sqrt());
             for (metric, (_, value)) in METRICS.iter().enumerate() {
                 for (place, (r, f)) in reference.iter().zip(&found).enumerate() {
                     let apart = (value(r) - value(f)).abs() / scales[metric];
@@ -101,24 +104,28 @@ impl Envelope {
 }
 
 /// Snapshots of a run on the reference in which each weight is moved by about `size` of itself after each step.
-fn jostled(spec: &TrainingSpec, seed: u64, trial: u64, size: f64) -> Vec<Snapshot> {
-    let device = Device::flex();
-    let training = Monitor::new(spec, seed, &device);
-    let (mut learner, mut optimizer) = (training.fresh(), training.optimizer());
-    let mut step_sizes = StepSizeScheduler::new(spec.training.step_size, 0);
-    let (m, d1) = (spec.encoder.num_neurons, spec.data.input_dim);
+fn perturbed(spec: &TrainingSpec, seed: u64, trial: u64, size: f64) -> Vec<Snapshot> {
+    let task = Arc::new(SparseCoding::<SymmetricReluConfig>::on(spec, seed, &Device::flex()));
+    let (mut learner, mut optimizer) = (Learner::start(&task), task.optimizer());
+    let schedule = task.schedule();
+    let mut rates = LearningRateScheduler::new(schedule.learning_rate, 0);
+    let (m, d1) = (learner.model.encoder.weights.dims()[0], spec.data.input_dim);
     // Streams are addressed by step: trials keep apart by beginning far from each other.
     let stream = Stream::new(seed, Purpose::Rounding);
-    let mut snapshots = vec![training.snapshot(&learner.valid())];
-    while learner.steps_done() < spec.training.steps {
+    let mut snapshots = vec![learner.snapshot()];
+    while learner.steps_done() < schedule.steps {
         let step = learner.steps_done();
-        let output = TrainStep::step(&learner, training.batch(step));
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        let output = TrainStep::step(&learner, task.batch(step));
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
         let mut rng = stream.rng(Part::Whole, (trial << 40) | step);
         let factors = standard_normal(&mut rng, m * d1).into_iter().map(|e| 1.0 + size as f32 * e).collect();
-        learner = learner.with_weights_times(Matrix::from_values(m, d1, factors));
-        if learner.steps_done().is_multiple_of(spec.training.steps_per_epoch) {
-            snapshots.push(training.snapshot(&learner.valid()));
+        let factors = Matrix::from_values(m, d1, factors);
+        learner.model.encoder.weights = learner.model.encoder.weights.map(|w| {
+            let factors = factors.to_tensor(&w.device());
+            (w.detach() * factors).detach().require_grad()
+        });
+        if learner.steps_done().is_multiple_of(schedule.steps_per_snapshot) {
+            snapshots.push(learner.snapshot());
         }
     }
     snapshots
@@ -129,7 +136,7 @@ mod tests {
     use super::*;
 
     fn snapshots(loss: impl Fn(u64) -> f64) -> Vec<Snapshot> {
-        let text = r#"{"step":0,"step_size":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,
+        let text = r#"{"step":0,"learning_rate":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,
             "coverage_min":0.2,"features_with_singleton":1,"singleton_share":0.5,"norm_in_span":1.0,"norm_complement":1.0,"threshold_ratio":0.0,
             "active_share":1.0,"correlation_sparse":0.5,"correlation_dense":0.5,"probe_r_squared":0.5,"neuron_energies":[]}"#;
         let one: Snapshot = serde_json::from_str(text).unwrap();
@@ -163,15 +170,15 @@ mod tests {
     fn a_wrong_step_is_told_from_rounding() {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/recipe-d16.toml"));
         let table: toml::Table = toml::from_str(&text.unwrap()).unwrap();
-        let crate::spec::RunSpec::Training(mut spec) = crate::spec::RunSpec::from_table(table).unwrap() else {
-            panic!()
-        };
-        (spec.training.steps, spec.training.steps_per_epoch) = (60, 20);
-        let run = |spec: &TrainingSpec| jostled(spec, 1, 0, 0.0);
+        let catalog = crate::run::catalog::Catalog::standard();
+        let spec = crate::spec::RunSpec::from_table(table, catalog.parts()).unwrap();
+        let mut spec = spec.get::<TrainingSpec>().unwrap().clone();
+        (spec.optimization.steps, spec.optimization.snapshot_every) = (Some(60), 20);
+        let run = |spec: &TrainingSpec| perturbed(spec, 1, 0, 0.0);
         let reference = run(&spec);
         let envelope = Envelope::of(&spec, 1, &reference);
         assert!(envelope.compare(&reference, &run(&spec)).iter().all(|(_, d)| d.largest_share_of_tolerance == 0.0));
-        spec.training.step_size = cl_model::StepSize::Constant { eta: 1.1 };
+        spec.optimization.learning_rate = cl_model::LearningRate::Constant { rate: 1.1 };
         let wrong = run(&spec);
         let outside = envelope.compare(&reference, &wrong);
         assert!(

@@ -2,20 +2,22 @@
 
 use crate::io::error::UserError;
 use crate::io::files::{safetensors_bytes, write_whole};
-use crate::run::step_sizes::StepSizeScheduler;
-use crate::tasks::task::{Learning, Training};
+use crate::run::learning_rates::LearningRateScheduler;
+use crate::tasks::learner::LearnerOf;
+use crate::tasks::task::Task;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::TensorData;
 use burn::train::TrainStep;
 use std::path::Path;
 
 /// The learner after so many steps in all, from a fresh state of the optimizer.
-pub(super) fn trained<T: Training>(training: &T, mut learner: T::Learner, steps: u64) -> T::Learner {
-    let mut optimizer = training.optimizer();
-    let mut step_sizes = StepSizeScheduler::new(training.schedule().step_size, learner.steps_done());
+pub(super) fn trained<T: Task>(mut learner: LearnerOf<T>, steps: u64) -> LearnerOf<T> {
+    let task = learner.task().clone();
+    let mut optimizer = task.optimizer();
+    let mut rates = LearningRateScheduler::new(task.schedule().learning_rate, learner.steps_done());
     while learner.steps_done() < steps {
-        let output = TrainStep::step(&learner, training.batch(learner.steps_done()));
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        let output = TrainStep::step(&learner, task.batch(learner.steps_done()));
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
     }
     learner
 }

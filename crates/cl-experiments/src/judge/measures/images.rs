@@ -43,7 +43,9 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
             values.insert("last_layer_color_selective_share".into(), layer.color_selective_share);
         }
         let shares = &anatomy.filter_color_shares;
-        values.insert("filter_color_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
+        if !shares.is_empty() {
+            values.insert("filter_color_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
+        }
     }
     for direction in evaluation.directions.iter().flatten() {
         values.insert(format!("view_correlation:{}", direction.name), or_nan(direction.view_correlation));

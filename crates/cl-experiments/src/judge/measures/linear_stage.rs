@@ -1,13 +1,14 @@
 //! C2: growth in the linear stage against the two predictions.
 
 use crate::io::undefined::largest;
-use crate::spec::TrainingSpec;
-use crate::tasks::sparse_coding::learner::EncoderLearner;
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::sparse_coding::training::SparseCoding;
+use crate::tasks::task::Task;
 use burn::tensor::Device;
 use cl_data::{Matrix, SecondMoments};
-use cl_model::StepSize;
 use cl_model::linear_stage::{LinearStage, PredictedNorms};
+use cl_model::{LearningRate, SymmetricReluConfig};
 use std::collections::BTreeMap;
 
 /// Measured norms beside predicted ones, at the steps where a snapshot was taken.
@@ -28,13 +29,13 @@ pub struct Comparison {
 impl Comparison {
     /// Predicts a run from its specification and seed; nothing is fitted.
     pub fn new(spec: &TrainingSpec, seed: u64, snapshots: &[Snapshot], similarity_bound: f64) -> Self {
-        let eta = match spec.training.step_size {
-            StepSize::Constant { eta } | StepSize::ExponentialDecay { eta, .. } => eta,
+        let eta = match spec.schedule().learning_rate {
+            LearningRate::Constant { rate } | LearningRate::ExponentialDecay { first: rate, .. } => rate,
             // The prediction is for a constant η; a warm-up is not in it.
-            StepSize::WarmupCosine { peak, .. } => peak,
+            LearningRate::WarmupCosine { peak, .. } => peak,
         };
         let data = spec.data.model(seed);
-        let moments = SecondMoments::new(&data, &spec.data.augmentation);
+        let moments = SecondMoments::new(&data, &spec.views.augmentation());
         let negatives = spec.num_negatives() as f64;
         let stage = LinearStage {
             cross_view: &moments.cross_view,
@@ -42,11 +43,11 @@ impl Comparison {
             plus_plus: &moments.plus_plus,
             kappa: negatives / (negatives + 1.0),
             eta,
-            weight_decay: spec.training.weight_decay,
-            batch_size: spec.training.batch_size as f64,
+            weight_decay: spec.weight_decay(),
+            batch_size: spec.optimization.batch_size as f64,
         };
-        let device = Device::flex();
-        let weights = EncoderLearner::new(spec, seed, &device).encoder.weights.val().into_data();
+        let untrained = SparseCoding::<SymmetricReluConfig>::on(spec, seed, &Device::flex()).untrained();
+        let weights = untrained.encoder.weights.val().into_data();
         let weights: Vec<f64> = weights.iter::<f64>().collect();
         let weights: Vec<Vec<f64>> = weights.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect();
         let within = |s: &&Snapshot| s.largest_similarity.is_some_and(|v| v <= similarity_bound);

@@ -12,9 +12,12 @@ use crate::io::error::UserError;
 use crate::io::undefined::or_nan;
 use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
 use crate::run::folder::RunFolder;
-use crate::spec::experiment::Experiment;
-use crate::spec::{RunSpec, TrainingSpec};
-use crate::tasks::sparse_coding::monitor::{Evaluation, Snapshot};
+use crate::spec::Parts;
+use crate::spec::experiment::{Experiment, Point};
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::sparse_coding::evaluation::Evaluation;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec};
 use std::collections::BTreeMap;
 
 /// A claim after its runs.
@@ -45,6 +48,7 @@ impl ClaimResult {
         folders: BTreeMap<(String, u64), RunFolder>,
         full: bool,
         family: usize,
+        parts: &Parts,
     ) -> Result<Self, UserError> {
         let expected = Expected::load(&experiment.folder)?;
         let mut metrics = Metrics::new();
@@ -53,25 +57,8 @@ impl ClaimResult {
                 let Some(folder) = folders.get(&(point.name.clone(), seed)).filter(|f| f.is_complete()) else {
                     continue;
                 };
-                let values = match &point.spec {
-                    RunSpec::Training(spec) => {
-                        let snapshots = folder.snapshots()?;
-                        let mut values = training_metrics(spec, &folder.evaluation()?, &snapshots);
-                        if let Some(bound) = expected.parameters.get("similarity_bound") {
-                            values.extend(linear_stage::Comparison::new(spec, seed, &snapshots, *bound).metrics());
-                        }
-                        if expected.parameters.contains_key("stages") {
-                            values.extend(stages::Stages::new(&snapshots).metrics());
-                        }
-                        values
-                    }
-                    RunSpec::Moments(spec) => {
-                        let moments = folder.moments()?;
-                        let is_own = folder.spec()?.0 == point.spec;
-                        decoupling::metrics(&if is_own { moments } else { moments.held_against(spec, seed) })
-                    }
-                    RunSpec::Images(_) => images::metrics(&folder.evaluation()?, &folder.snapshots()?),
-                };
+                folder.check_maker(&point.spec)?;
+                let values = run_metrics(point, seed, folder, &expected, parts)?;
                 metrics.entry(point.name.clone()).or_default().insert(seed, values);
             }
         }
@@ -84,6 +71,59 @@ impl ClaimResult {
         let verdict = overall(&judgements);
         Ok(Self { experiment, expected, folders, metrics, judgements, verdict })
     }
+}
+
+/// What one run came to, by the names that `expected.toml` uses.
+fn run_metrics(
+    point: &Point,
+    seed: u64,
+    folder: &RunFolder,
+    expected: &Expected,
+    parts: &Parts,
+) -> Result<BTreeMap<String, f64>, UserError> {
+    if let Some(spec) = point.spec.get::<TrainingSpec>() {
+        let snapshots = folder.snapshots()?;
+        let mut values = training_metrics(spec, &folder.evaluation()?, &snapshots);
+        if let Some(bound) = expected.parameters.get("similarity_bound") {
+            values.extend(linear_stage::Comparison::new(spec, seed, &snapshots, *bound).metrics());
+        }
+        if expected.parameters.contains_key("stages") {
+            values.extend(stages::Stages::new(&snapshots).metrics());
+        }
+        Ok(values)
+    } else if let Some(spec) = point.spec.get::<MomentsSpec>() {
+        let moments = folder.moments()?;
+        let is_own = folder.spec(parts)?.0.get() == Some(spec);
+        Ok(decoupling::metrics(&if is_own { moments } else { moments.held_against(spec, seed) }))
+    } else if point.spec.get::<ImageSpec>().is_some() {
+        Ok(images::metrics(&folder.evaluation()?, &folder.snapshots()?))
+    } else {
+        Ok(numbers_of(&folder.evaluation()?))
+    }
+}
+
+/// Every number of an evaluation by its path, such as `probe.accuracy`: the metrics of a kind of data that this program does not know.
+fn numbers_of(evaluation: &serde_json::Value) -> BTreeMap<String, f64> {
+    fn collect(path: &str, value: &serde_json::Value, numbers: &mut BTreeMap<String, f64>) {
+        match value {
+            serde_json::Value::Object(entries) => {
+                for (key, value) in entries {
+                    collect(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, numbers);
+                }
+            }
+            serde_json::Value::Number(number) => {
+                numbers.insert(path.into(), number.as_f64().unwrap_or(f64::NAN));
+            }
+            // What an evaluation writes for a number that is none.
+            serde_json::Value::Null => {
+                numbers.insert(path.into(), f64::NAN);
+            }
+            _ => {}
+        }
+    }
+    let mut numbers = BTreeMap::new();
+    collect("", evaluation, &mut numbers);
+    numbers
 }
 
 /// The metrics that every training run has, by the names that `expected.toml` uses.
@@ -99,7 +139,10 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
         ("coverage_corrected", evaluation.coverage_corrected),
         ("features_without_singleton", spec.data.code_dim as f64 - f.features_with_singleton as f64),
         ("singleton_share", f.singleton_share),
-        ("most_neurons_per_feature_share", most_neurons(f) / spec.encoder.num_neurons as f64),
+        (
+            "most_neurons_per_feature_share",
+            most_neurons(f) / snapshots.last().map_or(f64::NAN, |s| s.neuron_energies.len() as f64),
+        ),
         ("correlation_sparse", e.correlation_sparse),
         ("correlation_dense", e.correlation_dense),
         ("active_share", e.active_share),
@@ -133,20 +176,9 @@ fn most_neurons(f: &cl_model::features::FeatureMeasures) -> f64 {
     f.neurons_per_feature.iter().copied().max().unwrap_or(0) as f64
 }
 
-/// Smallest held-out loss up to T1 (up to the end without a bias rule), over `log(N + 1)` at temperature scale.
+/// Smallest held-out loss up to T1 (up to the end without a bias rule), over its value at chance; NaN where an objective has none.
 fn relative_smallest_loss(spec: &TrainingSpec, snapshots: &[Snapshot]) -> f64 {
     let until = spec.bias_start().unwrap_or(u64::MAX);
     let smallest = snapshots.iter().filter(|s| s.step <= until).map(|s| s.loss).fold(f64::INFINITY, f64::min);
-    let scale = match spec.objective {
-        crate::spec::Objective::Contrastive(c) => {
-            let factor = match c.scale {
-                cl_model::LossScale::Temperature => c.temperature,
-                cl_model::LossScale::One => 1.0,
-            };
-            factor * (spec.num_negatives() as f64).ln_1p()
-        }
-        crate::spec::Objective::NtXent(_) => (spec.num_negatives() as f64).ln_1p(),
-        crate::spec::Objective::Supervised(s) => (s.num_classes as f64).ln(),
-    };
-    smallest / scale
+    smallest / spec.loss_at_chance().unwrap_or(f64::NAN)
 }

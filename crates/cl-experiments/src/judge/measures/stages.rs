@@ -7,7 +7,7 @@
 //! * *emergence of singletons*: the middle of the steepest piece of the share of singletons;
 //! * *convergence*: the last change point of the share of singletons.
 
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
 use std::collections::BTreeMap;
 
 /// Most pieces tried.

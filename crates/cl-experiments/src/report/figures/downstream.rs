@@ -9,7 +9,7 @@ use super::in_words;
 use crate::io::error::UserError;
 use crate::judge::measures::ClaimResult;
 use crate::judge::{FAMILY_LEVEL, Interval};
-use crate::tasks::sparse_coding::monitor::{Baselines, Evaluation, ProbeScore};
+use crate::tasks::sparse_coding::evaluation::{Baselines, Evaluation, ProbeScore};
 
 /// One of the baselines.
 type OfBaselines = fn(&Baselines) -> ProbeScore;

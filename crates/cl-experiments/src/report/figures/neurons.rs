@@ -6,7 +6,7 @@ use super::super::palette::Style;
 use super::super::series::{Runs, mean};
 use super::in_words;
 use crate::io::error::UserError;
-use crate::tasks::sparse_coding::monitor::Evaluation;
+use crate::tasks::sparse_coding::evaluation::Evaluation;
 use cl_model::features::FeatureMeasures;
 
 /// Per point: `|cos(w_i, M_j)|` of the first seed, `|N_i|`, and neurons per feature.

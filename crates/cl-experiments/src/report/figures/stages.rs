@@ -10,7 +10,7 @@ use super::super::series::{Runs, quantile};
 use super::in_words;
 use super::training::over_steps;
 use crate::judge::measures::stages::Stages;
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
 
 /// Shares of neurons below the edges of a ribbon, and how opaque it is.
 const RIBBONS: [(f64, f64, f64); 2] = [(0.05, 0.95, 0.16), (0.25, 0.75, 0.3)];

@@ -5,8 +5,8 @@ use super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, PANEL, Panel, Plot
 use super::super::series::Runs;
 use super::{BAND, legend_of};
 use crate::io::undefined::or_nan;
-use crate::spec::{Objective, TrainingSpec};
-use crate::tasks::sparse_coding::monitor::Snapshot;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
 
 /// What the weights learn, and what the embeddings look like.
 pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
@@ -37,7 +37,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
     };
     let t1 = "The upright line is T1, where thresholds are set.";
     let scale = "The loss of supervised runs is divided by the logarithm of the number of classes.";
-    let scale = if runs.iter().any(|r| matches!(r.spec.objective, Objective::Supervised(_))) { scale } else { "" };
+    let scale = if runs.iter().any(|r| r.spec.is_supervised()) { scale } else { "" };
     vec![
         figure("learning", format!("What is learned over training. {BAND} {t1} {scale}").trim().into(), learning),
         figure(
@@ -86,17 +86,7 @@ pub fn over_steps(title: &str, runs: &[Runs], y: Axis, curves: Vec<Curve>) -> Pa
     Panel { title: title.into(), size: PANEL, chart: Chart::Plot(Plot { x, y, boxes: Vec::new(), curves, rules }) }
 }
 
-/// The loss of an encoder that tells nothing apart.
+/// The loss of an encoder that tells nothing apart; 1 for an objective that has no such value.
 fn loss_scale(spec: &TrainingSpec) -> f64 {
-    match spec.objective {
-        Objective::Contrastive(c) => {
-            let factor = match c.scale {
-                cl_model::LossScale::Temperature => c.temperature,
-                cl_model::LossScale::One => 1.0,
-            };
-            factor * (spec.num_negatives() as f64).ln_1p()
-        }
-        Objective::NtXent(_) => (spec.num_negatives() as f64).ln_1p(),
-        Objective::Supervised(s) => (s.num_classes as f64).ln(),
-    }
+    spec.loss_at_chance().unwrap_or(1.0)
 }

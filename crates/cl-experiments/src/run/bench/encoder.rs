@@ -2,14 +2,14 @@
 
 use super::BenchJob;
 use super::peak::peak_flop_per_second;
-use super::steps::{self, Lengths, Parts, Timed};
+use super::steps::{Lengths, Parts, Timed};
 use crate::io::error::UserError;
 use crate::io::manifest::peak_memory_byte;
+use crate::run::catalog::Catalog;
 use crate::run::replicas::Replication;
-use crate::spec::{Objective, TrainingSpec};
-use crate::tasks::sparse_coding::monitor::{Monitor, Snapshot};
-use crate::tasks::task::Training;
-use burn::module::Module;
+use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::task::Place;
 use burn::tensor::Device;
 use cl_data::DeviceSampler;
 use cl_model::replicas::ReplicaBatch;
@@ -69,12 +69,14 @@ pub struct State {
 }
 
 /// Times the step that a driver takes.
-pub fn time(job: &BenchJob, spec: &TrainingSpec, device: &Device) -> Timing {
-    let training = Monitor::new(spec, job.seed, device);
-    let lengths = Lengths { warm_up: WARM_UP, steps: spec.training.steps, in_parts: STEPS_IN_PARTS };
-    let timed = steps::time(&training, device, lengths);
-    let state = State::from(training.snapshot(&timed.learner.valid()));
-    timing(job, spec, 1, timed, state)
+///
+/// # Errors
+/// [`UserError`] when nothing carries out such a run.
+pub fn time(job: &BenchJob, spec: &TrainingSpec, catalog: &Catalog, place: Place) -> Result<Timing, UserError> {
+    let lengths = |steps: u64| Lengths { warm_up: WARM_UP, steps, in_parts: STEPS_IN_PARTS };
+    let timed = catalog.time(&job.spec, job.seed, place, &lengths)?;
+    let snapshot: Snapshot = serde_json::from_value(timed.snapshot.clone()).expect("a snapshot of this task");
+    Ok(timing(job, spec, 1, timed, snapshot))
 }
 
 /// The same of replicas: seeds `seed`, `seed + 1`, … of one specification.
@@ -87,7 +89,7 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
     let models: Vec<_> = group.iter().map(|(spec, seed)| spec.data.model(*seed)).collect();
     let sampler = match job.sample_on_device {
         true => Some(
-            DeviceSampler::new(&models, spec.data.augmentation, device)
+            DeviceSampler::new(&models, spec.views.augmentation(), device)
                 .map_err(|e| UserError::Argument(format!("--sample-on-device: {e}")))?,
         ),
         false => None,
@@ -95,7 +97,7 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
     let draw = |replication: &Replication| match &sampler {
         None => replication.batch(),
         Some(sampler) => {
-            let [x_plus, x_plus_plus] = sampler.pairs(spec.training.batch_size);
+            let [x_plus, x_plus_plus] = sampler.pairs(spec.optimization.batch_size);
             let negatives = Some(sampler.observations(spec.num_negatives()));
             ReplicaBatch { x_plus, x_plus_plus, negatives }
         }
@@ -103,7 +105,7 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
     // What goes wrong on the device shows in the numbers that are read next.
     let wait = || drop(device.sync());
     // Fewer steps, the more replicas: enough to be timed.
-    let timed = (spec.training.steps / count as u64).max(10).min(spec.training.steps);
+    let timed = (spec.schedule().steps / count as u64).max(10).min(spec.schedule().steps);
     let (mut part_s, mut started) = (Parts::default(), Instant::now());
     let warm_up = timed.min(WARM_UP) / 2;
     for step in 0..warm_up + timed {
@@ -122,11 +124,10 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
         part_s.gradient += t1.elapsed().as_secs_f64() / replica_steps;
     }
     let steps_per_second = (timed * count as u64) as f64 / started.elapsed().as_secs_f64();
-    let training = Monitor::new(spec, job.seed, device);
-    let state = State::from(training.snapshot(&replication.learner(0)));
+    let snapshot = replication.learner(0).snapshot();
     let peak_memory_byte = peak_memory_byte();
-    let timed = Timed { learner: (), steps: timed, steps_per_second, part_s, peak_memory_byte };
-    Ok(timing(job, spec, count, timed, state))
+    let timed = Timed { snapshot: serde_json::Value::Null, steps: timed, steps_per_second, part_s, peak_memory_byte };
+    Ok(timing(job, spec, count, timed, snapshot))
 }
 
 impl From<Snapshot> for State {
@@ -140,14 +141,15 @@ impl From<Snapshot> for State {
     }
 }
 
-fn timing<L>(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed<L>, state: State) -> Timing {
-    let flop_per_step = flop_per_step(spec);
+fn timing(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed, snapshot: Snapshot) -> Timing {
+    let m = snapshot.neuron_energies.len();
+    let flop_per_step = flop_per_step(spec, m);
     let peak_flop_per_second = peak_flop_per_second();
     let on_host = crate::io::device::is_host(&job.device);
     let Timed { steps, steps_per_second, part_s, peak_memory_byte, .. } = timed;
     Timing {
         point: job.point.clone(),
-        shape: shape(spec),
+        shape: [spec.data.code_dim, spec.data.input_dim, m, spec.optimization.batch_size, spec.num_negatives()],
         seed: job.seed,
         device: job.device.clone(),
         threads: rayon::current_num_threads(),
@@ -159,25 +161,20 @@ fn timing<L>(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed<
         peak_flop_per_second,
         share_of_peak: on_host.then(|| flop_per_step * steps_per_second / peak_flop_per_second),
         peak_memory_byte,
-        state,
+        state: State::from(snapshot),
     }
-}
-
-fn shape(spec: &TrainingSpec) -> [usize; 5] {
-    let (data, encoder) = (&spec.data, &spec.encoder);
-    [data.code_dim, data.input_dim, encoder.num_neurons, spec.training.batch_size, spec.num_negatives()]
 }
 
 /// Two per multiply-add: embeddings of both views and negatives, similarities and their way back, the gradient of
 /// the weights.
-fn flop_per_step(spec: &TrainingSpec) -> f64 {
-    let (b, n) = (spec.training.batch_size as f64, spec.num_negatives() as f64);
-    let (m, d1) = (spec.encoder.num_neurons as f64, spec.data.input_dim as f64);
-    match spec.objective {
+fn flop_per_step(spec: &TrainingSpec, m: usize) -> f64 {
+    let (b, n) = (spec.optimization.batch_size as f64, spec.num_negatives() as f64);
+    let (m, weights) = (m as f64, spec.encoder_multiply_adds());
+    match spec.objective() {
+        None => 4.0 * b * weights + 6.0 * b * m * spec.data.classes.map_or(0.0, |classes| classes.count as f64),
+        Some(objective) if objective.takes_negatives() => 2.0 * weights * (3.0 * b + n) + 4.0 * b * n * m,
         // Every view is query and key.
-        Objective::NtXent(_) => 8.0 * m * d1 * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
-        Objective::Contrastive(_) => 2.0 * m * d1 * (3.0 * b + n) + 4.0 * b * n * m,
-        Objective::Supervised(s) => 4.0 * b * m * d1 + 6.0 * b * m * s.num_classes as f64,
+        Some(_) => 8.0 * weights * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
     }
 }
 

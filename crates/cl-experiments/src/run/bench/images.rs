@@ -1,12 +1,11 @@
 //! Timings of image encoders.
 
 use super::BenchJob;
-use super::steps::{self, Lengths, Parts};
+use super::steps::{Lengths, Parts};
 use crate::io::error::UserError;
-use crate::spec::images::ImageSpec;
-use crate::tasks::images::training::ImageTraining;
-use crate::tasks::task::Training;
-use burn::tensor::Device;
+use crate::run::catalog::Catalog;
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::task::Place;
 use serde::{Deserialize, Serialize};
 
 /// Steps before the clock starts.
@@ -29,7 +28,7 @@ pub struct ImageTiming {
     /// Images in a batch, each with two views (one with labels).
     pub batch_size: usize,
     /// Multiply-adds of the encoder for one view.
-    pub encoder_multiply_adds: u64,
+    pub encoder_multiply_adds: f64,
     /// Steps timed.
     pub steps: u64,
     /// Images trained on per second, all of a step included: loading, views, forward, loss, backward, update.
@@ -44,11 +43,10 @@ pub struct ImageTiming {
 ///
 /// # Errors
 /// [`UserError`] when the images cannot be read.
-pub fn time(job: &BenchJob, spec: &ImageSpec, device: &Device) -> Result<ImageTiming, UserError> {
-    let training = ImageTraining::new(spec, job.seed, job.data_dir.as_deref(), &job.device, device)?;
+pub fn time(job: &BenchJob, spec: &ImageSpec, catalog: &Catalog, place: Place) -> Result<ImageTiming, UserError> {
     let batch_size = spec.optimization.batch_size;
-    let steps = (WARM_UP + STEPS).min(training.schedule().steps);
-    let timed = steps::time(&training, device, Lengths { warm_up: WARM_UP, steps, in_parts: STEPS });
+    let lengths = |all: u64| Lengths { warm_up: WARM_UP, steps: (WARM_UP + STEPS).min(all), in_parts: STEPS };
+    let timed = catalog.time(&job.spec, job.seed, place, &lengths)?;
     Ok(ImageTiming {
         point: job.point.clone(),
         seed: job.seed,
@@ -71,7 +69,7 @@ pub(super) fn row(t: &ImageTiming) -> String {
         "{:<40} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
         t.point,
         t.batch_size,
-        t.encoder_multiply_adds as f64 / 1e6,
+        t.encoder_multiply_adds / 1e6,
         t.threads,
         t.images_per_second,
         1e3 * t.batch_size as f64 / t.images_per_second,

@@ -5,7 +5,7 @@
 mod encoder;
 mod images;
 mod peak;
-mod steps;
+pub(crate) mod steps;
 
 pub use encoder::{State, Timing};
 pub use images::ImageTiming;
@@ -14,17 +14,20 @@ pub use steps::Parts;
 use crate::io::error::UserError;
 use crate::io::files::pretty;
 use crate::io::os_path;
+use crate::run::catalog::Catalog;
 use crate::run::queue::child;
 use crate::spec::RunSpec;
 use crate::spec::experiment::{Experiment, Extent};
-use crate::tasks::images::dataset;
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use crate::tasks::task::Place;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// A shape to be timed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 struct BenchJob {
     point: String,
     spec: RunSpec,
@@ -35,6 +38,27 @@ struct BenchJob {
     /// Encoders trained as one tensor program; one by the usual step when `None`.
     replicas: Option<usize>,
     sample_on_device: bool,
+}
+
+/// A shape as a child reads it.
+#[derive(Deserialize)]
+struct BenchJobInWriting {
+    point: String,
+    spec: toml::Table,
+    seed: u64,
+    device: String,
+    #[serde(with = "os_path::option")]
+    data_dir: Option<PathBuf>,
+    replicas: Option<usize>,
+    sample_on_device: bool,
+}
+
+impl BenchJobInWriting {
+    fn checked(self, catalog: &Catalog) -> Result<BenchJob, UserError> {
+        let Self { point, spec, seed, device, data_dir, replicas, sample_on_device } = self;
+        let spec = RunSpec::from_table(spec, catalog.parts()).map_err(|e| UserError::Argument(e.to_string()))?;
+        Ok(BenchJob { point, spec, seed, device, data_dir, replicas, sample_on_device })
+    }
 }
 
 /// What was measured of one point.
@@ -98,10 +122,14 @@ pub struct Request {
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read, a point is not there, or a child fails.
-pub fn bench(request: &Request, tell: &mut dyn FnMut(&AnyTiming)) -> Result<(Experiment, Vec<AnyTiming>), UserError> {
+pub fn bench(
+    request: &Request,
+    catalog: &Catalog,
+    tell: &mut dyn FnMut(&AnyTiming),
+) -> Result<(Experiment, Vec<AnyTiming>), UserError> {
     crate::io::device::open(&request.device)?;
-    let mut experiment = Experiment::load(&request.experiment, Extent::Default)?;
-    dataset::pin_all(&mut experiment, request.data_dir.as_deref())?;
+    let mut experiment = Experiment::load(&request.experiment, Extent::Default, catalog.parts())?;
+    experiment.pin(request.data_dir.as_deref())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let asked: Vec<usize> = request.threads.iter().map(|n| n.get()).collect();
     let threads = if asked.is_empty() { vec![1, cores] } else { asked };
@@ -173,7 +201,7 @@ fn chosen(experiment: &Experiment, request: &Request) -> Result<Vec<(String, Run
             (point.name.clone(), point.spec.clone(), seed)
         })
         .collect();
-    let on_images = training.iter().find(|(_, spec, _)| matches!(spec, RunSpec::Images(_)));
+    let on_images = training.iter().find(|(_, spec, _)| spec.get::<ImageSpec>().is_some());
     if let (Some((point, _, _)), false) = (on_images, request.replicas.is_empty()) {
         return Err(UserError::Argument(format!("--replicas: {point} is on images, which train one by one")));
     }
@@ -201,21 +229,21 @@ fn in_a_child(job: &BenchJob, threads: usize) -> Result<AnyTiming, UserError> {
 ///
 /// # Errors
 /// [`UserError`] when the job cannot be read or the device not opened.
-pub fn bench_one() -> Result<String, UserError> {
-    let job: BenchJob = serde_json::from_reader(std::io::stdin())
+pub fn bench_one(catalog: &Catalog) -> Result<String, UserError> {
+    let job: BenchJobInWriting = serde_json::from_reader(std::io::stdin())
         .map_err(|e| UserError::Argument(format!("bench-one reads a job from its parent on standard input: {e}")))?;
+    let job = job.checked(catalog)?;
     let device = crate::io::device::open(&job.device)?;
-    let timing = match (&job.spec, job.replicas) {
-        (RunSpec::Training(spec), None) => AnyTiming::Encoder(encoder::time(&job, spec, &device)),
-        (RunSpec::Training(spec), Some(count)) => {
-            AnyTiming::Encoder(encoder::time_replicas(&job, spec, count, &device)?)
-        }
-        (RunSpec::Images(spec), None) => AnyTiming::Images(images::time(&job, spec, &device)?),
-        (RunSpec::Images(_), Some(_)) => {
+    let place = Place { device_name: &job.device, device: &device, data_dir: job.data_dir.as_deref() };
+    let timing = match (job.spec.get::<TrainingSpec>(), job.spec.get::<ImageSpec>(), job.replicas) {
+        (Some(spec), _, None) => AnyTiming::Encoder(encoder::time(&job, spec, catalog, place)?),
+        (Some(spec), _, Some(count)) => AnyTiming::Encoder(encoder::time_replicas(&job, spec, count, &device)?),
+        (_, Some(spec), None) => AnyTiming::Images(images::time(&job, spec, catalog, place)?),
+        (_, Some(_), Some(_)) => {
             return Err(UserError::Argument(format!("--replicas: {} is on images, which train one by one", job.point)));
         }
-        (RunSpec::Moments(_), _) => {
-            return Err(UserError::Argument(format!("{} estimates moments and has no step to time", job.point)));
+        _ => {
+            return Err(UserError::Argument(format!("{} is of a kind that has no clock", job.point)));
         }
     };
     Ok(pretty(&timing))

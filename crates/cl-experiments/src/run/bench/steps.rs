@@ -1,13 +1,16 @@
 //! The clock: whole steps, then their parts one after another, of any kind of training.
 
+use crate::io::error::UserError;
 use crate::io::manifest::peak_memory_byte;
-use crate::run::step_sizes::StepSizeScheduler;
-use crate::tasks::task::{Learning, Training, step_and_draw};
+use crate::run::learning_rates::LearningRateScheduler;
+use crate::spec::RunSpec;
+use crate::tasks::learner::Learner;
+use crate::tasks::task::{Place, Task};
 use burn::optim::lr_scheduler::LrScheduler;
-use burn::tensor::Device;
 use burn::train::TrainStep;
 use cl_model::independent_copy;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How many steps are timed.
@@ -42,9 +45,9 @@ impl Parts {
 
 /// What the clock says.
 #[derive(Debug)]
-pub struct Timed<L> {
-    /// The learner after [`Lengths::steps`].
-    pub learner: L,
+pub struct Timed {
+    /// The snapshot after [`Lengths::steps`], as metrics have it.
+    pub snapshot: serde_json::Value,
     /// Steps timed.
     pub steps: u64,
     /// Whole steps per second.
@@ -55,13 +58,23 @@ pub struct Timed<L> {
     pub peak_memory_byte: u64,
 }
 
-/// Trains from the first step on and times it.
-pub fn time<T: Training>(training: &T, device: &Device, lengths: Lengths) -> Timed<T::Learner> {
+/// Trains a task from the first step on and times it; `lengths` says how many of the steps of a run.
+///
+/// # Errors
+/// [`UserError`] when its data cannot be read.
+pub fn time<T: Task>(
+    spec: &RunSpec,
+    seed: u64,
+    place: Place,
+    lengths: &dyn Fn(u64) -> Lengths,
+) -> Result<Timed, UserError> {
+    let task = Arc::new(T::new(spec.get::<T::Spec>().expect("the specification of this task"), seed, place)?);
+    let lengths = lengths(task.schedule().steps);
     // What goes wrong on the device shows in the numbers that are read next.
-    let wait = || drop(device.sync());
-    let mut learner = training.fresh();
-    let mut optimizer = training.optimizer();
-    let mut step_sizes = StepSizeScheduler::new(training.schedule().step_size, 0);
+    let wait = || drop(place.device.sync());
+    let mut learner = Learner::start(&task);
+    let mut optimizer = task.optimizer();
+    let mut rates = LearningRateScheduler::new(task.schedule().learning_rate, 0);
     let warm_up = lengths.warm_up.min(lengths.steps - 1);
     let (mut ahead, mut started) = (None, Instant::now());
     for step in 0..lengths.steps {
@@ -70,24 +83,25 @@ pub fn time<T: Training>(training: &T, device: &Device, lengths: Lengths) -> Tim
             started = Instant::now();
         }
         let output;
-        (output, ahead) = step_and_draw(training, &learner, ahead);
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        (output, ahead) = learner.step_and_draw(ahead);
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
     }
     wait();
     let steps = lengths.steps - warm_up;
     let steps_per_second = steps as f64 / started.elapsed().as_secs_f64();
-    let (reached, peak_memory_byte) = (independent_copy(&learner, training.fresh()), peak_memory_byte());
+    let reached = independent_copy(&learner, Learner::start(&task)).at_step(lengths.steps);
+    let peak_memory_byte = peak_memory_byte();
 
     let mut part_s = Parts::default();
     for _ in 0..lengths.in_parts {
         let t0 = Instant::now();
-        let batch = training.batch(learner.steps_done());
+        let batch = task.batch(learner.steps_done());
         wait();
         let t1 = Instant::now();
         let output = TrainStep::step(&learner, batch);
         wait();
         let t2 = Instant::now();
-        learner = learner.optimize(&mut optimizer, step_sizes.step().into(), output.grads);
+        learner = learner.optimize(&mut optimizer, rates.step().into(), output.grads);
         wait();
         let t3 = Instant::now();
         let seconds = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() / lengths.in_parts as f64;
@@ -95,5 +109,6 @@ pub fn time<T: Training>(training: &T, device: &Device, lengths: Lengths) -> Tim
         part_s.gradient += seconds(t1, t2);
         part_s.update += seconds(t2, t3);
     }
-    Timed { learner: reached, steps, steps_per_second, part_s, peak_memory_byte }
+    let snapshot = serde_json::to_value(reached.snapshot()).expect("a snapshot is plain data");
+    Ok(Timed { snapshot, steps, steps_per_second, part_s, peak_memory_byte })
 }

@@ -2,12 +2,13 @@
 //! filters look like, which images excite its last units most, and where images lie on a map.
 
 use super::data::ImageData;
-use super::learner::ImageLearner;
 use crate::io::files::safetensors_bytes;
 use burn::tensor::{Tensor, TensorData};
 use cl_data::images::ImageSet;
 use cl_data::{Part, Purpose, Stream, standard_normal};
+use cl_model::Siamese;
 use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity, color_share_of_filters};
+use cl_model::conv::ImageEncoder;
 use serde::{Deserialize, Serialize};
 
 /// Test images that activations are taken on, at most.
@@ -32,7 +33,7 @@ pub const SELECTIVE: f64 = 0.5;
 pub struct Anatomy {
     /// Per layer, from the first to the last.
     pub layers: Vec<LayerActivity>,
-    /// Per filter of the first layer, the share of its squared norm that is orthogonal to grey.
+    /// Per filter of the first layer, the share of its squared norm that is orthogonal to grey; none where the encoder shows none.
     pub filter_color_shares: Vec<f64>,
     /// Perplexity of the map.
     pub perplexity: f64,
@@ -56,11 +57,11 @@ pub struct LayerActivity {
 }
 
 /// Looks into an encoder outside autodiff; filters and images beside what was found, as safetensors.
-pub fn look(data: &ImageData, learner: &ImageLearner) -> (Anatomy, Vec<u8>) {
+pub fn look<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> (Anatomy, Vec<u8>) {
     let test = &data.splits().test;
     let part = data.part_of_test(IMAGES);
-    let filters = learner.encoder.first_layer_filters();
-    let exciting = exciting_images(data, learner, part);
+    let filters = model.encoder.first_layer_filters();
+    let exciting = exciting_images(data, model, part);
     let [height, width] = [test.height(), test.width()];
     let pixels: Vec<f32> = exciting
         .iter()
@@ -70,28 +71,28 @@ pub fn look(data: &ImageData, learner: &ImageLearner) -> (Anatomy, Vec<u8>) {
     let units: Vec<f32> = exciting.iter().map(|(unit, _)| *unit as f32).collect();
     let per_unit = IMAGES_PER_UNIT.min(part.len());
     let shape = [exciting.len(), per_unit, 3, height, width];
-    let tensors = [
-        ("first_layer_filters", filters.clone().into_data()),
+    let mut tensors = vec![
         ("exciting_images", TensorData::new(pixels, shape)),
         ("exciting_units", TensorData::new(units, [exciting.len()])),
     ];
+    tensors.extend(filters.clone().map(|filters| ("first_layer_filters", filters.into_data())));
     let anatomy = Anatomy {
-        layers: layers(data, learner, part),
-        filter_color_shares: color_share_of_filters(filters),
+        layers: layers(data, model, part),
+        filter_color_shares: filters.map_or_else(Vec::new, color_share_of_filters),
         perplexity: f64::from(PERPLEXITY),
         map_seed: data.seed(),
-        map: map(data, learner, part),
+        map: map(data, model, part),
     };
     (anatomy, safetensors_bytes(tensors))
 }
 
-fn layers(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<LayerActivity> {
+fn layers<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<LayerActivity> {
     let test = &data.splits().test;
     let mut seen: Vec<Layer> = Vec::new();
     for chunk in part.chunks(250) {
-        let colored = learner.encoder.forward_layers(data.inputs(test, chunk));
+        let colored = model.encoder.forward_layers(data.inputs(test, chunk));
         let gray = without_color(&test.subset(chunk));
-        let gray = learner.encoder.forward_layers(data.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
+        let gray = model.encoder.forward_layers(data.inputs(&gray, &(0..chunk.len()).collect::<Vec<_>>()));
         for (k, ((name, colored), (_, gray))) in colored.into_iter().zip(gray).enumerate() {
             if k == seen.len() {
                 seen.push(Layer { name, ..Layer::default() });
@@ -144,8 +145,8 @@ fn without_color(images: &ImageSet) -> ImageSet {
 }
 
 /// The units of the last layer with the largest single responses, and the images of each, the most exciting first.
-fn exciting_images(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let features = data.features(learner, &data.splits().test, part);
+fn exciting_images<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let features = data.features(model, &data.splits().test, part);
     let [n, units] = features.dims();
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let response = |image: usize, unit: usize| values[image * units + unit];
@@ -168,12 +169,12 @@ fn exciting_images(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> 
 }
 
 /// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`LEAST_ON_MAP`] images.
-fn map(data: &ImageData, learner: &ImageLearner, part: &[usize]) -> Vec<(f32, f32, usize)> {
+fn map<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<(f32, f32, usize)> {
     if part.len() < LEAST_ON_MAP {
         return Vec::new();
     }
     let test = &data.splits().test;
-    let features = unit_rows(data.features(learner, test, part));
+    let features = unit_rows(data.features(model, test, part));
     let dim = features.dims()[1];
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();

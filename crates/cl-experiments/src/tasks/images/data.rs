@@ -4,14 +4,18 @@
 //! state of a run, see [`stratified_order`]: files are often ordered by class.
 
 use super::dataset;
-use super::learner::{ImageBatch, ImageLearner};
+use super::dataset::Content;
+use super::model::ImageBatch;
+use super::spec::ImageSpec;
 use crate::io::error::UserError;
-use crate::spec::images::{Content, ImageObjective, ImageSpec};
+use crate::spec::Specification;
 use crate::spec::mistake::Mistake;
+use crate::tasks::task::Place;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits, epoch_order, stratified_order};
 use cl_data::{Purpose, Stream};
-use std::path::Path;
+use cl_model::Siamese;
+use cl_model::conv::ImageEncoder;
 use std::sync::Arc;
 
 /// Images that go through the network together when it is measured.
@@ -38,16 +42,11 @@ impl ImageData {
     ///
     /// # Errors
     /// [`UserError`] when they cannot be read or are others.
-    pub fn new(
-        spec: &ImageSpec,
-        seed: u64,
-        data_dir: Option<&Path>,
-        device_name: &str,
-        device: &Device,
-    ) -> Result<Self, UserError> {
+    pub fn new(spec: &ImageSpec, seed: u64, place: Place) -> Result<Self, UserError> {
+        let Place { device_name, device, data_dir } = place;
         let mut spec = spec.clone();
-        dataset::pin(&mut spec, data_dir)?;
-        let images = dataset::load(&spec.images.dataset, data_dir)?;
+        spec.pin(data_dir)?;
+        let images = dataset::load(&spec.data.dataset, data_dir)?;
         // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
         let images_per_chunk = if crate::io::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
         let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
@@ -100,11 +99,6 @@ impl ImageData {
         &self.device
     }
 
-    /// The network before training, outside autodiff.
-    pub fn untrained(&self) -> ImageLearner {
-        ImageLearner::new(&self.spec, self.seed, &self.device)
-    }
-
     /// Images as the network sees them without augmentation: normalised, `[n, 3, h, w]`.
     pub fn inputs(&self, images: &ImageSet, indices: &[usize]) -> Tensor<4> {
         self.statistics.normalise(images.tensor(indices, &self.device))
@@ -121,22 +115,23 @@ impl ImageData {
     }
 
     /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
-    pub fn features(&self, learner: &ImageLearner, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
-        let chunks = indices.chunks(CHUNK).map(|chunk| learner.encoder.forward(self.inputs(images, chunk)));
+    pub fn features<E: ImageEncoder>(&self, model: &Siamese<E>, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
+        let chunks = indices.chunks(CHUNK).map(|chunk| model.encoder.forward(self.inputs(images, chunk)));
         let features = Tensor::cat(chunks.collect(), 0);
-        match &learner.projector {
-            Some(projector) if self.spec.mistake == Some(Mistake::ProjectorScored) => projector.forward(features),
-            _ => features,
-        }
+        if self.spec.mistake == Some(Mistake::ProjectorScored) { model.project(features) } else { features }
     }
 
     /// Both views of images, first views first, `[2n, 3, h, w]`, outside autodiff.
     pub fn views(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> Tensor<4> {
         let pixels = images.tensor(indices, &self.device);
         let stream = Stream::new(self.seed, purpose);
-        let augmentation = &self.spec.augmentation;
-        let views =
-            augmentation.stacked_views_in_chunks(&pixels, &self.statistics, stream, step, self.images_per_chunk);
+        let views = self.spec.views.pipeline().stacked_views_in_chunks(
+            &pixels,
+            &self.statistics,
+            stream,
+            step,
+            self.images_per_chunk,
+        );
         let n = indices.len();
         match self.spec.mistake {
             Some(Mistake::SecondViewOnly) => Tensor::cat(vec![self.inputs(images, indices), views.narrow(0, n, n)], 0),
@@ -165,11 +160,8 @@ impl ImageData {
         let views = self.views(images, indices, purpose, step);
         let classes: Vec<i64> = indices.iter().map(|i| labels[*i] as i64).collect();
         let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [indices.len()]), &self.device);
-        let views = match self.spec.objective {
-            ImageObjective::Supervised => views.narrow(0, 0, indices.len()),
-            _ => views,
-        };
-        ImageBatch { step, views, classes }
+        let views = if self.spec.is_supervised() { views.narrow(0, 0, indices.len()) } else { views };
+        ImageBatch { views, classes }
     }
 
     /// Augmented test images, as many as a batch where there are, on which a state after `step` steps is measured.

@@ -2,15 +2,64 @@
 
 use crate::io::error::UserError;
 use crate::io::fetch;
-use crate::spec::RunSpec;
-use crate::spec::experiment::Experiment;
-use crate::spec::images::{Content, Dataset, ImageSpec};
 use cl_data::images::{
-    ImageFolderOptions, ImageSplits, OtherSizes, ShapesModel, read_cifar10, read_cifar100, read_image_folder,
+    Cifar100Labels, ImageFolderOptions, ImageSplits, OtherSizes, ShapesModel, read_cifar10, read_cifar100,
+    read_image_folder,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+
+/// A set of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dataset {
+    /// CIFAR-10 in its binary format, or a part of it.
+    Cifar10,
+    /// CIFAR-100 in its binary format.
+    Cifar100(Cifar100Labels),
+    /// `train/<class>/` and `test/<class>/` with PNG and JPEG files.
+    Folder(FolderSpec),
+    /// Coloured shapes on textured ground, generated; nothing is downloaded.
+    Shapes(ShapesSpec),
+}
+
+/// A folder of images by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderSpec {
+    /// Height and width that images are brought to.
+    pub size: usize,
+}
+
+/// How many shapes are generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShapesSpec {
+    /// Training images.
+    pub train: usize,
+    /// Test images.
+    pub test: usize,
+    /// Seed of the images; the same for every seed of training.
+    pub seed: u64,
+}
+
+/// What images a run was made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// Of training and test images, see [`cl_data::images::ImageSet::fingerprint`].
+    pub fingerprint: [String; 2],
+    /// Number of training images.
+    pub train: usize,
+    /// Number of test images.
+    pub test: usize,
+    /// Height and width.
+    pub size: [usize; 2],
+    /// `K`.
+    pub num_classes: usize,
+}
 
 /// The images of a set, read once per process.
 ///
@@ -56,28 +105,4 @@ fn read(dataset: &Dataset, data_dir: Option<&Path>) -> Result<ImageSplits, UserE
         }
         Dataset::Shapes(shapes) => Ok(ShapesModel::default().splits(shapes.train, shapes.test, shapes.seed)),
     }
-}
-
-/// Finds the images of points that train on images, and writes what they are into their specifications.
-///
-/// # Errors
-/// [`UserError`] when there are none, or others than those that are pinned, or where they do not fit the specification.
-pub fn pin_all(experiment: &mut Experiment, data_dir: Option<&Path>) -> Result<(), UserError> {
-    let path = experiment.folder.join("experiment.toml");
-    for point in &mut experiment.points {
-        if let RunSpec::Images(spec) = &mut point.spec {
-            let content = load(&spec.images.dataset, data_dir)?.1.clone();
-            spec.pin(content).map_err(|e| UserError::file(&path, format!("point {}: {e}", point.name)))?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads the images of a specification and pins them in it.
-///
-/// # Errors
-/// [`UserError`] when they cannot be found or read, or are others than those asked for.
-pub fn pin(spec: &mut ImageSpec, data_dir: Option<&Path>) -> Result<(), UserError> {
-    let images = load(&spec.images.dataset, data_dir)?;
-    spec.pin(images.1.clone()).map_err(|e| UserError::Run(e.to_string()))
 }

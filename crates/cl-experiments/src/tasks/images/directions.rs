@@ -2,13 +2,13 @@
 //! of them does the trained encoder keep?
 
 use super::data::ImageData;
-use super::learner::ImageLearner;
-use crate::spec::images::{Dataset, ShapesSpec};
+use super::dataset::{Dataset, ShapesSpec};
 use burn::tensor::{Tensor, TensorData};
 use cl_data::images::{ImageSet, ShapeLatents, ShapesModel};
 use cl_data::{Purpose, Stream};
-use cl_model::principal_directions;
+use cl_model::conv::ImageEncoder;
 use cl_model::probe::{ProbeError, ridge_r_squared};
+use cl_model::{Siamese, principal_directions};
 use serde::{Deserialize, Serialize};
 
 /// Training images that directions and correlations are taken from, and test images that they are looked for in, at most.
@@ -45,7 +45,7 @@ const ROUNDING_SHARE: f64 = 1e-12;
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
-pub fn measure(data: &ImageData, learner: &ImageLearner) -> Result<Vec<Direction>, ProbeError> {
+pub fn measure<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> Result<Vec<Direction>, ProbeError> {
     let (train, test) = (&data.splits().train, &data.splits().test);
     let (fitted, scored) = (data.part_of_train(IMAGES), data.part_of_test(IMAGES));
     let (x_train, x_test) = (flat(data.inputs(train, fitted)), flat(data.inputs(test, scored)));
@@ -59,7 +59,7 @@ pub fn measure(data: &ImageData, learner: &ImageLearner) -> Result<Vec<Direction
     let total: f64 = total.square().sum().into_scalar();
     let correlations = view_correlations(data, &directions, fitted, total / fitted.len() as f64);
     let [along_train, along_test] = [x_train, x_test].map(|x| columns(x.matmul(directions.clone())));
-    let features = [data.features(learner, train, fitted), data.features(learner, test, scored)];
+    let features = [data.features(model, train, fitted), data.features(model, test, scored)];
     names
         .enumerate()
         .map(|(k, name)| {
@@ -92,8 +92,8 @@ type OfLatents = (&'static str, fn(&ShapeLatents) -> Vec<f64>);
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
-pub fn latents(data: &ImageData, learner: &ImageLearner) -> Result<Option<Vec<Latent>>, ProbeError> {
-    let Dataset::Shapes(spec) = data.spec().images.dataset else { return Ok(None) };
+pub fn latents<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> Result<Option<Vec<Latent>>, ProbeError> {
+    let Dataset::Shapes(spec) = data.spec().data.dataset else { return Ok(None) };
     let [train, test] = latents_of(&spec);
     let of: [OfLatents; 4] = [
         ("colour of the shape", |l| l.foreground.map(f64::from).into()),
@@ -103,7 +103,7 @@ pub fn latents(data: &ImageData, learner: &ImageLearner) -> Result<Option<Vec<La
     ];
     let splits = data.splits();
     let all = |images: &ImageSet| (0..images.len()).collect::<Vec<_>>();
-    let features = [&splits.train, &splits.test].map(|images| data.features(learner, images, &all(images)));
+    let features = [&splits.train, &splits.test].map(|images| data.features(model, images, &all(images)));
     let latent = |(name, read): OfLatents| {
         let coordinates = read(&train[0]).len();
         let column = |of: &[ShapeLatents], k: usize| of.iter().map(|l| read(l)[k]).collect::<Vec<f64>>();

@@ -4,11 +4,11 @@
 use super::anatomy::{self, Anatomy};
 use super::data::ImageData;
 use super::directions::{self, Direction, Latent};
-use super::learner::ImageLearner;
-use super::weights;
-use crate::tasks::task::Learning;
+use crate::tasks::weights;
 use burn::tensor::Tensor;
 use cl_data::images::ImageSet;
+use cl_model::Siamese;
+use cl_model::conv::ImageEncoder;
 use cl_model::knn::{KNearestNeighbors, accuracy, confusion_matrix};
 use cl_model::probe::{ProbeError, logistic_classes};
 use serde::{Deserialize, Serialize};
@@ -67,29 +67,28 @@ pub struct ImageBaselines {
 ///
 /// # Errors
 /// In words, when features are not finite or scoring changed a network.
-pub fn evaluate(
+pub fn evaluate<E: ImageEncoder>(
     data: &ImageData,
-    last: &ImageLearner,
-    best: &ImageLearner,
+    last: &Siamese<E>,
+    (best, best_step): (&Siamese<E>, u64),
+    untrained: impl FnOnce() -> Siamese<E>,
 ) -> Result<(ImageEvaluation, Option<Vec<u8>>), String> {
     let in_words = |e: ProbeError| e.to_string();
     let wanted = data.spec().evaluation;
     let hashes = || Ok::<_, String>([weights::sha256(last)?, weights::sha256(best)?]);
     let [last_sha256, best_sha256] = hashes()?;
-    let scores = |learner: &ImageLearner| {
+    let scores = |model: &Siamese<E>| {
         let (train, test) = (&data.splits().train, &data.splits().test);
-        let features = |images: &ImageSet| data.features(learner, images, &all(images));
+        let features = |images: &ImageSet| data.features(model, images, &all(images));
         score(data, features(train), features(test)).map_err(in_words)
     };
     let (anatomy, inside) = wanted.anatomy.then(|| anatomy::look(data, last)).unzip();
     let evaluation = ImageEvaluation {
         last: scores(last)?,
-        best_step: best.steps_done(),
+        best_step,
         best: scores(best)?,
         baselines: match wanted.baselines {
-            true => {
-                Some(ImageBaselines { pixels: pixels(data).map_err(in_words)?, untrained: scores(&data.untrained())? })
-            }
+            true => Some(ImageBaselines { pixels: pixels(data).map_err(in_words)?, untrained: scores(&untrained())? }),
             false => None,
         },
         anatomy,

@@ -1,7 +1,7 @@
 //! The paper's questions on images: convolutional encoders, SimCLR's augmentations, kNN and linear probes.
 //!
-//! [`dataset`] finds and pins the images, [`data`] holds them with their views, [`learner`] is the network in training, [`training`] feeds
-//! and measures it, [`weights`] lays it out for files, [`evaluation`] scores it, [`anatomy`] looks into it and [`directions`] asks
+//! [`dataset`] finds and pins the images, [`data`] holds them with their views, [`spec`] says what a run is, [`model`] is what trains, [`training`] feeds
+//! and measures it, [`evaluation`] scores it, [`anatomy`] looks into it and [`directions`] asks
 //! which directions of the pixels an augmentation decouples and which of them the encoder keeps. [`preview`] shows views before training.
 
 pub mod anatomy;
@@ -9,7 +9,7 @@ pub mod data;
 pub mod dataset;
 pub mod directions;
 pub mod evaluation;
-pub mod learner;
+pub mod model;
 pub mod preview;
+pub mod spec;
 pub mod training;
-pub mod weights;

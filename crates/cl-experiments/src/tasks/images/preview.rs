@@ -1,10 +1,12 @@
 //! `images preview`: a sheet of images and their views, because people look before they train.
 
 use super::data::ImageData;
+use super::spec::ImageSpec;
 use crate::io::error::UserError;
 use crate::io::files::write_whole;
-use crate::spec::RunSpec;
+use crate::spec::Parts;
 use crate::tasks::choice::{Choice, choose};
+use crate::tasks::task::Place;
 use cl_data::Purpose;
 use std::path::PathBuf;
 
@@ -36,16 +38,18 @@ pub struct Request {
 ///
 /// # Errors
 /// [`UserError`] when images cannot be read or the file is there or cannot be written.
-pub fn write(request: &Request) -> Result<usize, UserError> {
+pub fn write(request: &Request, parts: &Parts) -> Result<usize, UserError> {
     let (output, data_dir) = (&request.output, request.data_dir.as_deref());
     if output.exists() {
         return Err(UserError::file(output, "the file exists and is not overwritten; give another --output"));
     }
-    let Choice { point, seed, .. } = choose(&request.experiment, request.point.as_deref(), request.seed, data_dir)?;
-    let RunSpec::Images(spec) = &point.spec else {
+    let Choice { point, seed, .. } =
+        choose(&request.experiment, request.point.as_deref(), request.seed, data_dir, parts)?;
+    let Some(spec) = point.spec.get::<ImageSpec>() else {
         return Err(UserError::Argument(format!("--point {}: it does not train on images", point.name)));
     };
-    let data = ImageData::new(spec, seed, data_dir, "flex", &crate::io::device::open("flex")?)?;
+    let place = Place { device_name: "flex", device: &crate::io::device::open("flex")?, data_dir };
+    let data = ImageData::new(spec, seed, place)?;
     let train = &data.splits().train;
     let indices = data.part_of_train(request.images);
     let rows = indices.len();

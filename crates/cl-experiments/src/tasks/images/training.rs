@@ -1,27 +1,29 @@
-//! Feeds an image encoder and measures it: [`Training`] for images.
+//! Feeds an image encoder and measures it: [`Task`] for images.
 //!
 //! Every batch is a pure function of `(images, specification, seed, step)`, every snapshot one of these and of the
 //! weights, so that a resumed run writes what an uninterrupted one would.
 
 use super::data::ImageData;
 use super::evaluation::evaluate;
-use super::learner::{ImageBatch, ImageLearner};
-use super::weights;
+use super::model::{self, ImageBatch, similarities};
+use super::spec::ImageSpec;
 use crate::io::error::UserError;
 use crate::io::files::pretty;
-use crate::spec::images::ImageSpec;
+use crate::spec::Schedule;
 use crate::spec::mistake::Mistake;
-use crate::tasks::task::{Evaluated, Learning, Measured, Schedule, Shown, Training};
+use crate::tasks::task::{Evaluated, Measured, Place, Shown, Task};
+use crate::tasks::weights;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use cl_data::images::epoch_order;
 use cl_data::{Purpose, Stream};
-use cl_model::independent_copy;
+use cl_model::conv::ImageEncoder;
 use cl_model::knn::{KNearestNeighbors, accuracy};
+use cl_model::{EncoderConfig, Siamese, independent_copy};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -33,7 +35,7 @@ pub struct ImageSnapshot {
     /// Passes over the training images.
     pub epoch: u64,
     /// `η` of the last step (of the first, at step 0).
-    pub step_size: f64,
+    pub learning_rate: f64,
     /// Loss on a batch of augmented test images, with running statistics in the norms.
     pub loss: f64,
     /// Mean cosine of the projections of two views of a test image; `None` with labels.
@@ -47,32 +49,21 @@ pub struct ImageSnapshot {
     pub images_per_second: f64,
 }
 
-/// A training on the images of a run.
+/// A training of one kind of encoder on the images of a run.
 #[derive(Debug)]
-pub struct ImageTraining {
+pub struct ImageTraining<C> {
     data: ImageData,
     /// The order of the epoch drawn last.
     order: Mutex<(u64, Arc<Vec<usize>>)>,
     /// Step and time of the last snapshot.
     clock: Mutex<Option<(u64, Instant)>>,
+    encoder: PhantomData<fn() -> C>,
 }
 
-impl ImageTraining {
-    /// Reads the images, which have to be those that the specification pins.
-    ///
-    /// # Errors
-    /// [`UserError`] when they cannot be read or are others.
-    pub fn new(
-        spec: &ImageSpec,
-        seed: u64,
-        data_dir: Option<&Path>,
-        device_name: &str,
-        device: &Device,
-    ) -> Result<Self, UserError> {
-        let data = ImageData::new(spec, seed, data_dir, device_name, device)?;
-        Ok(Self { data, order: Mutex::new((u64::MAX, Arc::default())), clock: Mutex::new(None) })
-    }
+/// The model in training.
+type ModelOf<C> = Siamese<<C as EncoderConfig>::Encoder>;
 
+impl<C: EncoderConfig<Encoder: ImageEncoder>> ImageTraining<C> {
     /// The images and their views.
     pub fn data(&self) -> &ImageData {
         &self.data
@@ -93,7 +84,7 @@ impl ImageTraining {
         order.1.clone()
     }
 
-    fn knn_accuracy(&self, learner: &ImageLearner) -> Option<f64> {
+    fn knn_accuracy(&self, model: &ModelOf<C>) -> Option<f64> {
         let e = &self.data.spec().evaluation;
         let knn = KNearestNeighbors { k: e.neighbors, temperature: e.temperature };
         // In the order of the set, as the evaluation has them: equally similar images vote by their order.
@@ -107,7 +98,7 @@ impl ImageTraining {
         let asked = in_order(self.data.part_of_test(e.snapshot_test));
         let labels = |labels: &[usize], part: &[usize]| part.iter().map(|i| labels[*i]).collect::<Vec<_>>();
         let [known, queries] =
-            [(train, &voting), (test, &asked)].map(|(set, part)| self.data.features(learner, set, part));
+            [(train, &voting), (test, &asked)].map(|(set, part)| self.data.features(model, set, part));
         let voting = labels(self.data.train_labels(), &voting);
         let predicted = knn.predict(known, &voting, queries, train.num_classes()).ok()?;
         Some(accuracy(&predicted, &labels(test.labels(), &asked)))
@@ -121,22 +112,29 @@ impl ImageTraining {
     }
 }
 
-impl Training for ImageTraining {
-    type Learner = ImageLearner;
+impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
+    type Spec = ImageSpec;
+    type Model = ModelOf<C>;
     type Batch = ImageBatch;
     type Snapshot = ImageSnapshot;
 
+    /// Reads the images, which have to be those that the specification pins.
+    fn new(spec: &ImageSpec, seed: u64, place: Place) -> Result<Self, UserError> {
+        let data = ImageData::new(spec, seed, place)?;
+        let (order, clock) = (Mutex::new((u64::MAX, Arc::default())), Mutex::new(None));
+        Ok(Self { data, order, clock, encoder: PhantomData })
+    }
+
     fn schedule(&self) -> Schedule {
-        let steps_per_epoch = self.data.spec().steps_per_epoch() * self.data.spec().evaluation.epochs_per_snapshot;
-        Schedule { steps: self.data.spec().steps(), steps_per_epoch, step_size: self.data.spec().step_size() }
+        self.data.spec().schedule()
     }
 
-    fn fresh(&self) -> ImageLearner {
-        ImageLearner::new(self.data.spec(), self.data.seed(), &self.data.device().clone().autodiff())
+    fn device(&self) -> &Device {
+        self.data.device()
     }
 
-    fn untrained(&self) -> ImageLearner {
-        self.data.untrained()
+    fn init(&self, device: &Device) -> ModelOf<C> {
+        model::initial::<C>(self.data.spec(), self.data.seed(), device)
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
@@ -151,18 +149,22 @@ impl Training for ImageTraining {
         self.data.drawn((&self.data.splits().train, self.data.train_labels()), indices, Purpose::ImageViews, step)
     }
 
-    fn snapshot(&self, learner: &ImageLearner) -> ImageSnapshot {
-        let step = learner.steps_done();
+    fn loss(&self, model: &ModelOf<C>, batch: ImageBatch) -> Tensor<1> {
+        model::loss(model, self.data.spec(), batch)
+    }
+
+    fn snapshot(&self, model: &ModelOf<C>, step: u64) -> ImageSnapshot {
+        let spec = self.data.spec();
         let batch = self.data.held_out(step);
-        let similarities = learner.similarities(&batch);
+        let similarities = (!spec.is_supervised()).then(|| similarities(model, batch.views.clone()));
         ImageSnapshot {
             step,
-            epoch: step / self.data.spec().steps_per_epoch(),
-            step_size: self.data.spec().step_size().at(step.saturating_sub(1)),
-            loss: learner.loss(&batch).into_scalar(),
+            epoch: step / spec.steps_per_epoch(),
+            learning_rate: spec.schedule().learning_rate.at(step.saturating_sub(1)),
+            loss: model::loss(model, spec, batch).into_scalar(),
             positive_similarity: similarities.map(|s| s.positive),
             negative_similarity: similarities.and_then(|s| s.negative),
-            knn_accuracy: self.knn_accuracy(learner),
+            knn_accuracy: self.knn_accuracy(model),
             images_per_second: self.images_per_second(step),
         }
     }
@@ -171,21 +173,21 @@ impl Training for ImageTraining {
         Some(snapshot.knn_accuracy.unwrap_or(f64::NEG_INFINITY))
     }
 
-    fn evaluate(&self, last: &ImageLearner, best: Option<&ImageLearner>) -> Result<Evaluated, String> {
+    fn evaluate(&self, last: &ModelOf<C>, best: Option<(&ModelOf<C>, u64)>) -> Result<Evaluated, String> {
         // Every snapshot has a quality, so that there is a best one.
-        let best = best.unwrap_or(last);
+        let best = best.unwrap_or((last, self.schedule().steps));
         let broken = match self.data.spec().mistake {
             Some(Mistake::StatisticsOfAnotherState) => {
-                let [last, best] = [last, best].map(|learner| independent_copy(learner, self.untrained()));
+                let [last, best] = [last, best.0].map(|model| independent_copy(model, self.untrained()));
                 Some(with_statistics_of(last, best.into_record()))
             }
             _ => None,
         };
         let last = broken.as_ref().unwrap_or(last);
-        let (evaluation, anatomy) = evaluate(&self.data, last, best)?;
+        let (evaluation, anatomy) = evaluate(&self.data, last, best, || self.untrained())?;
         let mut files = vec![
             ("weights.safetensors", weights::to_safetensors(last)?),
-            ("weights-best.safetensors", weights::to_safetensors(best)?),
+            ("weights-best.safetensors", weights::to_safetensors(best.0)?),
             ("evaluation.json", pretty(&evaluation).into_bytes()),
         ];
         files.extend(anatomy.map(|bytes| ("anatomy.safetensors", bytes)));
@@ -202,7 +204,7 @@ impl Training for ImageTraining {
 }
 
 /// `last` with the running statistics of the best network: what loading the latter into a clone of the former does.
-fn with_statistics_of(last: ImageLearner, best: ModuleRecord) -> ImageLearner {
+fn with_statistics_of<M: Module>(last: M, best: ModuleRecord) -> M {
     // The clone that is dropped shares its running statistics.
     drop(last.clone().load_record(best));
     last

@@ -1,11 +1,12 @@
 //! `data export`: one batch with everything it is made of.
 
+use super::batches::{BatchSource, Samples};
+use super::moments;
+use super::spec::{MomentsSpec, TrainingSpec};
 use crate::io::error::UserError;
 use crate::io::files::{safetensors_bytes, write_whole};
-use crate::spec::{RunSpec, TrainingSpec};
+use crate::spec::Parts;
 use crate::tasks::choice::{Choice, choose};
-use crate::tasks::sparse_coding::learner::{BatchSource, Samples};
-use crate::tasks::sparse_coding::moments;
 use burn::tensor::{Device, TensorData};
 use cl_data::{Matrix, Observations, PositivePair, SparseCodingModel};
 use std::path::PathBuf;
@@ -32,33 +33,29 @@ pub struct Request {
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read, there is no such step, or the file is there or cannot be written.
-pub fn export(request: &Request) -> Result<String, UserError> {
+pub fn export(request: &Request, parts: &Parts) -> Result<String, UserError> {
     let Request { step, output, .. } = request;
     let step = *step;
     if output.exists() {
         return Err(UserError::file(output, "the file exists and is not overwritten; give another --output"));
     }
-    let Choice { point, seed, .. } = choose(&request.experiment, request.point.as_deref(), request.seed, None)?;
+    let Choice { point, seed, .. } = choose(&request.experiment, request.point.as_deref(), request.seed, None, parts)?;
     let within = |steps: u64| match step < steps {
         true => Ok(()),
         false => Err(UserError::Argument(format!("--step {step}: {} has steps 0 to {}", point.name, steps - 1))),
     };
-    let tensors = match &point.spec {
-        RunSpec::Training(spec) => {
-            within(spec.training.steps)?;
-            of_training(spec, seed, step)
-        }
-        RunSpec::Moments(spec) => {
-            within(moments::chunks(spec))?;
-            let (observations, pair) = moments::chunk(spec, &spec.data.model(seed), seed, step);
-            [observed(&spec.data.model(seed), observations), viewed(pair)].concat()
-        }
-        RunSpec::Images(_) => {
-            return Err(UserError::Argument(format!(
-                "{} trains on images, which have no M and no z to write; `images preview` shows their views",
-                point.name
-            )));
-        }
+    let tensors = if let Some(spec) = point.spec.get::<TrainingSpec>() {
+        within(spec.schedule().steps)?;
+        of_training(spec, seed, step)
+    } else if let Some(spec) = point.spec.get::<MomentsSpec>() {
+        within(moments::chunks(spec))?;
+        let (observations, pair) = moments::chunk(spec, &spec.data.model(seed), seed, step);
+        [observed(&spec.data.model(seed), observations), viewed(pair)].concat()
+    } else {
+        return Err(UserError::Argument(format!(
+            "{} is not on the sparse coding model, so that there is no M and no z to write; `images preview` shows views of images",
+            point.name
+        )));
     };
     write_whole(output, &safetensors_bytes(tensors))?;
     Ok(format!("{}, seed {seed}", point.name))
@@ -69,12 +66,12 @@ type Named = (&'static str, TensorData);
 fn of_training(spec: &TrainingSpec, seed: u64, step: u64) -> Vec<Named> {
     let sampler = spec.sampler(seed);
     let mut tensors = observed(&sampler.data, sampler.observations(step));
-    match BatchSource::new(spec, seed).training(step, &Device::flex()).samples {
-        Samples::Contrastive { x_plus, x_plus_plus, negatives } => {
+    match BatchSource::new(spec, seed).training(step, &Device::flex()) {
+        Samples::Pairs { x_plus, x_plus_plus, negatives } => {
             tensors.extend([("x_plus", x_plus.into_data()), ("x_plus_plus", x_plus_plus.into_data())]);
             tensors.extend(negatives.map(|x| ("negatives", x.into_data())));
         }
-        Samples::Supervised { classes, .. } => tensors.push(("classes", classes.float().into_data())),
+        Samples::Labelled { classes, .. } => tensors.push(("classes", classes.float().into_data())),
     }
     tensors
 }

@@ -1,9 +1,14 @@
-//! The paper's encoder on the sparse coding model.
+//! Encoders of vectors on the sparse coding model, the paper's first of all.
 //!
-//! [`learner`] is one training step, [`monitor`] feeds and measures it, [`moments`] estimates cross-view moments without training, and
-//! [`export`] writes what a step is made of.
+//! [`spec`] says what a run is, [`batches`] draws what a step trains on, [`gradient`] takes its gradient, [`training`] puts them together
+//! and takes [`snapshot`]s, [`evaluation`] scores at the end. [`moments`] estimates cross-view moments without training, and [`export`] writes what
+//! a step is made of.
 
+pub mod batches;
+pub mod evaluation;
 pub mod export;
-pub mod learner;
+pub mod gradient;
 pub mod moments;
-pub mod monitor;
+pub mod snapshot;
+pub mod spec;
+pub mod training;

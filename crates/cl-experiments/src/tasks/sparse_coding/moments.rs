@@ -1,6 +1,6 @@
 //! Monte-Carlo estimates of cross-view moments against their closed forms (claim C1).
 
-use crate::spec::{MomentsPart, MomentsSpec};
+use super::spec::{MomentsPart, MomentsSpec};
 use burn::tensor::Device;
 use cl_data::{
     Dictionary, Matrix, Observations, Part, PositivePair, Purpose, SecondMoments, SparseCodingModel, Stream,
@@ -72,7 +72,7 @@ pub fn chunk(spec: &MomentsSpec, data: &SparseCodingModel, seed: u64, step: u64)
         MomentsPart::Observation => &observations.x,
         MomentsPart::DenseNoise => &observations.xi,
     };
-    let pair = spec.data.augmentation.apply(of.clone(), stream, step);
+    let pair = spec.views.augmentation().apply(of.clone(), stream, step);
     (observations, pair)
 }
 
@@ -101,8 +101,8 @@ pub fn estimate(spec: &MomentsSpec, seed: u64, device: &Device, progress: &mut d
 
 fn predicted(data: &SparseCodingModel, spec: &MomentsSpec, directions: &Matrix) -> Vec<f64> {
     let cross = match spec.moments.part {
-        MomentsPart::Observation => SecondMoments::new(data, &spec.data.augmentation),
-        MomentsPart::DenseNoise => SecondMoments::of_dense_noise(data, &spec.data.augmentation),
+        MomentsPart::Observation => SecondMoments::new(data, &spec.views.augmentation()),
+        MomentsPart::DenseNoise => SecondMoments::of_dense_noise(data, &spec.views.augmentation()),
     }
     .cross_view;
     let dot = |a: &[f64], u: &[f32]| a.iter().zip(u).map(|(a, u)| a * f64::from(*u)).sum::<f64>();

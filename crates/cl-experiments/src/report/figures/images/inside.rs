@@ -106,13 +106,13 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
             let size = (306, 50 + rows * (290 / columns as u32));
             Panel { title, size, chart: Chart::Gallery(Gallery { pictures, columns }) }
         };
-        let (shape, values) = run.folder.tensor("anatomy.safetensors", "first_layer_filters")?;
-        filters.push(panel(filter_pictures(&shape, &values), 8));
+        // An encoder need not show its filters.
+        if run.evaluation.anatomy.as_ref().is_some_and(|anatomy| !anatomy.filter_color_shares.is_empty()) {
+            let (shape, values) = run.folder.tensor("anatomy.safetensors", "first_layer_filters")?;
+            filters.push(panel(filter_pictures(&shape, &values), 8));
+        }
         let (shape, values) = run.folder.tensor("anatomy.safetensors", "exciting_images")?;
         exciting.push(panel(image_pictures(&shape, &values), shape.get(1).copied().unwrap_or(1).max(1)));
-    }
-    if filters.is_empty() {
-        return Ok(Vec::new());
     }
     let figure = |name: &str, caption: &str, panels| Figure {
         name: format!("{claim}-{name}"),
@@ -121,7 +121,7 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
         panels,
         legend: Vec::new(),
     };
-    Ok(vec![
+    let figures = vec![
         figure(
             "filters",
             "Filters of the first layer in colour, each scaled to its largest weight; grey is zero. First seed of each point.",
@@ -133,7 +133,8 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
              that excite them most, from the left. First seed of each point.",
             exciting,
         ),
-    ])
+    ];
+    Ok(figures.into_iter().filter(|figure| !figure.panels.is_empty()).collect())
 }
 
 fn filter_pictures(shape: &[usize], values: &[f32]) -> Vec<Picture> {

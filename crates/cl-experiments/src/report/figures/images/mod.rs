@@ -11,8 +11,8 @@ use super::in_words;
 use crate::io::error::UserError;
 use crate::judge::measures::ClaimResult;
 use crate::run::folder::RunFolder;
-use crate::spec::RunSpec;
 use crate::tasks::images::evaluation::ImageEvaluation;
+use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::images::training::ImageSnapshot;
 
 /// The complete image runs of one point.
@@ -36,7 +36,7 @@ impl ImageRuns {
         let mut all = Vec::new();
         let count = result.experiment.points.len();
         for (k, point) in result.experiment.points.iter().enumerate() {
-            let RunSpec::Images(spec) = &point.spec else { continue };
+            let Some(spec) = point.spec.get::<ImageSpec>() else { continue };
             let mut seeds = Vec::new();
             for &seed in &point.seeds {
                 let folder = result.folders.get(&(point.name.clone(), seed)).filter(|f| f.is_complete());

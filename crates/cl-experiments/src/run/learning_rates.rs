@@ -1,23 +1,23 @@
-//! Step sizes for the drivers.
+//! Learning rates for the drivers.
 
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
-use cl_model::StepSize;
+use cl_model::LearningRate;
 
-/// [`StepSize`] as burn-train's scheduler. (Burn's own refuse rates above 1.)
+/// [`LearningRate`] as burn-train's scheduler. (Burn's own refuse rates above 1.)
 #[derive(Debug, Clone)]
-pub struct StepSizeScheduler {
-    schedule: StepSize,
+pub struct LearningRateScheduler {
+    schedule: LearningRate,
     next: u64,
 }
 
-impl StepSizeScheduler {
+impl LearningRateScheduler {
     /// A scheduler whose first step is `next`.
-    pub fn new(schedule: StepSize, next: u64) -> Self {
+    pub fn new(schedule: LearningRate, next: u64) -> Self {
         Self { schedule, next }
     }
 }
 
-impl LrScheduler for StepSizeScheduler {
+impl LrScheduler for LearningRateScheduler {
     fn step(&mut self) -> f64 {
         self.next += 1;
         self.schedule.at(self.next - 1)

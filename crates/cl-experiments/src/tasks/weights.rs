@@ -1,6 +1,6 @@
-//! The parameters of image networks under their names, running statistics included.
+//! The parameters of models under their names, running statistics included.
 
-use super::learner::ImageLearner;
+use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use sha2::{Digest, Sha256};
 
@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 ///
 /// # Errors
 /// In words.
-pub fn to_safetensors(learner: &ImageLearner) -> Result<Vec<u8>, String> {
+pub fn to_safetensors(model: &impl Module) -> Result<Vec<u8>, String> {
     let failed = |e: &dyn std::fmt::Display| format!("weights cannot be laid out as safetensors: {e}");
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
-    learner.save_into(&mut store).map_err(|e| failed(&e))?;
+    model.save_into(&mut store).map_err(|e| failed(&e))?;
     store.get_bytes().map_err(|e| failed(&e))
 }
 
@@ -19,7 +19,7 @@ pub fn to_safetensors(learner: &ImageLearner) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// In words, when the bytes are not those of such a network.
-pub fn from_safetensors(mut blank: ImageLearner, bytes: Vec<u8>) -> Result<ImageLearner, String> {
+pub fn from_safetensors<M: Module>(mut blank: M, bytes: Vec<u8>) -> Result<M, String> {
     let failed = |e: &dyn std::fmt::Display| format!("they are not the weights of this network: {e}");
     let mut store = SafetensorsStore::from_bytes(Some(bytes));
     let found = blank.load_from(&mut store).map_err(|e| failed(&e))?;
@@ -33,6 +33,6 @@ pub fn from_safetensors(mut blank: ImageLearner, bytes: Vec<u8>) -> Result<Image
 ///
 /// # Errors
 /// In words.
-pub fn sha256(learner: &ImageLearner) -> Result<String, String> {
-    Ok(hex::encode(Sha256::digest(to_safetensors(learner)?)))
+pub fn sha256(model: &impl Module) -> Result<String, String> {
+    Ok(hex::encode(Sha256::digest(to_safetensors(model)?)))
 }

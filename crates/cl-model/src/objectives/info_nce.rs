@@ -1,6 +1,9 @@
 //! InfoNCE: similarity, stop-gradient, temperature.
 
+use super::{Objective, Outputs, log_partition, normalized};
+use crate::closed_form::HostObjective;
 use burn::tensor::Tensor;
+use cl_config::{Component, ConfigError, positive};
 use serde::{Deserialize, Serialize};
 
 /// How alike two embeddings are.
@@ -127,51 +130,39 @@ impl InfoNce {
     }
 }
 
-/// NT-Xent of SimCLR (Chen et al. 2020): cosine similarity, gradients through both arguments, and as
-/// negatives of each view all 2n − 2 views of other samples.
-///
-/// # Shapes
-/// Both `[n, m]`; the result, `[1]`, is the mean over the 2n views.
-///
-/// # Panics
-/// When shapes differ.
-pub fn nt_xent(first: Tensor<2>, second: Tensor<2>, temperature: f64) -> Tensor<1> {
-    assert_eq!(first.dims(), second.dims(), "both views must have the same shape");
-    let [n, _] = first.dims();
-    let (first, second) = (normalized(first), normalized(second));
-    let views = Tensor::cat(vec![first.clone(), second.clone()], 0);
-    let partners = Tensor::cat(vec![second, first], 0);
-    let positives = (views.clone() * partners).sum_dim(1) / temperature;
-    let logits = views.clone().matmul(views.transpose()) / temperature;
-    let itself = Tensor::<2>::eye(2 * n, &logits.device()).bool();
-    (log_partition(logits.mask_fill(itself, -1e30), None) - positives).mean()
+impl Component for InfoNce {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        positive("temperature", self.temperature)?;
+        Ok(self)
+    }
 }
 
-/// `log( [e^{apart}] + Σ_k e^{logits_k} )` per row, `[n, k]` to `[n, 1]`, shifted by the row's maximum.
-fn log_partition(logits: Tensor<2>, apart: Option<Tensor<2>>) -> Tensor<2> {
-    let shift = logits.clone().detach().max_dim(1);
-    let shift = match &apart {
-        Some(apart) => shift.max_pair(apart.clone().detach()),
-        None => shift,
-    };
-    let sum = (logits - shift.clone()).exp().sum_dim(1);
-    let sum = match apart {
-        Some(apart) => sum + (apart - shift.clone()).exp(),
-        None => sum,
-    };
-    sum.log() + shift
-}
+impl Objective for InfoNce {
+    fn loss(&self, outputs: Outputs) -> Tensor<1> {
+        self.forward(outputs.first, outputs.second, outputs.negatives).loss
+    }
 
-/// Rows scaled to length 1; a row of zeros stays zero, and so does its gradient.
-pub(crate) fn normalized(f: Tensor<2>) -> Tensor<2> {
-    // The largest entry first, so that squares neither overflow nor vanish.
-    let largest = f.clone().detach().abs().max_dim(1);
-    let largest = largest.clone().mask_fill(largest.equal_scalar(0.0), 1.0);
-    let f = f / largest;
-    let squares = f.clone().square().sum_dim(1);
-    let zero = squares.clone().detach().equal_scalar(0.0);
-    let f = f.clone().mask_fill(zero.clone().expand(f.dims()), 0.0);
-    f / squares.mask_fill(zero, 1.0).sqrt()
+    fn has_key_gradient(&self) -> bool {
+        self.key_gradient == KeyGradient::Flows
+    }
+
+    fn takes_negatives(&self) -> bool {
+        true
+    }
+
+    fn at_chance(&self, batch_size: usize, negatives: Option<usize>) -> Option<f64> {
+        Some(self.factor() * (negatives.unwrap_or(batch_size - 1) as f64).ln_1p())
+    }
+
+    fn largest_similarity(&self, outputs: Outputs) -> Option<Tensor<1>> {
+        Some(self.forward(outputs.first, outputs.second, outputs.negatives).largest_similarity())
+    }
+
+    fn in_host_memory(&self) -> Option<&dyn HostObjective> {
+        Some(self)
+    }
 }
 
 #[cfg(test)]
@@ -314,21 +305,5 @@ mod tests {
         assert!((out.loss.clone().into_scalar::<f64>() - expected).abs() < 1e-6);
         let gradient = q.grad(&out.loss.backward()).unwrap();
         assert!(gradient.is_finite().all().into_scalar::<bool>());
-    }
-
-    #[test]
-    fn nt_xent_equals_its_definition() {
-        let device = Device::flex();
-        let (a, b, tau) = (rows(4, 3, 1.0, 0), rows(4, 3, 1.0, 77), 0.5);
-        let views: Vec<Vec<f64>> =
-            a.iter().chain(&b).map(|v| v.iter().map(|x| x / dot(v, v).sqrt()).collect()).collect();
-        let expected: f64 = (0..8)
-            .map(|i| {
-                let sum: f64 = (0..8).filter(|j| *j != i).map(|j| (dot(&views[i], &views[j]) / tau).exp()).sum();
-                (sum.ln() - dot(&views[i], &views[(i + 4) % 8]) / tau) / 8.0
-            })
-            .sum();
-        let found = nt_xent(tensor(&a, &device), tensor(&b, &device), tau).into_scalar::<f64>();
-        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
 }

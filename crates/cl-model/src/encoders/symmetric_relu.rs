@@ -1,10 +1,12 @@
 //! The symmetrised-ReLU encoder.
 
-use crate::Bias;
+use super::{AfterUpdate, Encoder, EncoderConfig, StandardNormals, VectorEncoder, VectorShape};
+use crate::{Bias, BiasRule};
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
+use cl_config::{Component, ConfigError, at_least, not_negative};
 use serde::{Deserialize, Serialize};
 
 /// `f_i(x) = relu(⟨w_i, x⟩ − b_i) − relu(−⟨w_i, x⟩ − b_i)`, `i ∈ [m]`.
@@ -21,6 +23,9 @@ pub struct SymmetricReluEncoder {
     pub biases: Param<Tensor<1>>,
     /// Between the inner products and the thresholds, if any.
     pub normalization: Option<BatchNorm>,
+    /// The rule that thresholds follow after each update, with d.
+    #[module(skip)]
+    bias_rule: Option<(BiasRule, usize)>,
 }
 
 /// What stands between the inner products and the thresholds.
@@ -34,56 +39,79 @@ pub enum Normalization {
     Batch,
 }
 
-/// What an encoder is like apart from its weights.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EncoderConfig {
-    /// Where thresholds start and whether they are trained. Default [`Bias::Zero`].
+/// The paper's encoder before it has weights.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymmetricReluConfig {
+    /// `m`.
+    pub num_neurons: usize,
+    /// `σ_0 √d1`: initial weights are `N(0, σ_0²)`.
+    pub initial_scale: f64,
+    /// How thresholds come about.
     pub bias: Bias,
-    /// Default [`Normalization::None`].
+    /// What stands before the thresholds.
+    #[serde(default)]
     pub normalization: Normalization,
 }
 
-impl Default for EncoderConfig {
-    fn default() -> Self {
-        Self::new()
+impl Component for SymmetricReluConfig {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        at_least("num_neurons", self.num_neurons as u64, 1)?;
+        not_negative("initial_scale", self.initial_scale)?;
+        let bias = self.bias.checked().map_err(|e| e.below("bias"))?;
+        Ok(Self { bias, ..self })
     }
 }
 
-impl EncoderConfig {
-    /// Thresholds at zero, no normalisation.
-    pub const fn new() -> Self {
-        Self { bias: Bias::Zero, normalization: Normalization::None }
+impl EncoderConfig for SymmetricReluConfig {
+    type Encoder = SymmetricReluEncoder;
+
+    fn init(&self, shape: VectorShape, normals: &mut StandardNormals<'_>, device: &Device) -> SymmetricReluEncoder {
+        let (m, d1) = (self.num_neurons, shape.dim);
+        let std = (self.initial_scale / (d1 as f64).sqrt()) as f32;
+        let weights: Vec<f32> = normals(m * d1).into_iter().map(|v| v * std).collect();
+        let encoder = SymmetricReluEncoder::new(Tensor::from_data(TensorData::new(weights, [m, d1]), device));
+        let encoder = match self.bias {
+            Bias::Zero => encoder,
+            Bias::Trained { initial } => encoder.with_trained_bias(initial),
+            Bias::Scheduled(rule) => encoder.with_bias_rule(rule, shape.code_dim),
+        };
+        match self.normalization {
+            Normalization::None => encoder,
+            Normalization::Batch => {
+                SymmetricReluEncoder { normalization: Some(BatchNormConfig::new(m).init(device)), ..encoder }
+            }
+        }
     }
 
-    /// An encoder with the given initial weights `[m, d1]`, on their device.
-    pub fn init(&self, weights: Tensor<2>) -> SymmetricReluEncoder {
-        let [m, _] = weights.dims();
-        let device = weights.device();
-        let (initial, trained) = match self.bias {
-            Bias::Trained { initial } => (initial, true),
-            Bias::Zero | Bias::Scheduled(_) => (0.0, false),
-        };
-        let normalization = match self.normalization {
-            Normalization::None => None,
-            Normalization::Batch => Some(BatchNormConfig::new(m).init(&device)),
-        };
-        SymmetricReluEncoder {
-            weights: Param::from_tensor(weights),
-            biases: Param::from_tensor(Tensor::full([m], initial, &device)).set_require_grad(trained),
-            normalization,
-        }
+    fn multiply_adds(&self, shape: VectorShape) -> f64 {
+        self.num_neurons as f64 * shape.dim as f64
     }
 }
 
 impl SymmetricReluEncoder {
-    /// `f(x)`, `[n, d1]` to `[n, m]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.forward_with(self.weights.val(), self.biases.val(), x)
+    /// The encoder of given weights `[m, d1]`, on their device, without thresholds or normalisation.
+    pub fn new(weights: Tensor<2>) -> Self {
+        let ([m, _], device) = (weights.dims(), weights.device());
+        Self {
+            weights: Param::from_tensor(weights),
+            biases: Param::from_tensor(Tensor::zeros([m], &device)).set_require_grad(false),
+            normalization: None,
+            bias_rule: None,
+        }
     }
 
-    /// `f(x)` outside the gradient: nothing is recorded for the backward pass.
-    pub fn forward_detached(&self, x: Tensor<2>) -> Tensor<2> {
-        self.forward_with(self.weights.val().detach(), self.biases.val().detach(), x).detach()
+    /// The same with thresholds that gradients move from `initial`.
+    pub fn with_trained_bias(self, initial: f64) -> Self {
+        let biases = Tensor::full([self.weights.dims()[0]], initial, &self.weights.device());
+        Self { biases: Param::from_tensor(biases).set_require_grad(true), ..self }
+    }
+
+    /// The same with thresholds that follow `rule` for codes of dimension d.
+    pub fn with_bias_rule(self, rule: BiasRule, code_dim: usize) -> Self {
+        Self { bias_rule: Some((rule, code_dim)), ..self }
     }
 
     fn forward_with(&self, weights: Tensor<2>, biases: Tensor<1>, x: Tensor<2>) -> Tensor<2> {
@@ -102,6 +130,44 @@ impl SymmetricReluEncoder {
     }
 }
 
+impl Encoder for SymmetricReluEncoder {
+    type Input = Tensor<2>;
+    type Shape = VectorShape;
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.forward_with(self.weights.val(), self.biases.val(), x)
+    }
+
+    fn forward_detached(&self, x: Tensor<2>) -> Tensor<2> {
+        self.forward_with(self.weights.val().detach(), self.biases.val().detach(), x).detach()
+    }
+
+    fn feature_dim(&self) -> usize {
+        self.weights.dims()[0]
+    }
+
+    fn after_update(&self, step: u64) -> Option<AfterUpdate<Self>> {
+        let (rule, code_dim) = self.bias_rule.filter(|(rule, _)| step >= rule.start_step)?;
+        let before = self.weight_norms();
+        Some(Box::new(move |mut encoder| {
+            let after = encoder.weight_norms();
+            encoder.biases =
+                encoder.biases.map(|b| rule.apply(b.detach(), before, after, step, code_dim).set_require_grad(false));
+            encoder
+        }))
+    }
+}
+
+impl VectorEncoder for SymmetricReluEncoder {
+    fn neuron_weights(&self) -> Option<Tensor<2>> {
+        Some(self.weights.val())
+    }
+
+    fn as_symmetric_relu(&self) -> Option<&SymmetricReluEncoder> {
+        Some(self)
+    }
+}
+
 /// `relu(u − b) − relu(−u − b)` with `b` of `u`'s shape or 1 where it is the same along a dimension; for
 /// `b ≥ 0` this is soft thresholding.
 pub(crate) fn symmetric_relu<const D: usize>(inner: Tensor<D>, thresholds: Tensor<D>) -> Tensor<D> {
@@ -111,11 +177,10 @@ pub(crate) fn symmetric_relu<const D: usize>(inner: Tensor<D>, thresholds: Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn encoder(bias: f64, device: &Device) -> SymmetricReluEncoder {
         let weights = Tensor::from_data([[1.0, 2.0], [0.5, -1.0]], device);
-        EncoderConfig { bias: Bias::Trained { initial: bias }, ..EncoderConfig::new() }.init(weights)
+        SymmetricReluEncoder::new(weights).with_trained_bias(bias)
     }
 
     fn values(t: Tensor<2>) -> Vec<f32> {
@@ -148,7 +213,7 @@ mod tests {
         assert_eq!(trained.biases.grad(&grads).unwrap().into_data().try_to_vec::<f32>().unwrap(), [-1.0, 0.0]);
 
         let weights = Tensor::from_data([[1.0, 2.0]], &device);
-        let scheduled = EncoderConfig::new().init(weights);
+        let scheduled = SymmetricReluEncoder::new(weights);
         let grads = scheduled.forward(x).sum().backward();
         assert!(scheduled.biases.grad(&grads).is_none());
     }

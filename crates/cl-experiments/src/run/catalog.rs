@@ -1,0 +1,205 @@
+//! Everything that runs can be made of: what names in experiment files stand for, and what carries each kind of run out.
+
+use crate::io::error::UserError;
+use crate::run::bench::steps::{Lengths, Timed, time};
+use crate::run::folder::RunFolder;
+use crate::run::headless::{self, Outcome, Session};
+use crate::run::learner;
+use crate::spec::{Parts, RunSpec};
+use crate::tasks::choice::{Choice, choose};
+use crate::tasks::images::spec::ImageSpec;
+use crate::tasks::images::training::ImageTraining;
+use crate::tasks::sparse_coding;
+use crate::tasks::sparse_coding::spec::MomentsSpec;
+use crate::tasks::sparse_coding::training::SparseCoding;
+use crate::tasks::task::{Place, Task};
+use cl_config::Component;
+use cl_data::images::augmentation::{
+    ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop, Transform,
+};
+use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
+use cl_model::{EncoderConfig, InfoNce, MlpConfig, NtXent, Objective, SymmetricReluConfig, VectorEncoder};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+type Headless = fn(&RunSpec, u64, &RunFolder, Session) -> Result<Outcome, UserError>;
+type WithBurnTrain = fn(&RunSpec, u64, &RunFolder, &learner::Request, Arc<AtomicBool>) -> Result<bool, UserError>;
+
+type Time = fn(&RunSpec, u64, Place, &dyn Fn(u64) -> Lengths) -> Result<Timed, UserError>;
+
+/// What carries out one kind of run.
+#[derive(Clone, Copy)]
+pub(crate) struct Runner {
+    /// The trainer under `reproduce`.
+    pub headless: Headless,
+    /// burn-train's learner; `None` where nothing is trained.
+    pub with_burn_train: Option<WithBurnTrain>,
+    /// The clock; `None` where nothing is trained.
+    pub time: Option<Time>,
+}
+
+impl Runner {
+    fn of<T: Task>() -> Self {
+        Self { headless: headless::train::<T>, with_burn_train: Some(learner::train_task::<T>), time: Some(time::<T>) }
+    }
+}
+
+/// Parts by name, and what carries runs out.
+pub struct Catalog {
+    parts: Parts,
+    runners: BTreeMap<String, Runner>,
+    is_own: bool,
+}
+
+impl Catalog {
+    /// All that this program comes with.
+    pub fn standard() -> Self {
+        let mut parts = Parts::empty();
+        parts.add_kind("sparse_coding", sparse_coding::spec::read);
+        parts.add_specification::<ImageSpec>("images");
+        let moments = Runner { headless: headless::estimate, with_burn_train: None, time: None };
+        let runners = [(MomentsSpec::RUNNER.to_string(), moments)].into_iter().collect();
+        let standard = Self { parts, runners, is_own: false }
+            .vector_encoder::<SymmetricReluConfig>("symmetric_relu")
+            .vector_encoder::<MlpConfig>("mlp")
+            .image_encoder::<SmallConvNetConfig>("small_conv_net")
+            .image_encoder::<ResNet18Config>("resnet18")
+            .image_encoder::<WideResNetConfig>("wide_resnet")
+            .transform::<RandomResizedCrop>(RandomResizedCrop::NAME)
+            .transform::<HorizontalFlip>(HorizontalFlip::NAME)
+            .transform::<ColorJitter>(ColorJitter::NAME)
+            .transform::<Grayscale>(Grayscale::NAME)
+            .transform::<GaussianBlur>(GaussianBlur::NAME)
+            .transform::<PixelMask>(PixelMask::NAME)
+            .objective::<InfoNce>("info_nce")
+            .objective::<NtXent>("nt_xent");
+        Self { is_own: true, ..standard }
+    }
+
+    /// Adds an encoder of vectors, for `model.encoder.<name>` beside `data.sparse_coding`.
+    #[must_use]
+    pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(mut self, name: &str) -> Self {
+        self.parts.add_vector_encoder::<C>(name, self.is_own);
+        self.runners.insert(format!("sparse_coding, {name}"), Runner::of::<SparseCoding<C>>());
+        self
+    }
+
+    /// Adds an encoder of images, for `model.encoder.<name>` beside `data.images`.
+    #[must_use]
+    pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(mut self, name: &str) -> Self {
+        self.parts.add_image_encoder::<C>(name, self.is_own);
+        self.runners.insert(format!("images, {name}"), Runner::of::<ImageTraining<C>>());
+        self
+    }
+
+    /// Adds a transform of images, for `views.transform` beside `data.images`.
+    #[must_use]
+    pub fn transform<T: Component + Transform>(mut self, name: &str) -> Self {
+        self.parts.add_transform::<T>(name, self.is_own);
+        self
+    }
+
+    /// Adds an objective of two views, for `objective.<name>`.
+    #[must_use]
+    pub fn objective<O: Component + Objective>(mut self, name: &str) -> Self {
+        self.parts.add_objective::<O>(name, self.is_own);
+        self
+    }
+
+    /// Adds a kind of data with its model and its measures, for `data.<name>`.
+    ///
+    /// # Panics
+    /// When runs of its specification go by another name, see [`Specification::runner`](crate::spec::Specification::runner).
+    #[must_use]
+    pub fn task<T: Task>(mut self, name: &str) -> Self {
+        self.parts.add_specification::<T::Spec>(name);
+        self.runners.insert(name.to_string(), Runner::of::<T>());
+        self
+    }
+
+    /// What experiment files can name.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What carries out a run.
+    ///
+    /// # Errors
+    /// [`UserError`] where nothing does, as for a kind of data that was added under another name.
+    pub(crate) fn runner(&self, spec: &RunSpec) -> Result<Runner, UserError> {
+        let name = spec.runner();
+        let known = || self.runners.keys().map(String::as_str).collect::<Vec<_>>().join("; ");
+        self.runners
+            .get(&name)
+            .copied()
+            .ok_or_else(|| UserError::Run(format!("nothing carries out runs of {name:?}; there are {}", known())))
+    }
+}
+
+impl Catalog {
+    /// Runs `spec` under `seed` in `folder`, from the last checkpoint if there is one. A complete folder is left alone.
+    ///
+    /// # Errors
+    /// [`UserError`] when the folder cannot be used, or when numbers stop being finite.
+    pub fn execute(
+        &self,
+        spec: &RunSpec,
+        seed: u64,
+        folder: &RunFolder,
+        session: Session,
+    ) -> Result<Outcome, UserError> {
+        if folder.is_complete() {
+            folder.check_maker(spec)?;
+            folder.tidy();
+            return Ok(Outcome::Finished);
+        }
+        let runner = self.runner(spec)?;
+        let _lock = folder.open(spec, seed)?;
+        (runner.headless)(spec, seed, folder, session)
+    }
+
+    /// Trains one point under burn-train's learner; whether that came to its end.
+    ///
+    /// # Errors
+    /// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
+    pub fn train(&self, request: &learner::Request, stop: Arc<AtomicBool>) -> Result<bool, UserError> {
+        let (point, data_dir) = (request.point.as_deref(), request.data_dir.as_deref());
+        let Choice { claim, point, seed } = choose(&request.experiment, point, request.seed, data_dir, &self.parts)?;
+        let folder = RunFolder::find(&request.runs, &claim, &point.name, &point.spec, seed);
+        if folder.is_complete() {
+            folder.check_maker(&point.spec)?;
+            folder.tidy();
+            crate::say_line!("{} is complete; it is reused.", folder.path().display());
+            return Ok(true);
+        }
+        let Some(train) = self.runner(&point.spec)?.with_burn_train else {
+            let message = format!("--point {}: it estimates moments and has nothing to train", point.name);
+            return Err(UserError::Argument(message));
+        };
+        train(&point.spec, seed, &folder, request, stop)
+    }
+
+    /// Times the steps of a run.
+    ///
+    /// # Errors
+    /// [`UserError`] where there are no steps, or data cannot be read.
+    pub(crate) fn time(
+        &self,
+        spec: &RunSpec,
+        seed: u64,
+        place: Place,
+        lengths: &dyn Fn(u64) -> Lengths,
+    ) -> Result<Timed, UserError> {
+        match self.runner(spec)?.time {
+            Some(time) => time(spec, seed, place, lengths),
+            None => Err(UserError::Argument("nothing is trained, so there is no step to time".into())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").field("parts", &self.parts).field("runners", &self.runners.keys()).finish()
+    }
+}

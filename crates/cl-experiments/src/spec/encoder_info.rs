@@ -1,0 +1,15 @@
+//! What is known of an encoder by its configuration alone.
+
+use cl_model::{Encoder, EncoderConfig};
+
+/// What is known of an encoder by its configuration alone; `S` is what has to be known of its inputs.
+pub trait EncoderInfo<S>: Send + Sync {
+    /// Multiply-adds of the forward pass of one sample; 0 where the encoder does not say.
+    fn multiply_adds(&self, shape: S) -> f64;
+}
+
+impl<C: EncoderConfig> EncoderInfo<<C::Encoder as Encoder>::Shape> for C {
+    fn multiply_adds(&self, shape: <C::Encoder as Encoder>::Shape) -> f64 {
+        EncoderConfig::multiply_adds(self, shape)
+    }
+}

@@ -1,0 +1,298 @@
+//! One run up to its seed, whatever its kind of data, and the registries of all that it can name.
+
+use super::encoder_info::EncoderInfo;
+use super::part::{Part, Registry};
+use crate::io::error::{SpecError, UserError};
+use cl_config::Component;
+use cl_data::images::augmentation::Transform;
+use cl_model::conv::{ImageEncoder, ImageShape};
+use cl_model::{EncoderConfig, Objective, VectorEncoder, VectorShape};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+use toml::{Table, Value};
+
+/// The objective that is asked for labels instead of two views.
+pub const SUPERVISED: &str = "supervised";
+
+/// One run up to its seed, for one kind of data.
+pub trait Specification: Serialize + DeserializeOwned + Debug + Clone + PartialEq + Send + Sync + 'static {
+    /// Checks every range and writes defaults out, so that the specification says all.
+    ///
+    /// # Errors
+    /// [`SpecError`] naming key, value and what would be right.
+    fn check(&mut self, parts: &Parts) -> Result<(), SpecError>;
+
+    /// What carries it out: the name under which the laboratory has it.
+    fn runner(&self) -> String;
+
+    /// Steps of training.
+    fn steps(&self) -> u64;
+
+    /// Cost in multiply-adds, for time estimates.
+    fn cost(&self) -> f64;
+
+    /// Parts that were chosen by name, each with its version and whether it comes from a program built on this one.
+    fn chosen(&self) -> Vec<ChosenPart> {
+        Vec::new()
+    }
+
+    /// Looks up and fixes what a run is made with from outside, such as images, once before anything runs.
+    ///
+    /// # Errors
+    /// [`UserError`] when it cannot be read or is not what was asked for.
+    fn pin(&mut self, _data_dir: Option<&Path>) -> Result<(), UserError> {
+        Ok(())
+    }
+}
+
+/// A part that a specification chose by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ChosenPart {
+    /// Its section and name.
+    pub name: String,
+    /// [`cl_config::Component::VERSION`].
+    pub version: u32,
+    /// Whether it comes from a program built on this one.
+    pub own: bool,
+}
+
+impl ChosenPart {
+    /// A part of a section.
+    pub fn new<I: ?Sized>(section: &str, part: &Part<I>) -> Self {
+        Self { name: format!("{section}.{}", part.name()), version: part.version(), own: part.is_own() }
+    }
+}
+
+/// A checked specification of any kind of data.
+#[derive(Debug, Clone)]
+pub struct RunSpec(Arc<dyn AnySpecification>);
+
+trait AnySpecification: Debug + Any + Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn to_json(&self) -> serde_json::Value;
+    fn runner(&self) -> String;
+    fn steps(&self) -> u64;
+    fn cost(&self) -> f64;
+    fn chosen(&self) -> Vec<ChosenPart>;
+    fn pinned(&self, data_dir: Option<&Path>) -> Result<RunSpec, UserError>;
+}
+
+impl<S: Specification> AnySpecification for S {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a specification is plain data")
+    }
+
+    fn runner(&self) -> String {
+        Specification::runner(self)
+    }
+
+    fn steps(&self) -> u64 {
+        Specification::steps(self)
+    }
+
+    fn cost(&self) -> f64 {
+        Specification::cost(self)
+    }
+
+    fn chosen(&self) -> Vec<ChosenPart> {
+        Specification::chosen(self)
+    }
+
+    fn pinned(&self, data_dir: Option<&Path>) -> Result<RunSpec, UserError> {
+        let mut spec = self.clone();
+        spec.pin(data_dir)?;
+        Ok(RunSpec::new(spec))
+    }
+}
+
+impl RunSpec {
+    /// A specification that has been checked.
+    pub fn new(spec: impl Specification) -> Self {
+        Self(Arc::new(spec))
+    }
+
+    /// Reads a merged table; the key below `data` decides the kind.
+    ///
+    /// # Errors
+    /// [`SpecError`] naming the key.
+    pub fn from_table(table: Table, parts: &Parts) -> Result<Self, SpecError> {
+        let mut value = Value::Table(table);
+        without_negative_zeros(&mut value);
+        let Value::Table(mut table) = value else { unreachable!("it is still a table") };
+        let kind = parts.kind_of(&table)?;
+        // A kind without values may be named alone.
+        if let Some(Value::String(name)) = table.get("data").cloned() {
+            table.insert("data".into(), Value::Table([(name, Value::Table(Table::new()))].into_iter().collect()));
+        }
+        kind(table, parts)
+    }
+
+    /// Reads one kind of specification.
+    pub(crate) fn read<S: Specification>(table: Table, parts: &Parts) -> Result<Self, SpecError> {
+        let parsed = Value::Table(table).try_into::<S>();
+        let mut spec = parsed.map_err(|e| SpecError::Parse { message: e.to_string().trim().replace('\n', " ") })?;
+        spec.check(parts)?;
+        Ok(Self::new(spec))
+    }
+
+    /// The specification, where it is of this kind.
+    pub fn get<S: Specification>(&self) -> Option<&S> {
+        // Through the box, whose own type would answer otherwise.
+        self.0.as_ref().as_any().downcast_ref()
+    }
+
+    /// What carries it out: the name under which the laboratory has it.
+    pub fn runner(&self) -> String {
+        self.0.runner()
+    }
+
+    /// Twelve hexadecimal digits that stand for this specification under the present versions of data, algorithm and parts.
+    pub fn digest(&self) -> String {
+        let parts: Vec<(String, u32)> = self.0.chosen().into_iter().map(|part| (part.name, part.version)).collect();
+        let text = serde_json::json!({
+            "spec": self,
+            "parts": parts,
+            "data_version": cl_data::DATA_VERSION,
+            "algorithm_version": cl_model::ALGORITHM_VERSION,
+        });
+        hex::encode(&Sha256::digest(text.to_string())[..6])
+    }
+
+    /// Parts that come from a program built on this one.
+    pub fn own_parts(&self) -> Vec<ChosenPart> {
+        self.0.chosen().into_iter().filter(|part| part.own).collect()
+    }
+
+    /// Steps of training.
+    pub fn steps(&self) -> u64 {
+        self.0.steps()
+    }
+
+    /// Cost in multiply-adds, for time estimates.
+    pub fn cost(&self) -> f64 {
+        self.0.cost()
+    }
+
+    /// The same with what comes from outside looked up and fixed.
+    ///
+    /// # Errors
+    /// [`UserError`] when it cannot be read or is not what was asked for.
+    pub fn pinned(&self, data_dir: Option<&Path>) -> Result<Self, UserError> {
+        self.0.pinned(data_dir)
+    }
+}
+
+impl Serialize for RunSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_json().serialize(serializer)
+    }
+}
+
+/// Writes −0 as 0, which it equals: they would make two runs of one setting.
+fn without_negative_zeros(value: &mut Value) {
+    match value {
+        Value::Float(number) if *number == 0.0 => *number = 0.0,
+        Value::Array(values) => values.iter_mut().for_each(without_negative_zeros),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| without_negative_zeros(value)),
+        _ => {}
+    }
+}
+
+type Kind = Box<dyn Fn(Table, &Parts) -> Result<RunSpec, SpecError> + Send + Sync>;
+
+/// What experiment files can name.
+pub struct Parts {
+    kinds: BTreeMap<String, Kind>,
+    /// Encoders of vectors.
+    pub vector_encoders: Registry<dyn EncoderInfo<VectorShape>>,
+    /// Encoders of images.
+    pub image_encoders: Registry<dyn EncoderInfo<ImageShape>>,
+    /// Transforms of images.
+    pub transforms: Registry<dyn Transform>,
+    /// Objectives of two views.
+    pub objectives: Registry<dyn Objective>,
+}
+
+impl Parts {
+    /// No parts at all.
+    pub fn empty() -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            vector_encoders: Registry::new("encoders of vectors"),
+            image_encoders: Registry::new("encoders of images"),
+            transforms: Registry::new("transforms of images"),
+            objectives: Registry::new("objectives").beside(&[SUPERVISED]),
+        }
+    }
+
+    /// Adds a kind of data, the key below `data` that chooses it, and how the rest is read.
+    pub fn add_kind(
+        &mut self,
+        name: &str,
+        read: impl Fn(Table, &Self) -> Result<RunSpec, SpecError> + Send + Sync + 'static,
+    ) {
+        self.kinds.insert(name.to_string(), Box::new(read));
+    }
+
+    /// Adds a kind of data with one specification.
+    pub fn add_specification<S: Specification>(&mut self, name: &str) {
+        self.add_kind(name, RunSpec::read::<S>);
+    }
+
+    /// Adds an objective.
+    pub fn add_objective<O: Component + Objective>(&mut self, name: &str, own: bool) {
+        self.objectives.add::<O>(name, own, |objective| Arc::new(objective));
+    }
+
+    /// Adds a transform of images.
+    pub fn add_transform<T: Component + Transform>(&mut self, name: &str, own: bool) {
+        self.transforms.add::<T>(name, own, |transform| Arc::new(transform));
+    }
+
+    /// Adds an encoder of vectors.
+    pub fn add_vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(&mut self, name: &str, own: bool) {
+        self.vector_encoders.add::<C>(name, own, |config| Arc::new(config));
+    }
+
+    /// Adds an encoder of images.
+    pub fn add_image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(&mut self, name: &str, own: bool) {
+        self.image_encoders.add::<C>(name, own, |config| Arc::new(config));
+    }
+
+    /// The kind of data that a table names.
+    fn kind_of(&self, table: &Table) -> Result<&Kind, SpecError> {
+        let known: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
+        let known = known.join(", ");
+        let wrong = |found: String| SpecError::Parse {
+            message: format!("data: {found}; the section has one key, the kind of data, which is one of {known}"),
+        };
+        let name = match table.get("data") {
+            None => return Err(wrong("there is no such section".into())),
+            Some(Value::String(name)) => name,
+            Some(Value::Table(data)) => match data.keys().collect::<Vec<_>>()[..] {
+                [name] => name,
+                ref names => {
+                    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                    return Err(wrong(format!("it has {} keys ({})", names.len(), names.join(", "))));
+                }
+            },
+            Some(other) => return Err(wrong(format!("it is a {}", other.type_str()))),
+        };
+        self.kinds.get(name).ok_or_else(|| wrong(format!("{name} is no kind of data")))
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("data", &self.kinds.keys()).field("objectives", &self.objectives).finish()
+    }
+}

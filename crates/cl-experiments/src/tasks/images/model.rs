@@ -1,0 +1,74 @@
+//! What image encoders are trained on and what comes of it: batches, losses, similarities.
+
+use super::spec::ImageSpec;
+use crate::tasks::initial_model::{self, Behind};
+use burn::tensor::{Device, Int, Tensor};
+use cl_model::conv::ImageEncoder;
+use cl_model::{EncoderConfig, Outputs, Siamese, cross_entropy};
+
+/// What one step trains on, outside autodiff.
+#[derive(Debug, Clone)]
+pub struct ImageBatch {
+    /// All first views, then all second views, `[2B, 3, h, w]`; with labels the first views alone, `[B, 3, h, w]`.
+    pub views: Tensor<4>,
+    /// `[B]`, in 0..K.
+    pub classes: Tensor<1, Int>,
+}
+
+/// The model before training; `device` decides whether gradients can be taken.
+///
+/// # Panics
+/// When the specification asks for another encoder, or when the images are not pinned.
+pub fn initial<C: EncoderConfig<Encoder: ImageEncoder>>(
+    spec: &ImageSpec,
+    seed: u64,
+    device: &Device,
+) -> Siamese<C::Encoder> {
+    let config = spec.model.encoder.config::<C>().expect("the encoder that was registered by this name");
+    let behind = match spec.is_supervised() {
+        true => Behind::Head(spec.content().num_classes),
+        false => Behind::Projector(spec.model.projector.as_ref()),
+    };
+    initial_model::init(config, spec.shape(), behind, seed, device)
+}
+
+/// Mean loss of a batch, `[1]`.
+pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> Tensor<1> {
+    match spec.objective() {
+        None => cross_entropy(model.logits(batch.views), batch.classes),
+        Some(objective) => {
+            // In one pass: norms see both views together.
+            let [first, second] = halves(model.output(batch.views));
+            objective.loss(Outputs { first, second, negatives: None })
+        }
+    }
+}
+
+/// Mean cosines of what the loss sees over a batch of two views.
+pub fn similarities<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> Similarities {
+    let [first, second] = halves(model.output(views));
+    let unit = |z: Tensor<2>| {
+        let norm = z.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+        z / norm
+    };
+    let cosines = unit(first).matmul(unit(second).transpose());
+    let [n, _] = cosines.dims();
+    let positive: f64 = (cosines.clone() * Tensor::eye(n, &cosines.device())).sum().into_scalar();
+    let all: f64 = cosines.sum().into_scalar();
+    let negative = (n > 1).then(|| (all - positive) / (n * (n - 1)) as f64);
+    Similarities { positive: positive / n as f64, negative }
+}
+
+/// Mean cosines of projections over a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarities {
+    /// Of the two views of an image.
+    pub positive: f64,
+    /// Of views of different images; `None` for a single image.
+    pub negative: Option<f64>,
+}
+
+fn halves(rows: Tensor<2>) -> [Tensor<2>; 2] {
+    let n = rows.dims()[0] / 2;
+    [rows.clone().narrow(0, 0, n), rows.narrow(0, n, n)]
+}

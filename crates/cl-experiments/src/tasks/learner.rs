@@ -1,0 +1,100 @@
+//! A model in training, for every task: what burn-train and the headless trainer step.
+
+use super::task::{StepOutput, Task};
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
+use burn::train::{TrainOutput, TrainStep};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A model with the number of its steps and a handle of the task that trains it.
+#[derive(Module, Debug)]
+pub struct Learner<M: Module, H: Clone + Debug + Send + Sync> {
+    /// What is trained.
+    pub model: M,
+    #[module(skip)]
+    step: u64,
+    #[module(skip)]
+    task: H,
+}
+
+/// The learner of a task.
+pub type LearnerOf<T> = Learner<<T as Task>::Model, Arc<T>>;
+
+impl<T: Task> Learner<T::Model, Arc<T>> {
+    /// The learner at step 0, able to take gradients.
+    pub fn start(task: &Arc<T>) -> Self {
+        let model = task.init(&task.device().clone().autodiff());
+        Self { model, step: 0, task: task.clone() }
+    }
+
+    /// The learner at step 0, outside autodiff.
+    pub fn untrained(task: &Arc<T>) -> Self {
+        Self { model: task.untrained(), step: 0, task: task.clone() }
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// The same learner after another number of steps.
+    #[must_use]
+    pub fn at_step(self, steps_done: u64) -> Self {
+        Self { step: steps_done, ..self }
+    }
+
+    /// The task that trains it.
+    pub fn task(&self) -> &Arc<T> {
+        &self.task
+    }
+
+    /// The same learner with another model.
+    #[must_use]
+    pub fn with_model(self, model: T::Model) -> Self {
+        Self { model, ..self }
+    }
+
+    /// What is measured where it stands, outside autodiff.
+    pub fn snapshot(&self) -> T::Snapshot {
+        self.task.snapshot(&self.model.valid(), self.step)
+    }
+
+    /// One step of gradients, and the batch of the next, drawn at the same time where that is allowed and rayon has a thread for it.
+    ///
+    /// `ahead` is what the step before has drawn. A batch is a pure function of its step, so that drawing ahead changes no number.
+    pub fn step_and_draw(&self, ahead: Option<T::Batch>) -> (TrainOutput<StepOutput>, Option<T::Batch>) {
+        let (task, step) = (&self.task, self.step);
+        let batch = ahead.unwrap_or_else(|| task.batch(step));
+        if task.may_draw_ahead() && rayon::current_num_threads() > 1 && step + 1 < task.schedule().steps {
+            let (output, next) = rayon::join(|| TrainStep::step(self, batch), || task.batch(step + 1));
+            (output, Some(next))
+        } else {
+            (TrainStep::step(self, batch), None)
+        }
+    }
+
+    fn moved(self, optimize: impl FnOnce(T::Model) -> T::Model) -> Self {
+        let model = self.task.update(self.model, self.step, optimize);
+        Self { model, step: self.step + 1, task: self.task }
+    }
+}
+
+impl<T: Task> TrainStep for Learner<T::Model, Arc<T>> {
+    type Input = T::Batch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: T::Batch) -> TrainOutput<StepOutput> {
+        let TrainOutput { grads, item } = self.task.gradients(&self.model, batch);
+        TrainOutput { grads, item: StepOutput { step: self.step, loss: item } }
+    }
+
+    fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
+        self.moved(|model| optim.step(lr, model, grads))
+    }
+
+    fn optimize_multi(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: MultiGradientsParams) -> Self {
+        self.moved(|model| optim.step_multi(lr, model, grads))
+    }
+}

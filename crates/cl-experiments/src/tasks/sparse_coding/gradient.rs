@@ -1,0 +1,109 @@
+//! Where the gradient of a step comes from: Burn's autodiff over the readable formulation, or a closed form in host memory.
+
+use super::batches::Samples;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use burn::train::TrainOutput;
+use cl_model::closed_form::{HostBatch, HostEncoder, HostObjective, Rows, loss_and_gradient};
+use cl_model::{Objective, Outputs, Siamese, SymmetricReluEncoder, VectorEncoder, cross_entropy};
+
+/// Steps in closed form between two [sweeps](sweep_graph) of Burn's graph.
+pub const SWEEP_EVERY: u64 = 512;
+
+/// Where the gradient of a step comes from. All give the same numbers up to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GradientSource {
+    /// Burn's autodiff over the plain formulation, on any backend.
+    Autodiff,
+    /// [`cl_model::closed_form`], in host memory: the paper's encoder without anything behind it.
+    ClosedForm,
+    /// The same for the loss alone; autodiff for the model.
+    LossInClosedForm,
+}
+
+impl GradientSource {
+    /// The fastest one there is for a model and an objective on a device.
+    pub fn fastest<E: VectorEncoder>(model: &Siamese<E>, objective: Option<&dyn Objective>, device: &Device) -> Self {
+        let on_host = device.clone().inner() == Device::flex();
+        if !on_host || objective.is_none_or(|objective| objective.in_host_memory().is_none()) {
+            return Self::Autodiff;
+        }
+        let plain = model.encoder.as_symmetric_relu().is_some_and(|encoder| encoder.normalization.is_none());
+        if plain && model.projector.is_none() { Self::ClosedForm } else { Self::LossInClosedForm }
+    }
+}
+
+/// What the model makes of two views; those that pass no gradient outside the graph.
+pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, samples: Samples) -> Outputs {
+    let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
+        panic!("the samples belong to the supervised objective");
+    };
+    let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
+    Outputs { first: model.output(x_plus), second: key(x_plus_plus), negatives: negatives.map(key) }
+}
+
+/// Mean cross-entropy of labelled samples under the model's head, `[1]`.
+pub fn supervised_loss<E: VectorEncoder>(model: &Siamese<E>, samples: Samples) -> Tensor<1> {
+    let Samples::Labelled { x, classes } = samples else {
+        panic!("the samples belong to an objective of two views");
+    };
+    cross_entropy(model.logits(x), classes)
+}
+
+/// Loss and gradients of the paper's encoder by [`cl_model::closed_form`].
+pub fn in_closed_form(
+    encoder: &SymmetricReluEncoder,
+    objective: &dyn HostObjective,
+    samples: Samples,
+) -> TrainOutput<Tensor<1>> {
+    let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
+        panic!("the samples belong to the supervised objective");
+    };
+    let [m, d1] = encoder.weights.dims();
+    let (w, b) = (encoder.weights.val().into_data(), encoder.biases.val().into_data());
+    let batch = [Some(x_plus), Some(x_plus_plus), negatives].map(|x| x.map(Tensor::into_data));
+    let [x_plus, x_plus_plus, negatives] = batch.each_ref().map(|x| x.as_ref().map(|x| Rows::new(values(x), d1)));
+    let (Some(x_plus), Some(x_plus_plus)) = (x_plus, x_plus_plus) else { unreachable!("both views are there") };
+    let out = loss_and_gradient(
+        objective,
+        HostEncoder { weights: Rows::new(values(&w), d1), biases: values(&b) },
+        HostBatch { x_plus, x_plus_plus, negatives },
+    );
+    let mut grads = GradientsParams::new();
+    let device = Device::flex();
+    grads.register(encoder.weights.id, Tensor::<2>::from_data(TensorData::new(out.weights, [m, d1]), &device));
+    if encoder.biases.is_require_grad() {
+        grads.register(encoder.biases.id, Tensor::<1>::from_data(TensorData::new(out.biases, [m]), &device));
+    }
+    TrainOutput { grads, item: Tensor::from_data([out.loss as f32], &device) }
+}
+
+/// Loss and gradients of any model, the loss by [`cl_model::closed_form`] and the model by autodiff.
+pub fn loss_in_closed_form<E: VectorEncoder>(
+    model: &Siamese<E>,
+    (objective, on_host): (&dyn Objective, &dyn HostObjective),
+    samples: Samples,
+) -> TrainOutput<Tensor<1>> {
+    let Outputs { first, second, negatives } = outputs(model, objective, samples);
+    let [b, _] = first.dims();
+    let f = Tensor::cat([Some(first), Some(second), negatives].into_iter().flatten().collect(), 0);
+    let [_, k] = f.dims();
+    let (value, gradient) = on_host.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
+    let rows = gradient.len() / k;
+    let gradient = Tensor::<2>::from_data(TensorData::new(gradient, [rows, k]), &f.device());
+    // Its gradient is that of the loss.
+    let product = (f.narrow(0, 0, rows) * gradient).sum();
+    let grads = GradientsParams::from_grads(product.backward(), model);
+    TrainOutput { grads, item: Tensor::from_data([value as f32], &Device::flex()) }
+}
+
+/// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may ask for a gradient, until a backward
+/// pass looks which of them are still there. Steps in closed form make no backward pass.
+pub fn sweep_graph(device: &Device) {
+    let _ = Tensor::<1>::zeros([1], device).require_grad().sum().backward();
+}
+
+/// Numbers that a tensor on the host holds.
+fn values(data: &TensorData) -> &[f32] {
+    data.as_slice().expect("tensors on Flex hold 32-bit floats")
+}

@@ -1,0 +1,67 @@
+//! What is measured while an encoder of vectors trains.
+
+use crate::tasks::task::{Measured, Shown};
+#[cfg(doc)]
+use cl_model::features::{EmbeddingMeasures, FeatureMeasures};
+use serde::{Deserialize, Serialize};
+
+/// One line of `metrics.jsonl`: the state after `step` steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Steps done.
+    pub step: u64,
+    /// `η` of the last step (of the first, at step 0).
+    pub learning_rate: f64,
+    /// Loss on a held-out batch.
+    pub loss: f64,
+    /// `max |Sim|/τ` on the same batch; `None` for the supervised objective.
+    pub largest_similarity: Option<f64>,
+    /// See [`FeatureMeasures`].
+    pub energy_in_span: f64,
+    /// See [`FeatureMeasures`].
+    pub coverage_mean: f64,
+    /// See [`FeatureMeasures`].
+    pub coverage_min: f64,
+    /// See [`FeatureMeasures`].
+    pub features_with_singleton: usize,
+    /// See [`FeatureMeasures`].
+    pub singleton_share: f64,
+    /// `√Σ_i ‖M Mᵀ w_i‖²`.
+    pub norm_in_span: f64,
+    /// `√Σ_i ‖w_i − M Mᵀ w_i‖²`.
+    pub norm_complement: f64,
+    /// Mean of `b_i / ‖w_i‖`.
+    pub threshold_ratio: f64,
+    /// See [`EmbeddingMeasures`]; on 512 observations.
+    pub active_share: f64,
+    /// See [`EmbeddingMeasures`]; on 512 observations.
+    pub correlation_sparse: f64,
+    /// See [`EmbeddingMeasures`]; on 512 observations.
+    pub correlation_dense: f64,
+    /// `R²` of a ridge probe fitted on 512 observations and scored on 512 others; `None` where their targets do not vary, or an
+    /// embedding is not finite.
+    pub probe_r_squared: Option<f64>,
+    /// `‖M Mᵀ w_i‖² / ‖w_i‖²` per neuron.
+    pub neuron_energies: Vec<f32>,
+}
+
+impl Measured for Snapshot {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    fn shown() -> Vec<Shown<Self>> {
+        vec![
+            Shown { name: "Held-out loss", read: |s| s.loss, higher_is_better: false },
+            Shown { name: "Energy in span(M)", read: |s| s.energy_in_span, higher_is_better: true },
+            Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
+            Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
+            Shown { name: "Active share", read: |s| s.active_share, higher_is_better: false },
+            Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
+        ]
+    }
+}

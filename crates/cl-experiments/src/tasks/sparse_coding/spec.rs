@@ -1,0 +1,394 @@
+//! What a run on the sparse coding model is.
+
+use crate::io::error::SpecError;
+use crate::spec::under_name::{self, UnderName};
+use crate::spec::{
+    ChosenPart, EncoderInfo, Optimization, Part, Parts, RunSpec, SUPERVISED, Schedule, Specification, is_off,
+};
+use cl_config::{Component, at_least, check, not_negative};
+use cl_data::{
+    Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
+    default_noise_variance, default_nonzero_probability,
+};
+use cl_model::{Objective, ProjectorConfig, SymmetricReluConfig, VectorShape};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use toml::Table;
+
+/// An encoder's training, all of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// What the model sees.
+    #[serde(with = "under_name")]
+    pub data: DataSpec,
+    /// How the two views of an observation are made.
+    #[serde(default)]
+    pub views: VectorViews,
+    /// What learns.
+    pub model: VectorModel,
+    /// What it is asked for: an objective of two views, or `supervised`, cross-entropy on classes `argmax_k (C z)_k` under a linear
+    /// head, on unaugmented observations.
+    pub objective: Part<dyn Objective>,
+    /// How it is optimised.
+    pub optimization: Optimization,
+    /// How it is measured.
+    pub evaluation: EvaluationSpec,
+}
+
+/// A Monte-Carlo estimate of cross-view moments, without training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MomentsSpec {
+    /// What is sampled.
+    #[serde(with = "under_name")]
+    pub data: DataSpec,
+    /// How the two views of an observation are made.
+    #[serde(default)]
+    pub views: VectorViews,
+    /// How much of it.
+    pub moments: MomentsSize,
+}
+
+/// Size of a Monte-Carlo estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MomentsSize {
+    /// What goes through the augmentation.
+    pub part: MomentsPart,
+    /// Positive pairs drawn.
+    pub samples: usize,
+    /// Directions in the complement of span(M), beside the d directions along M.
+    pub complement_directions: usize,
+}
+
+/// What a Monte-Carlo estimate is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentsPart {
+    /// Whole observations `x = M z + ξ`.
+    Observation,
+    /// The dense features `ξ` alone.
+    DenseNoise,
+}
+
+/// The sparse coding model and what is drawn from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSpec {
+    /// `d`.
+    pub code_dim: usize,
+    /// `d1`, at least d.
+    pub input_dim: usize,
+    /// Default: Bernoulli with `q = max(log log d, 1)/d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse_code: Option<SparseCodeDistribution>,
+    /// `σ_ξ`. Default: `σ_ξ² = max(√log d / d, 1.5 q)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_std: Option<f64>,
+    /// Samples beside the positive pairs, for objectives that take negatives of their own. Default: the other keys of the batch.
+    #[serde(default = "other_keys")]
+    pub negatives: Negatives,
+    /// Observations that are drawn once and trained on again and again, see [`PairSampler::training_set`]; fresh ones at each step when
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_set_size: Option<usize>,
+    /// Classes, for the supervised objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<ClassesSpec>,
+}
+
+const fn other_keys() -> Negatives {
+    Negatives::OtherKeys
+}
+
+impl UnderName for DataSpec {
+    const NAME: &'static str = "sparse_coding";
+}
+
+/// Classes of observations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassesSpec {
+    /// `K`, at least 2.
+    pub count: usize,
+    /// Whether each observation has the class of another one, so that classes say nothing.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub shuffled: bool,
+}
+
+/// How the two views of an observation are made.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorViews {
+    /// One transform of a pair of views, or none: both views are the observation then.
+    pub transform: Vec<Augmentation>,
+}
+
+impl From<Augmentation> for VectorViews {
+    fn from(augmentation: Augmentation) -> Self {
+        Self { transform: if augmentation == Augmentation::None { Vec::new() } else { vec![augmentation] } }
+    }
+}
+
+/// Encoder and projector of vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorModel {
+    /// From observations to features.
+    pub encoder: Part<dyn EncoderInfo<VectorShape>>,
+    /// From features to what an objective of two views sees; the features themselves when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projector: Option<ProjectorConfig>,
+}
+
+/// Sizes of the samples that measures are taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSpec {
+    /// Held-out observations for correlations and sparsity at the end.
+    pub samples: usize,
+    /// Observations a probe is fitted on, and as many it is scored on, at the end.
+    pub probe_samples: usize,
+    /// Whether the probe is also fitted on x, on the oracle code and on the untrained encoder.
+    pub baselines: bool,
+    /// Whether each observation has the downstream target of another one, so that there is nothing to predict.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub shuffled_targets: bool,
+}
+
+/// Reads either kind of run on the sparse coding model: moments where there is such a section.
+///
+/// # Errors
+/// [`SpecError`] naming key, value and what would be right.
+pub fn read(mut table: Table, parts: &Parts) -> Result<RunSpec, SpecError> {
+    if table.contains_key("moments") {
+        // It takes no more from a base than what is sampled.
+        table.retain(|key, _| ["data", "views", "moments"].contains(&key));
+        return RunSpec::read::<MomentsSpec>(table, parts);
+    }
+    RunSpec::read::<TrainingSpec>(table, parts)
+}
+
+impl MomentsSpec {
+    /// What carries it out.
+    pub const RUNNER: &str = "sparse_coding, moments";
+}
+
+impl Specification for MomentsSpec {
+    fn check(&mut self, _: &Parts) -> Result<(), SpecError> {
+        self.data.check()?;
+        self.views.check()?;
+        at_least("moments.samples", self.moments.samples as u64, 2)?;
+        let most = self.data.input_dim - self.data.code_dim;
+        let directions = self.moments.complement_directions;
+        let wanted = format!("at most input_dim − code_dim = {most}");
+        Ok(check(directions <= most, "moments.complement_directions", directions, wanted)?)
+    }
+
+    fn runner(&self) -> String {
+        Self::RUNNER.into()
+    }
+
+    fn steps(&self) -> u64 {
+        0
+    }
+
+    fn cost(&self) -> f64 {
+        let directions = (self.data.code_dim + self.moments.complement_directions) as f64;
+        self.moments.samples as f64 * self.data.input_dim as f64 * (2.0 * directions + 60.0)
+    }
+}
+
+impl DataSpec {
+    fn check(&mut self) -> Result<(), SpecError> {
+        at_least("data.sparse_coding.code_dim", self.code_dim as u64, 1)?;
+        let wanted = format!("at most input_dim = {}: orthonormal columns need d ≤ d1", self.input_dim);
+        check(self.code_dim <= self.input_dim, "data.sparse_coding.code_dim", self.code_dim, wanted)?;
+        let code = *self.sparse_code.get_or_insert(SparseCodeDistribution::Bernoulli {
+            nonzero_probability: default_nonzero_probability(self.code_dim),
+        });
+        code.checked(self.code_dim).map_err(|e| e.below("data.sparse_coding.sparse_code"))?;
+        let q = code.nonzero_probability(self.code_dim);
+        let noise_std = *self.noise_std.get_or_insert(default_noise_variance(self.code_dim, q).sqrt());
+        not_negative("data.sparse_coding.noise_std", noise_std)?;
+        if let Negatives::Fresh { count } | Negatives::FreshAugmented { count } = self.negatives {
+            at_least("data.sparse_coding.negatives.count", count as u64, 1)?;
+        }
+        if let Some(classes) = self.classes {
+            at_least("data.sparse_coding.classes.count", classes.count as u64, 2)?;
+        }
+        Ok(())
+    }
+
+    /// The data model of one seed.
+    ///
+    /// # Panics
+    /// When the specification has not been checked.
+    pub fn model(&self, seed: u64) -> SparseCodingModel {
+        let checked = "the specification has been checked";
+        let dictionary =
+            Dictionary::random(self.code_dim, self.input_dim, Stream::new(seed, Purpose::Dictionary)).expect(checked);
+        SparseCodingModel::new(dictionary, self.sparse_code.expect(checked), self.noise_std.expect(checked))
+            .expect(checked)
+    }
+
+    /// What an encoder has to know of observations.
+    pub fn shape(&self) -> VectorShape {
+        VectorShape { dim: self.input_dim, code_dim: self.code_dim }
+    }
+}
+
+impl VectorViews {
+    fn check(&mut self) -> Result<(), SpecError> {
+        self.transform.retain(|transform| *transform != Augmentation::None);
+        let wanted = "at most one: the moments of several in a row are not known";
+        check(self.transform.len() <= 1, "views.transform", format!("{} transforms", self.transform.len()), wanted)?;
+        self.augmentation().checked().map_err(|e| e.below("views.transform[0]"))?;
+        Ok(())
+    }
+
+    /// The transform of a pair of views.
+    pub fn augmentation(&self) -> Augmentation {
+        self.transform.first().copied().unwrap_or(Augmentation::None)
+    }
+}
+
+impl Specification for TrainingSpec {
+    fn check(&mut self, parts: &Parts) -> Result<(), SpecError> {
+        self.data.check()?;
+        self.views.check()?;
+        self.model.encoder.check("model.encoder", &parts.vector_encoders)?;
+        if let Some(projector) = self.model.projector.take() {
+            self.model.projector = Some(projector.checked().map_err(|e| e.below("model.projector"))?);
+        }
+        self.optimization.check()?;
+        self.optimization.check_in_steps()?;
+        self.check_objective(parts)?;
+        if let Some(size) = self.data.training_set_size {
+            at_least("data.sparse_coding.training_set_size", size as u64, self.optimization.batch_size as u64)?;
+        }
+        at_least("evaluation.samples", self.evaluation.samples as u64, 8)?;
+        Ok(at_least("evaluation.probe_samples", self.evaluation.probe_samples as u64, 8)?)
+    }
+
+    fn runner(&self) -> String {
+        format!("sparse_coding, {}", self.model.encoder.name())
+    }
+
+    fn steps(&self) -> u64 {
+        self.schedule().steps
+    }
+
+    fn cost(&self) -> f64 {
+        let (b, d1) = (self.optimization.batch_size as f64, self.data.input_dim as f64);
+        let (n, forward) = (self.num_negatives() as f64, self.encoder_multiply_adds());
+        // About as many outputs as one layer with so many weights would have.
+        let step = (3.0 * b + n) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
+        self.steps() as f64 * step
+    }
+
+    fn chosen(&self) -> Vec<ChosenPart> {
+        let encoder = ChosenPart::new("model.encoder", &self.model.encoder);
+        let objective = (!self.is_supervised()).then(|| ChosenPart::new("objective", &self.objective));
+        std::iter::once(encoder).chain(objective).collect()
+    }
+}
+
+impl TrainingSpec {
+    fn check_objective(&mut self, parts: &Parts) -> Result<(), SpecError> {
+        if self.is_supervised() {
+            let message = "objective = \"supervised\": it needs classes, so give data.sparse_coding.classes".into();
+            self.data.classes.ok_or(SpecError::Parse { message })?;
+            let key = "data.sparse_coding.training_set_size";
+            let size = self.data.training_set_size;
+            let wanted = "left out: the supervised objective draws fresh observations";
+            check(size.is_none(), key, size.unwrap_or(0), wanted)?;
+            self.data.negatives = Negatives::OtherKeys;
+            return Ok(());
+        }
+        self.objective.check("objective", &parts.objectives)?;
+        if !self.objective.get().takes_negatives() {
+            // None are drawn, whatever the data offer.
+            self.data.negatives = Negatives::OtherKeys;
+        }
+        if self.data.negatives == Negatives::OtherKeys {
+            at_least("optimization.batch_size", self.optimization.batch_size as u64, 2)?;
+        }
+        Ok(())
+    }
+
+    /// Whether labels are learned instead of two views.
+    pub fn is_supervised(&self) -> bool {
+        self.objective.name() == SUPERVISED
+    }
+
+    /// The objective of two views; `None` with labels.
+    pub fn objective(&self) -> Option<&Arc<dyn Objective>> {
+        (!self.is_supervised()).then(|| self.objective.get())
+    }
+
+    /// The paper's encoder, where that is what learns.
+    pub fn symmetric_relu(&self) -> Option<&SymmetricReluConfig> {
+        self.model.encoder.config()
+    }
+
+    /// Multiply-adds of the encoder's forward pass of one observation; 0 where the encoder does not say.
+    pub fn encoder_multiply_adds(&self) -> f64 {
+        self.model.encoder.get().multiply_adds(self.data.shape())
+    }
+
+    /// Length and learning rate.
+    pub fn schedule(&self) -> Schedule {
+        self.optimization.schedule(1)
+    }
+
+    /// `λ`.
+    pub fn weight_decay(&self) -> f64 {
+        self.optimization.optimizer.weight_decay()
+    }
+
+    /// `N`, or the other views of the batch.
+    pub fn num_negatives(&self) -> usize {
+        match (self.data.negatives, self.objective()) {
+            (_, None) => 0,
+            (Negatives::Fresh { count } | Negatives::FreshAugmented { count }, _) => count,
+            (Negatives::OtherKeys, Some(objective)) if objective.takes_negatives() => self.optimization.batch_size - 1,
+            // All views of other samples.
+            (Negatives::OtherKeys, Some(_)) => 2 * self.optimization.batch_size - 2,
+        }
+    }
+
+    /// The loss before there is anything learned, where one is known.
+    pub fn loss_at_chance(&self) -> Option<f64> {
+        let Some(objective) = self.objective() else {
+            return self.data.classes.map(|classes| (classes.count as f64).ln());
+        };
+        let negatives = match self.data.negatives {
+            Negatives::Fresh { count } | Negatives::FreshAugmented { count } => Some(count),
+            Negatives::OtherKeys => None,
+        };
+        objective.at_chance(self.optimization.batch_size, negatives)
+    }
+
+    /// `T1`, when thresholds are set; `None` without the paper's rule.
+    pub fn bias_start(&self) -> Option<u64> {
+        match self.symmetric_relu()?.bias {
+            cl_model::Bias::Scheduled(rule) => Some(rule.start_step),
+            _ => None,
+        }
+    }
+
+    /// Draws the contrastive batches of one seed.
+    pub fn sampler(&self, seed: u64) -> PairSampler {
+        let data = self.data.model(seed);
+        PairSampler {
+            training_set: self.data.training_set_size.map(|n| PairSampler::training_set(&data, n, seed)),
+            data,
+            augmentation: self.views.augmentation(),
+            batch_size: self.optimization.batch_size,
+            negatives: self.data.negatives,
+            seed,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! InfoNCE and NT-Xent with their gradients.
+
+use super::HostObjective;
+use super::contrast::{Contrast, Contrasted, Positives};
+use super::elementwise;
+use super::product::Rows;
+use crate::{InfoNce, KeyGradient, NtXent, Similarity};
+
+impl HostObjective for InfoNce {
+    fn loss_and_gradient(&self, mut outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
+        let norms = (self.similarity == Similarity::Cosine).then(|| scale_all_to_unit(&mut outputs, columns));
+        let b = require_two_views(&outputs, columns, batch_size);
+        let rows = |values| Rows::new(values, columns);
+        let (queries, keys, negatives) = (&outputs[..b], &outputs[b..2 * b], &outputs[2 * b..]);
+        let (positives, others) = match negatives.is_empty() {
+            false => (Positives::Apart(rows(keys)), rows(negatives)),
+            true => (Positives::AmongOthers, rows(keys)),
+        };
+        let (temperature, factor) = (self.temperature, self.factor());
+        let contrast = Contrast { queries: rows(queries), others, positives, temperature, factor };
+        let Contrasted { loss, queries: mut gradient, keys_and_others } =
+            contrast.evaluate(self.key_gradient == KeyGradient::Flows);
+        if let Some((keys, others)) = keys_and_others {
+            gradient.extend(keys.into_iter().chain(others));
+        }
+        through_units(&mut gradient, &outputs, norms, columns);
+        (loss, gradient)
+    }
+}
+
+impl HostObjective for NtXent {
+    fn loss_and_gradient(&self, mut outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
+        let norms = scale_all_to_unit(&mut outputs, columns);
+        let b = require_two_views(&outputs, columns, batch_size);
+        assert!(outputs.len() == 2 * b, "NT-Xent has the other views of the batch as negatives");
+        let (views, temperature) = (Rows::new(&outputs, columns), self.temperature);
+        let contrast =
+            Contrast { queries: views, others: views, positives: Positives::OtherView, temperature, factor: 1.0 };
+        let Contrasted { loss, queries: mut gradient, keys_and_others } = contrast.evaluate(true);
+        if let Some((_, others)) = keys_and_others {
+            elementwise::add_scaled(&mut gradient, 1.0, &others);
+        }
+        through_units(&mut gradient, &outputs, Some(norms), columns);
+        (loss, gradient)
+    }
+}
+
+/// Numbers in the outputs of one view.
+fn require_two_views(outputs: &[f32], columns: usize, batch_size: usize) -> usize {
+    let b = batch_size * columns;
+    assert!(b > 0 && outputs.len() >= 2 * b, "there must be {batch_size} queries and as many keys");
+    b
+}
+
+/// Scales rows to length 1 and returns their lengths; rows of zeros stay.
+fn scale_all_to_unit(rows: &mut [f32], columns: usize) -> Vec<f32> {
+    rows.chunks_exact_mut(columns).map(scale_to_unit).collect()
+}
+
+/// The gradient in rows as they were before they were scaled to `units`.
+fn through_units(gradient: &mut [f32], units: &[f32], norms: Option<Vec<f32>>, columns: usize) {
+    let rows = gradient.chunks_exact_mut(columns).zip(units.chunks_exact(columns)).zip(norms.into_iter().flatten());
+    rows.for_each(|((gradient, unit), norm)| unit_backward(gradient, unit, norm));
+}
+
+/// Scales a row to length 1 and returns the length; a row of zeros stays.
+pub(super) fn scale_to_unit(row: &mut [f32]) -> f32 {
+    let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+    }
+    norm as f32
+}
+
+/// `(g − ⟨g, u⟩ u)/‖f‖`, in place; 0 where f is 0.
+fn unit_backward(gradient: &mut [f32], unit: &[f32], norm: f32) {
+    let along = elementwise::dot(gradient, unit);
+    elementwise::add_scaled(gradient, -along, unit);
+    elementwise::scale(gradient, if norm > 0.0 { 1.0 / norm } else { 0.0 });
+}

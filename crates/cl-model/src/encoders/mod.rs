@@ -1,0 +1,91 @@
+//! Encoders: from what the network sees to features.
+//!
+//! An encoder is a Burn module with [`Encoder`]; one that files can choose has a configuration with [`EncoderConfig`].
+
+mod mlp;
+mod symmetric_relu;
+
+pub use mlp::{Mlp, MlpConfig};
+pub(crate) use symmetric_relu::symmetric_relu;
+pub use symmetric_relu::{Normalization, SymmetricReluConfig, SymmetricReluEncoder};
+
+use crate::Component;
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+
+/// A source of independent `N(0, 1)` numbers: asked for `n`, it gives the next `n`.
+pub type StandardNormals<'a> = dyn FnMut(usize) -> Vec<f32> + 'a;
+
+/// What is done to an encoder once an update has moved it.
+pub type AfterUpdate<E> = Box<dyn FnOnce(E) -> E>;
+
+/// An encoder `f`.
+pub trait Encoder: Module + ModuleDisplay + Sync + 'static {
+    /// A batch of what it sees: `[n, d1]` for vectors, `[n, 3, h, w]` for images.
+    type Input: Clone + Send + 'static;
+    /// What has to be known of inputs before there are weights.
+    type Shape: Copy + Send + Sync + 'static;
+
+    /// `f(x)`, `[n, feature_dim]`.
+    fn forward(&self, x: Self::Input) -> Tensor<2>;
+
+    /// `f(x)` outside the gradient.
+    fn forward_detached(&self, x: Self::Input) -> Tensor<2> {
+        self.forward(x).detach()
+    }
+
+    /// Number of features.
+    fn feature_dim(&self) -> usize;
+
+    /// What is to be done once the update at `step`, counted from 0, has moved the encoder; asked for before it. Nothing for most.
+    fn after_update(&self, _step: u64) -> Option<AfterUpdate<Self>> {
+        None
+    }
+}
+
+/// The configuration of an encoder, as files hold it.
+pub trait EncoderConfig: Component {
+    /// What it configures.
+    type Encoder: Encoder;
+
+    /// An encoder with initial weights from `normals`, in an order of its own that is always the same.
+    ///
+    /// Burn's initialisers may be used as well: whoever calls this seeds the device.
+    ///
+    /// # Panics
+    /// When the configuration has not been checked.
+    fn init(
+        &self,
+        shape: <Self::Encoder as Encoder>::Shape,
+        normals: &mut StandardNormals<'_>,
+        device: &Device,
+    ) -> Self::Encoder;
+
+    /// Multiply-adds of the forward pass of one sample, for estimates of time and for what a step costs; 0 where it is not known.
+    fn multiply_adds(&self, _shape: <Self::Encoder as Encoder>::Shape) -> f64 {
+        0.0
+    }
+}
+
+/// What is known of vectors before there are weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorShape {
+    /// `d1`, coordinates of an observation.
+    pub dim: usize,
+    /// `d`, sparse features behind it.
+    pub code_dim: usize,
+}
+
+/// An encoder of vectors `[n, d1]`.
+pub trait VectorEncoder: Encoder<Input = Tensor<2>, Shape = VectorShape> {
+    /// Weights `[m, d1]` whose row `i` says what output `i` asks for, where the encoder has such. Measures of features read them;
+    /// without them they read the mean gradient of each output.
+    fn neuron_weights(&self) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// The encoder itself where it is the paper's, whose gradient is known in closed form.
+    fn as_symmetric_relu(&self) -> Option<&SymmetricReluEncoder> {
+        None
+    }
+}
