@@ -5,6 +5,8 @@
 /// Shared: a small experiment, scratch folders, the binary.
 mod support;
 
+/// Training is the algorithm of the paper, as its box has it.
+mod algorithm_1;
 /// The same step on every backend that is compiled in.
 mod backends;
 /// Damaged files, and files made to do harm.
@@ -19,6 +21,8 @@ mod data_export;
 mod data_fetch;
 /// The loaders of the program, as they are handed bytes by tests and fuzzers.
 mod entry_points;
+/// Packages that are built on the workspace share what it builds.
+mod examples;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
 /// Image runs: resumed bit by bit, the same under both drivers, decoupled by what changes colour.
@@ -34,6 +38,8 @@ mod long_runs;
 /// What is printed, to whom, and what becomes of it when nobody reads it or it cannot be written.
 #[cfg(unix)]
 mod output;
+/// What a program built on this one adds: identity, refusals, names.
+mod own_parts;
 /// As a user without rights, and beside other processes.
 #[cfg(unix)]
 mod permissions;

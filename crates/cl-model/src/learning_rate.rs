@@ -119,7 +119,11 @@ impl LearningRate {
 
 /// The fraction of the time between `from` and `to` that has passed; these may have been rounded to the same step.
 fn passed(step: f64, from: f64, to: f64) -> f64 {
-    if step >= to { 1.0 } else { (step - from).max(0.0) / (to - from) }
+    match step {
+        step if step >= to => 1.0,
+        step if step <= from => 0.0,
+        step => (step - from) / (to - from),
+    }
 }
 
 #[cfg(test)]

@@ -30,24 +30,47 @@ pub enum OptimizerConfig {
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
     #[serde(rename = "adamw")]
     AdamW {
-        /// `β₁` in [0, 1), usually 0.9.
+        /// `β₁` in [0, 1). Default 0.9.
+        #[serde(default = "beta_1")]
         beta_1: f64,
-        /// `β₂` in [0, 1), usually 0.999.
+        /// `β₂` in [0, 1). Default 0.999.
+        #[serde(default = "beta_2")]
         beta_2: f64,
-        /// `ε` > 0 beside the root of the second moment, usually 1e-8.
+        /// `ε` > 0 beside the root of the second moment. Default 1e-8.
+        #[serde(default = "epsilon")]
         epsilon: f64,
-        /// `λ` ≥ 0: the weights lose the share ηλ at each step.
+        /// `λ` ≥ 0: the weights lose the fraction ηλ at each step. Default 0.
+        #[serde(default)]
         weight_decay: f64,
     },
     /// [`Lars`], of SimCLR with large batches.
     Lars {
-        /// `μ` in [0, 1), usually 0.9.
+        /// `μ` in [0, 1). Default 0.9.
+        #[serde(default = "beta_1")]
         momentum: f64,
-        /// `c` > 0, usually 0.001.
+        /// `c` > 0. Default 0.001.
+        #[serde(default = "trust_coefficient")]
         trust_coefficient: f64,
-        /// `λ` ≥ 0, usually 1e-6.
+        /// `λ` ≥ 0, usually 1e-6. Default 0.
+        #[serde(default)]
         weight_decay: f64,
     },
+}
+
+const fn beta_1() -> f64 {
+    0.9
+}
+
+const fn beta_2() -> f64 {
+    0.999
+}
+
+const fn epsilon() -> f64 {
+    1e-8
+}
+
+const fn trust_coefficient() -> f64 {
+    0.001
 }
 
 /// Whether a parameter is a norm's scale or shift or a layer's bias: these are the vectors.
@@ -287,6 +310,9 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<OptimizerConfig>(json).unwrap();
         let lars = read(r#"{"lars":{"momentum":0.9,"trust_coefficient":0.001,"weight_decay":1e-6}}"#);
         assert_eq!(lars, OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.001, weight_decay: 1e-6 });
+        let defaults = OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+        assert_eq!(read(r#"{"adamw":{}}"#), defaults);
+        assert_eq!(read(r#"{"sgd":{}}"#), OptimizerConfig::plain(0.0));
         for (json, message) in [
             (
                 r#"{"sgd":{"momentum":1.0,"nesterov":false,"weight_decay":0}}"#,

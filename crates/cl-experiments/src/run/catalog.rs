@@ -57,7 +57,7 @@ impl Catalog {
     pub fn standard() -> Self {
         let mut parts = Parts::empty();
         parts.add_kind("sparse_coding", sparse_coding::spec::read);
-        parts.add_specification::<ImageSpec>("images");
+        parts.add_specification::<ImageSpec>("images", false);
         let moments = Runner { headless: headless::estimate, with_burn_train: None, time: None };
         let runners = [(MomentsSpec::RUNNER.to_string(), moments)].into_iter().collect();
         let standard = Self { parts, runners, is_own: false }
@@ -113,7 +113,7 @@ impl Catalog {
     /// When runs of its specification go by another name, see [`Specification::runner`](crate::spec::Specification::runner).
     #[must_use]
     pub fn task<T: Task>(mut self, name: &str) -> Self {
-        self.parts.add_specification::<T::Spec>(name);
+        self.parts.add_specification::<T::Spec>(name, self.is_own);
         self.runners.insert(name.to_string(), Runner::of::<T>());
         self
     }

@@ -121,12 +121,18 @@ impl Plan {
         }
         let steps: u64 = missing.iter().map(|j| j.spec.steps()).sum();
         let cost: f64 = missing.iter().map(|j| j.spec.cost()).sum();
-        let estimate = Duration::from_secs_f64(cost / ASSUMED_SPEED / self.side_by_side as f64);
+        let estimate = cost / ASSUMED_SPEED / self.side_by_side as f64;
+        // An encoder that does not say what it costs leaves next to nothing.
+        let estimate = match estimate < 1.0 {
+            true => String::new(),
+            false => {
+                let time = HumanDuration(Duration::from_secs_f64(estimate));
+                format!(", about {time} on {} recent cores", self.side_by_side)
+            }
+        };
         format!(
-            "{} runs to make ({steps} training steps, about {} on {} recent cores); results that are there already are reused.",
-            missing.len(),
-            HumanDuration(estimate),
-            self.side_by_side
+            "{} runs to make ({steps} training steps{estimate}); results that are there already are reused.",
+            missing.len()
         )
     }
 

@@ -21,6 +21,9 @@ pub const SUPERVISED: &str = "supervised";
 
 /// One run up to its seed, for one kind of data.
 pub trait Specification: Serialize + DeserializeOwned + Debug + Clone + PartialEq + Send + Sync + 'static {
+    /// To be raised whenever the same values give other numbers, as [`Component::VERSION`] is for parts.
+    const VERSION: u32 = 1;
+
     /// Checks every range and writes defaults out, so that the specification says all.
     ///
     /// # Errors
@@ -70,7 +73,11 @@ impl ChosenPart {
 
 /// A checked specification of any kind of data.
 #[derive(Debug, Clone)]
-pub struct RunSpec(Arc<dyn AnySpecification>);
+pub struct RunSpec {
+    spec: Arc<dyn AnySpecification>,
+    /// The kind of data, where it comes from a program built on this one.
+    own_kind: Option<ChosenPart>,
+}
 
 trait AnySpecification: Debug + Any + Send + Sync {
     fn as_any(&self) -> &dyn Any;
@@ -79,7 +86,7 @@ trait AnySpecification: Debug + Any + Send + Sync {
     fn steps(&self) -> u64;
     fn cost(&self) -> f64;
     fn chosen(&self) -> Vec<ChosenPart>;
-    fn pinned(&self, data_dir: Option<&Path>) -> Result<RunSpec, UserError>;
+    fn pinned(&self, data_dir: Option<&Path>) -> Result<Arc<dyn AnySpecification>, UserError>;
 }
 
 impl<S: Specification> AnySpecification for S {
@@ -107,17 +114,17 @@ impl<S: Specification> AnySpecification for S {
         Specification::chosen(self)
     }
 
-    fn pinned(&self, data_dir: Option<&Path>) -> Result<RunSpec, UserError> {
+    fn pinned(&self, data_dir: Option<&Path>) -> Result<Arc<dyn AnySpecification>, UserError> {
         let mut spec = self.clone();
         spec.pin(data_dir)?;
-        Ok(RunSpec::new(spec))
+        Ok(Arc::new(spec))
     }
 }
 
 impl RunSpec {
     /// A specification that has been checked.
     pub fn new(spec: impl Specification) -> Self {
-        Self(Arc::new(spec))
+        Self { spec: Arc::new(spec), own_kind: None }
     }
 
     /// Reads a merged table; the key below `data` decides the kind.
@@ -147,17 +154,17 @@ impl RunSpec {
     /// The specification, where it is of this kind.
     pub fn get<S: Specification>(&self) -> Option<&S> {
         // Through the box, whose own type would answer otherwise.
-        self.0.as_ref().as_any().downcast_ref()
+        self.spec.as_ref().as_any().downcast_ref()
     }
 
     /// What carries it out: the name under which the laboratory has it.
     pub fn runner(&self) -> String {
-        self.0.runner()
+        self.spec.runner()
     }
 
     /// Twelve hexadecimal digits that stand for this specification under the present versions of data, algorithm and parts.
     pub fn digest(&self) -> String {
-        let parts: Vec<(String, u32)> = self.0.chosen().into_iter().map(|part| (part.name, part.version)).collect();
+        let parts: Vec<(String, u32)> = self.chosen().map(|part| (part.name, part.version)).collect();
         let text = serde_json::json!({
             "spec": self,
             "parts": parts,
@@ -169,17 +176,21 @@ impl RunSpec {
 
     /// Parts that come from a program built on this one.
     pub fn own_parts(&self) -> Vec<ChosenPart> {
-        self.0.chosen().into_iter().filter(|part| part.own).collect()
+        self.chosen().filter(|part| part.own).collect()
+    }
+
+    fn chosen(&self) -> impl Iterator<Item = ChosenPart> {
+        self.spec.chosen().into_iter().chain(self.own_kind.clone())
     }
 
     /// Steps of training.
     pub fn steps(&self) -> u64 {
-        self.0.steps()
+        self.spec.steps()
     }
 
     /// Cost in multiply-adds, for time estimates.
     pub fn cost(&self) -> f64 {
-        self.0.cost()
+        self.spec.cost()
     }
 
     /// The same with what comes from outside looked up and fixed.
@@ -187,13 +198,13 @@ impl RunSpec {
     /// # Errors
     /// [`UserError`] when it cannot be read or is not what was asked for.
     pub fn pinned(&self, data_dir: Option<&Path>) -> Result<Self, UserError> {
-        self.0.pinned(data_dir)
+        Ok(Self { spec: self.spec.pinned(data_dir)?, own_kind: self.own_kind.clone() })
     }
 }
 
 impl Serialize for RunSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.to_json().serialize(serializer)
+        self.spec.to_json().serialize(serializer)
     }
 }
 
@@ -243,9 +254,12 @@ impl Parts {
         self.kinds.insert(name.to_string(), Box::new(read));
     }
 
-    /// Adds a kind of data with one specification.
-    pub fn add_specification<S: Specification>(&mut self, name: &str) {
-        self.add_kind(name, RunSpec::read::<S>);
+    /// Adds a kind of data with one specification; `own` says whether it comes from a program built on this one.
+    pub fn add_specification<S: Specification>(&mut self, name: &str, own: bool) {
+        let own_kind = own.then(|| ChosenPart { name: format!("data.{name}"), version: S::VERSION, own });
+        self.add_kind(name, move |table, parts| {
+            Ok(RunSpec { own_kind: own_kind.clone(), ..RunSpec::read::<S>(table, parts)? })
+        });
     }
 
     /// Adds an objective.

@@ -9,7 +9,8 @@ mod softmax;
 
 pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};
 pub use nt_xent::{NtXent, nt_xent};
-pub(crate) use softmax::{log_partition, normalized};
+pub(crate) use softmax::log_partition;
+pub use softmax::normalized;
 
 use crate::closed_form::HostObjective;
 use burn::tensor::Tensor;

@@ -18,7 +18,7 @@ pub(crate) fn log_partition(logits: Tensor<2>, apart: Option<Tensor<2>>) -> Tens
 }
 
 /// Rows scaled to length 1; a row of zeros stays zero, and so does its gradient.
-pub(crate) fn normalized(f: Tensor<2>) -> Tensor<2> {
+pub fn normalized(f: Tensor<2>) -> Tensor<2> {
     // The largest entry first, so that squares neither overflow nor vanish.
     let largest = f.clone().detach().abs().max_dim(1);
     let largest = largest.clone().mask_fill(largest.equal_scalar(0.0), 1.0);
