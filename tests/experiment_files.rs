@@ -1,7 +1,10 @@
 use crate::support::{binary, catalog, scratch, small_experiment, top};
+use cl_experiments::judge::measures::{self, measure};
 use cl_experiments::judge::{Expected, LEAST_SEEDS};
+use cl_experiments::report::Figures;
 use cl_experiments::spec::experiment::{Experiment, Extent};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 fn experiments() -> Vec<Experiment> {
     let folders = Experiment::folders(&top().join("experiments")).unwrap();
@@ -198,21 +201,33 @@ values = [{ exponential_decay = { first = 0.5, decay_from = 30, decay_to = 60, l
     assert!(error.contains("at most 160 bytes, not 200"), "{error}");
 }
 
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 /// As "Change one assumption" of the README invites: nothing of a claim depends on its name.
 #[test]
-fn a_copied_experiment_keeps_its_figures() {
-    for experiment in experiments().into_iter().filter(|e| !e.on_request) {
-        let folder = scratch();
-        let file = experiment.folder.join("experiment.toml");
-        let text = std::fs::read_to_string(file).unwrap();
+fn a_copied_experiment_keeps_its_measures_and_figures() {
+    let folder = scratch();
+    let below = |path: &Path| folder.path().join(path.strip_prefix(top().join("experiments")).unwrap());
+    for experiment in experiments() {
+        let beside = below(experiment.folder.parent().unwrap());
+        let mine = beside.join("mine");
+        std::fs::create_dir_all(&mine).unwrap();
+        copy_files(experiment.folder.parent().unwrap(), &beside);
+        copy_files(&experiment.folder, &mine);
+        let text = std::fs::read_to_string(experiment.folder.join("experiment.toml")).unwrap();
         let text = text.replace(&format!("claim = \"{}\"", experiment.claim), "claim = \"mine\"");
-        std::fs::create_dir(folder.path().join("mine")).unwrap();
-        for base in std::fs::read_dir(top().join("experiments")).unwrap().flatten().filter(|e| e.path().is_file()) {
-            std::fs::copy(base.path(), folder.path().join(base.file_name())).unwrap();
-        }
-        std::fs::write(folder.path().join("mine/experiment.toml"), text).unwrap();
-        let copy = Experiment::load(&folder.path().join("mine"), Extent::Full, catalog().parts()).unwrap();
+        std::fs::write(mine.join("experiment.toml"), text).unwrap();
+        let copy = Experiment::load(&mine, Extent::Full, catalog().parts()).unwrap();
         assert_eq!(copy.figures, experiment.figures, "{}", experiment.claim);
+        assert_eq!(copy.measures, experiment.measures, "{}", experiment.claim);
+        assert_eq!(copy.point_names(), experiment.point_names(), "{}", experiment.claim);
+        let measures = measure::chosen(&copy, &measures::standard()).unwrap();
+        assert_eq!(measures.len(), experiment.measures.len(), "{}", experiment.claim);
+        Figures::standard().check(&copy).unwrap();
     }
 }
 
@@ -230,7 +245,7 @@ fn a_copy_draws_its_own_figures() {
              [[grids.map.axes]]\nkey = \"optimization.optimizer.sgd.weight_decay\"\nvalues = [0.0, 0.01]\n",
             table["points"]["masked"]
         );
-        let figures = "figures = [\"probes\", \"phases\", \"phases-over-steps\"]\nseeds = [1]";
+        let figures = "figures = [\"probes\", \"phases\", \"phases_over_steps\"]\nseeds = [1]";
         std::fs::write(&path, text.replace("seeds = [1]", figures) + &grid).unwrap();
         let expected =
             "[[expect]]\nmetric = 'coverage_mean'\npoint = 'masked'\nover = 'mean'\njudged = false\nsource = 's'\n";
@@ -258,4 +273,27 @@ fn figures_that_are_not_there_are_refused_with_those_that_are() {
         text.contains("there is no \"phase\"; choose among images, moments") && text.contains("experiment.toml"),
         "{text}"
     );
+}
+
+#[test]
+fn measures_that_are_not_there_or_have_nothing_to_measure_are_refused() {
+    let folder = scratch();
+    for (measures, words) in [
+        ("[\"growth\"]", "there are no measures of this name, but linear_stage, simultaneous_tests, stages"),
+        ("[{ linear_stage = { similarity_bound = 0 } }]", "measures.linear_stage.similarity_bound = 0 is out of range"),
+        ("[\"linear_stage\"]", "measures.linear_stage: missing field `similarity_bound`"),
+        (
+            "[{ simultaneous_tests = { family_level = 0.01 } }]",
+            "measures.simultaneous_tests: point masked: it has no section `moments`",
+        ),
+    ] {
+        let measures = format!("measures = {measures}\nseeds = [1]");
+        let experiment = small_experiment(folder.path(), ("seeds = [1]", &measures));
+        std::fs::write(experiment.join("expected.toml"), "expect = []\n").unwrap();
+        let output = binary(folder.path(), &["reproduce", "small", "--experiments", "."]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words) && text.contains("experiment.toml"), "{text}");
+        assert!(!folder.path().join("runs").exists(), "refused before anything runs");
+    }
 }

@@ -3,8 +3,15 @@
 use crate::support::{SMALL, scratch};
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
+use cl_experiments::io::error::UserError;
 use cl_experiments::io::manifest::Manifest;
-use cl_experiments::judge::measures::ClaimResult;
+use cl_experiments::judge::Metrics;
+use cl_experiments::judge::measures::measure::{self, CompleteRun, Measure, Measures};
+use cl_experiments::judge::measures::{self, ClaimResult, Judge};
+use cl_experiments::report::Figures;
+use cl_experiments::report::axis::Axis;
+use cl_experiments::report::chart::{Chart, Curve, Figure, PANEL, Panel, Plot};
+use cl_experiments::report::palette::Style;
 use cl_experiments::run::catalog::Catalog;
 use cl_experiments::run::folder::RunFolder;
 use cl_experiments::run::headless::Session;
@@ -14,6 +21,7 @@ use cl_model::{
     Encoder, EncoderConfig, Mlp, MlpConfig, Objective, Outputs, StandardNormals, VectorEncoder, VectorShape,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -101,6 +109,16 @@ fn execute(catalog: &Catalog, experiment: &Experiment, folder: &RunFolder) -> Re
     catalog.execute(&experiment.points[0].spec, 1, folder, session).map(drop).map_err(|e| e.to_string())
 }
 
+fn judged(
+    experiment: &Experiment,
+    plan: &Plan,
+    catalog: &Catalog,
+    measures: &Measures,
+) -> Result<ClaimResult, UserError> {
+    let judge = Judge { parts: catalog.parts(), measures, full: true, family: 1 };
+    judge.judge(experiment.clone(), plan.planned[0].folders.clone())
+}
+
 #[test]
 fn runs_of_another_build_with_parts_of_its_own_are_refused_and_not_judged() {
     let (folder, catalog) = (scratch(), with_attraction::<1>());
@@ -109,7 +127,7 @@ fn runs_of_another_build_with_parts_of_its_own_are_refused_and_not_judged() {
     let folders = plan.planned[0].folders.clone();
     let run = &folders[&("masked".to_string(), 1)];
     execute(&catalog, &experiment, run).unwrap();
-    let judge = || ClaimResult::judge(experiment.clone(), folders.clone(), true, 1, catalog.parts());
+    let judge = || judged(&experiment, &plan, &catalog, &measures::standard());
     assert!(plan.missing().unwrap().is_empty() && judge().is_ok(), "this build's own run is taken");
 
     let manifest = run.manifest().unwrap();
@@ -200,4 +218,76 @@ fn mean_gradients_stand_for_weights() {
     // Differences of numbers of about 100 in single precision, over 0.02 and averaged: 2⁻²⁴ · 100 / 0.02.
     assert!(off < 1e-3, "{off}");
     assert_eq!(model.encoder.feature_dim(), 10);
+}
+
+/// Steps at which snapshots of a loss below a bound were taken, and what fraction of all seeds had any.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LowLoss {
+    below: f64,
+}
+
+impl Component for LowLoss {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        cl_config::finite("below", self.below)?;
+        Ok(self)
+    }
+}
+
+impl Measure for LowLoss {
+    fn of_run(&self, run: &CompleteRun) -> Result<BTreeMap<String, f64>, UserError> {
+        let snapshots = run.folder.snapshots::<cl_experiments::tasks::sparse_coding::snapshot::Snapshot>()?;
+        let low = snapshots.iter().filter(|snapshot| snapshot.loss < self.below).count();
+        Ok([("low_loss".to_string(), low as f64), ("snapshots".to_string(), snapshots.len() as f64)].into())
+    }
+
+    fn across_runs(&self, metrics: &mut Metrics) {
+        let runs = metrics.values().map(BTreeMap::len).sum::<usize>() as f64;
+        for values in metrics.values_mut().flat_map(BTreeMap::values_mut) {
+            values.insert("runs".into(), runs);
+        }
+    }
+}
+
+#[test]
+fn measures_and_figures_of_ones_own_stand_beside_the_others() {
+    let (folder, catalog) = (scratch(), with_attraction::<1>());
+    experiment(folder.path(), &catalog);
+    let path = folder.path().join("small/experiment.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let named = "measures = [\"stages\", { low_loss = { below = 1e9 } }]\nfigures = [\"low_loss\"]\nseeds = [1]";
+    std::fs::write(&path, text.replace("seeds = [1]", named)).unwrap();
+    let experiment = Experiment::load(&folder.path().join("small"), Extent::Full, catalog.parts()).unwrap();
+    let plan = Plan::new(vec![experiment.clone()], &conditions(folder.path()));
+    execute(&catalog, &experiment, &plan.planned[0].folders[&("masked".to_string(), 1)]).unwrap();
+
+    let unknown = judged(&experiment, &plan, &catalog, &measures::standard()).unwrap_err().to_string();
+    assert!(unknown.contains("measures = \"low_loss\": there are no measures of this name"), "{unknown}");
+    let mut measures = measures::standard();
+    measure::add::<LowLoss>(&mut measures, "low_loss", true);
+    let result = judged(&experiment, &plan, &catalog, &measures).unwrap();
+    let values = &result.metrics["masked"][&1];
+    assert!(values["snapshots"] > 1.0 && values["low_loss"] == values["snapshots"], "{values:?}");
+    assert_eq!(values["runs"], 1.0);
+    assert!(values.contains_key("decoupling_step"), "{values:?}");
+    assert_eq!(result.measure::<LowLoss>().unwrap().below, 1e9);
+
+    let figures = Figures::standard();
+    let error = figures.check(&experiment).unwrap_err().to_string();
+    assert!(error.contains("there is no \"low_loss\"; choose among images"), "{error}");
+    let figures = figures.with("low_loss", |result, _| {
+        let line: Vec<(f64, f64)> = result.metrics["masked"].iter().map(|(s, m)| (*s as f64, m["low_loss"])).collect();
+        let y = Axis::from_zero("snapshots", line.iter().map(|(_, y)| *y));
+        let curves = vec![Curve::line(Style::nth(0), line)];
+        let chart =
+            Chart::Plot(Plot { x: Axis::linear("seed", 0.0, 2.0), y, boxes: Vec::new(), curves, rules: Vec::new() });
+        let panel = Panel { title: "Low loss".into(), size: PANEL, chart };
+        let name = format!("{}-low-loss", result.experiment.claim);
+        Ok(vec![Figure { name, caption: "c".into(), width: PANEL.0, panels: vec![panel], legend: Vec::new() }])
+    });
+    figures.check(&experiment).unwrap();
+    let drawn = figures.of_claim(&result).unwrap();
+    assert_eq!(drawn.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>(), ["small-low-loss"]);
 }

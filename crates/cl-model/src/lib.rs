@@ -38,7 +38,6 @@ mod projector;
 pub mod replicas;
 mod siamese;
 mod softmax_regression;
-mod supervised;
 
 pub use bias::{Bias, BiasRule};
 pub use cl_config::{Component, ConfigError};
@@ -54,7 +53,6 @@ pub use optimizer::{OptimizerConfig, is_norm_or_bias};
 pub use principal::{PrincipalDirections, principal_directions};
 pub use projector::{Projector, ProjectorConfig};
 pub use siamese::Siamese;
-pub use supervised::cross_entropy;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same
 /// specification and data give other numbers.

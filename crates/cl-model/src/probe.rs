@@ -4,11 +4,9 @@
 //! that does not vary is left at 0.
 
 use crate::host::{dot, rows_f64};
-use crate::softmax_regression::SoftmaxRegression;
+use crate::softmax_regression::{SoftmaxRegression, Stopping};
 use burn::tensor::Tensor;
 use faer::{Mat, Side, prelude::Solve};
-use linfa::prelude::{Fit, Predict};
-use ndarray::{Array1, Array2};
 
 /// Ridge penalties tried, per training row, on standardised features.
 pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
@@ -19,8 +17,8 @@ pub const MIN_TRAINING_ROWS: usize = 8;
 /// Share of the training rows that chooses the ridge penalty.
 const VALIDATION_SHARE: f64 = 0.25;
 
-/// How far, per training row, the loss of a converged fit of several classes may lie above its minimum. The penalty
-/// makes the summed loss strongly convex in the weights with modulus 1, so that it lies at most `‖∇‖²/2` above.
+/// How far, per training row, the loss of a converged logistic fit may lie above its minimum. The penalty makes
+/// the summed loss strongly convex in the weights with modulus 1 or more, so that it lies at most `‖∇‖²/2` above.
 const LARGEST_EXCESS: f64 = 1e-6;
 
 /// Inputs that a probe cannot be fitted on.
@@ -126,36 +124,29 @@ pub fn r_squared(predicted: &[f64], y: &[f64]) -> Option<f64> {
     ((total / n).sqrt() > 1e-12 * mean.abs()).then(|| 1.0 - rest / total)
 }
 
-/// Accuracy on test rows of logistic regression (L-BFGS, at most 200 iterations, unit L2 penalty on the summed loss, features
-/// standardised) fitted on training rows.
+/// Accuracy on test rows of logistic regression fitted on training rows.
+///
+/// Minimises `Σ log(1 + exp(−±(⟨β, s(x)⟩ + b))) + ‖β‖²/2` over the training rows to its minimum, from 0; `s` standardises.
 ///
 /// # Shapes
 /// Features `[n, k]` and `[t, k]`, labels of length n and t, t ≥ 1.
 ///
 /// # Errors
-/// [`ProbeError`] on features that are not finite, too few training rows, or where the line search finds no way down.
+/// [`ProbeError`] on features that are not finite, too few training rows or no convergence.
+///
+/// # Panics
+/// When numbers of rows or columns differ.
 pub fn logistic_accuracy(
     train: Tensor<2>,
     y_train: &[bool],
     test: Tensor<2>,
     y_test: &[bool],
 ) -> Result<f64, ProbeError> {
-    let (train, test) = (training_rows(train)?, finite_rows(test)?);
-    let standardizer = Standardizer::fit(&train);
-    let correct_share = |predicted: &dyn Fn(usize) -> bool| {
-        y_test.iter().enumerate().filter(|(i, y)| predicted(*i) == **y).count() as f64 / y_test.len() as f64
-    };
-    // One class only: nothing to fit.
-    if y_train.iter().all(|y| *y == y_train[0]) {
-        return Ok(correct_share(&|_| y_train[0]));
-    }
-    let dataset = linfa::DatasetBase::new(array(&standardizer.apply(&train)), Array1::from_vec(y_train.to_vec()));
-    let model = linfa_logistic::LogisticRegression::default()
-        .max_iterations(200)
-        .fit(&dataset)
-        .map_err(|error| ProbeError::NoConvergence(error.to_string()))?;
-    let predicted = model.predict(&array(&standardizer.apply(&test)));
-    Ok(correct_share(&|i| predicted[i]))
+    let classes = |y: &[bool]| y.iter().map(|y| usize::from(*y)).collect::<Vec<_>>();
+    // β is the difference of two columns ∓β/2, whose squares add up to half of its own.
+    let predicted = predicted_classes(train, &classes(y_train), test, 2, 2.0)?;
+    assert_eq!(predicted.len(), y_test.len(), "one label per test row");
+    Ok(crate::knn::accuracy(&predicted, &classes(y_test)))
 }
 
 /// Predicted classes of test rows under multi-class logistic regression fitted on training rows.
@@ -177,6 +168,17 @@ pub fn logistic_classes(
     test: Tensor<2>,
     num_classes: usize,
 ) -> Result<Vec<usize>, ProbeError> {
+    predicted_classes(train, labels, test, num_classes, 1.0)
+}
+
+/// As [`logistic_classes`], with `penalty · ‖W‖²/2`.
+fn predicted_classes(
+    train: Tensor<2>,
+    labels: &[usize],
+    test: Tensor<2>,
+    num_classes: usize,
+    penalty: f64,
+) -> Result<Vec<usize>, ProbeError> {
     assert_eq!(train.dims()[0], labels.len(), "one label per training row");
     assert_eq!(train.dims()[1], test.dims()[1], "training and test rows must have the same length");
     assert!(labels.iter().all(|l| *l < num_classes), "labels must be below {num_classes}");
@@ -186,19 +188,10 @@ pub fn logistic_classes(
         return Ok(vec![labels[0]; test.len()]);
     }
     let standardizer = Standardizer::fit(&train);
-    let largest = largest_gradient(train.len());
-    SoftmaxRegression::fit(&standardizer.apply(&train), labels, num_classes, largest, None)
+    let stopping = Stopping::at_gradient((2.0 * LARGEST_EXCESS * train.len() as f64).sqrt());
+    SoftmaxRegression::fit(&standardizer.apply(&train), labels, num_classes, penalty, stopping)
         .map(|model| model.predict(&standardizer.apply(&test)))
         .map_err(|left| ProbeError::NoConvergence(format!("a gradient of norm {:.1e} is left", left.0)))
-}
-
-/// The norm of the gradient that goes with [`LARGEST_EXCESS`].
-fn largest_gradient(rows: usize) -> f64 {
-    (2.0 * LARGEST_EXCESS * rows as f64).sqrt()
-}
-
-fn array(rows: &[Vec<f64>]) -> Array2<f64> {
-    Array2::from_shape_fn((rows.len(), rows[0].len()), |(r, c)| rows[r][c])
 }
 
 fn training_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {

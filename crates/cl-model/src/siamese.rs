@@ -4,7 +4,8 @@ use crate::Projector;
 use crate::encoders::Encoder;
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::nn::loss::CrossEntropyLoss;
+use burn::tensor::{Int, Tensor};
 
 /// Encoder with projector, or with the linear head of the supervised objective.
 #[derive(Module, Debug)]
@@ -48,6 +49,17 @@ impl<E: Encoder> Siamese<E> {
         head.forward(self.encoder.forward(x))
     }
 
+    /// Mean cross-entropy, `[1]`, of the logits against classes `[n]` in 0..K: the supervised baseline.
+    ///
+    /// Wen & Li 2021, abstract, question 2: supervised learning finds the sparse features without augmentation.
+    ///
+    /// # Panics
+    /// Without a head, or when the numbers of rows differ.
+    pub fn cross_entropy(&self, x: E::Input, classes: Tensor<1, Int>) -> Tensor<1> {
+        let logits = self.logits(x);
+        CrossEntropyLoss::new(None, &logits.device()).forward(logits, classes)
+    }
+
     /// The model after the update of a step, counted from 0; `optimize` moves the parameters.
     pub fn updated(self, step: u64, optimize: impl FnOnce(Self) -> Self) -> Self {
         let after_update = self.encoder.after_update(step);
@@ -56,5 +68,25 @@ impl<E: Encoder> Siamese<E> {
             moved.encoder = after_update(moved.encoder);
         }
         moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SymmetricReluEncoder;
+    use burn::module::Param;
+    use burn::tensor::Device;
+
+    #[test]
+    fn two_classes_give_the_logistic_loss() {
+        let device = Device::flex();
+        let identity = || Tensor::eye(2, &device);
+        let head = Linear { weight: Param::from_tensor(identity()), bias: None };
+        let model = Siamese { encoder: SymmetricReluEncoder::new(identity()), projector: None, head: Some(head) };
+        let x = Tensor::from_data([[0.0, 1.0], [0.0, 1.0]], &device);
+        let loss = model.cross_entropy(x, Tensor::from_data([1, 0], &device));
+        let expected = 0.5 * ((-1f64).exp().ln_1p() + 1f64.exp().ln_1p());
+        assert!((loss.into_scalar::<f64>() - expected).abs() < 1e-6);
     }
 }

@@ -7,11 +7,24 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
-/// Newton steps.
-const MOST_STEPS: usize = 200;
+/// Conjugate-gradient iterations within a Newton step.
+const MAX_ITERATIONS: usize = 500;
 
-/// Conjugate-gradient iterations within a step.
-const MOST_ITERATIONS: usize = 500;
+/// When a fit ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stopping {
+    /// The norm of the gradient that counts as converged.
+    pub gradient: f64,
+    /// Newton steps that are made at most.
+    pub max_steps: usize,
+}
+
+impl Stopping {
+    /// At this norm of the gradient.
+    pub fn at_gradient(gradient: f64) -> Self {
+        Self { gradient, max_steps: 200 }
+    }
+}
 
 /// Weights and intercepts: the last row of `[k + 1, classes]` holds the intercepts.
 pub(crate) struct SoftmaxRegression {
@@ -22,11 +35,12 @@ pub(crate) struct SoftmaxRegression {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GradientLeft(pub f64);
 
-/// `−Σ log softmax(W x + b)_y + ‖W‖²/2` over rows `x`.
+/// `−Σ log softmax(W x + b)_y + penalty ‖W‖²/2` over rows `x`.
 struct Loss<'a> {
     /// Rows with a one behind them, `[n, k + 1]`.
     rows: Mat<f64>,
     labels: &'a [usize],
+    penalty: f64,
 }
 
 /// Loss, gradient and the softmax behind them.
@@ -37,21 +51,21 @@ struct Evaluated {
 }
 
 impl SoftmaxRegression {
-    /// Fits until the gradient's norm is at most `largest_gradient`; `most_steps` are made at most.
+    /// Fits, from 0, until one of two reasons to stop.
     pub fn fit(
         rows: &[Vec<f64>],
         labels: &[usize],
         classes: usize,
-        largest_gradient: f64,
-        most_steps: Option<usize>,
+        penalty: f64,
+        stopping: Stopping,
     ) -> Result<Self, GradientLeft> {
-        let loss = Loss { rows: with_ones(rows), labels };
+        let loss = Loss { rows: with_ones(rows), labels, penalty };
         let mut parameters = Mat::<f64>::zeros(loss.rows.ncols(), classes);
         let mut now = loss.at(&parameters);
         let first_norm = now.gradient.norm_l2();
-        for _ in 0..most_steps.unwrap_or(MOST_STEPS) {
+        for _ in 0..stopping.max_steps {
             let norm = now.gradient.norm_l2();
-            if norm <= largest_gradient {
+            if norm <= stopping.gradient {
                 return Ok(Self { parameters });
             }
             // Closer the nearer the minimum is, which makes the last steps quadratic.
@@ -72,7 +86,7 @@ impl SoftmaxRegression {
             };
         }
         let norm = now.gradient.norm_l2();
-        if norm <= largest_gradient { Ok(Self { parameters }) } else { Err(GradientLeft(norm)) }
+        if norm <= stopping.gradient { Ok(Self { parameters }) } else { Err(GradientLeft(norm)) }
     }
 
     /// The likeliest class of each row.
@@ -98,7 +112,7 @@ impl Loss<'_> {
         let mut difference = probabilities.clone();
         self.labels.iter().enumerate().for_each(|(r, label)| difference[(r, *label)] -= 1.0);
         let mut gradient = transposed_product(&self.rows, &difference);
-        value += add_penalty(&mut gradient, parameters) / 2.0;
+        value += self.add_penalty(&mut gradient, parameters) / 2.0;
         Evaluated { value, gradient, probabilities }
     }
 
@@ -111,7 +125,7 @@ impl Loss<'_> {
             classes.for_each(|c| moved[(r, c)] = probabilities[(r, c)] * (moved[(r, c)] - mean));
         }
         let mut result = transposed_product(&self.rows, &moved);
-        add_penalty(&mut result, v);
+        self.add_penalty(&mut result, v);
         result
     }
 
@@ -121,7 +135,7 @@ impl Loss<'_> {
         let mut left = -&now.gradient;
         let mut search = left.clone();
         let mut left_squared = inner(&left, &left);
-        for _ in 0..MOST_ITERATIONS {
+        for _ in 0..MAX_ITERATIONS {
             let curved = self.hessian_times(&now.probabilities, &search);
             let curvature = inner(&search, &curved);
             // Intercepts that move together change nothing: along them there is no curvature and no gradient.
@@ -140,18 +154,18 @@ impl Loss<'_> {
         }
         direction
     }
-}
 
-/// Adds the weights, without the intercepts, to a gradient; returns their squared norm.
-fn add_penalty(gradient: &mut Mat<f64>, parameters: &Mat<f64>) -> f64 {
-    let mut squares = 0.0;
-    for c in 0..parameters.ncols() {
-        for k in 0..parameters.nrows() - 1 {
-            gradient[(k, c)] += parameters[(k, c)];
-            squares += parameters[(k, c)].powi(2);
+    /// Adds the penalty on the weights, not on the intercepts, to a gradient; returns `penalty ‖W‖²`.
+    fn add_penalty(&self, gradient: &mut Mat<f64>, parameters: &Mat<f64>) -> f64 {
+        let mut squares = 0.0;
+        for c in 0..parameters.ncols() {
+            for k in 0..parameters.nrows() - 1 {
+                gradient[(k, c)] += self.penalty * parameters[(k, c)];
+                squares += parameters[(k, c)].powi(2);
+            }
         }
+        self.penalty * squares
     }
-    squares
 }
 
 fn with_ones(rows: &[Vec<f64>]) -> Mat<f64> {
@@ -193,36 +207,60 @@ mod tests {
 
     #[test]
     fn gradient_and_hessian_are_those_of_the_loss() {
-        let (rows, labels) = data(40, 1.0);
-        let loss = Loss { rows: with_ones(&rows), labels: &labels };
-        let at = Mat::from_fn(7, 3, |k, c| 0.3 * value(5 * k + c));
-        let v = Mat::from_fn(7, 3, |k, c| value(11 * k + 3 * c));
-        let moved = |h: f64| loss.at(&(&at + faer::Scale(h) * &v));
-        let (plus, minus, here) = (moved(1e-5), moved(-1e-5), loss.at(&at));
-        let slope = (plus.value - minus.value) / 2e-5;
-        assert!((slope - inner(&here.gradient, &v)).abs() < 1e-6 * slope.abs().max(1.0));
-        let curved = loss.hessian_times(&here.probabilities, &v);
-        for c in 0..3 {
-            for k in 0..7 {
-                let difference = (plus.gradient[(k, c)] - minus.gradient[(k, c)]) / 2e-5;
-                assert!((difference - curved[(k, c)]).abs() < 1e-5, "{k} {c}: {difference} {}", curved[(k, c)]);
+        for (classes, penalty) in [(3, 1.0), (2, 2.0)] {
+            let (rows, labels) = data(40, 1.0);
+            let labels: Vec<usize> = labels.iter().map(|l| l % classes).collect();
+            let loss = Loss { rows: with_ones(&rows), labels: &labels, penalty };
+            let at = Mat::from_fn(7, classes, |k, c| 0.3 * value(5 * k + c));
+            let v = Mat::from_fn(7, classes, |k, c| value(11 * k + 3 * c));
+            let moved = |h: f64| loss.at(&(&at + faer::Scale(h) * &v));
+            let (plus, minus, here) = (moved(1e-5), moved(-1e-5), loss.at(&at));
+            let slope = (plus.value - minus.value) / 2e-5;
+            assert!((slope - inner(&here.gradient, &v)).abs() < 1e-6 * slope.abs().max(1.0));
+            let curved = loss.hessian_times(&here.probabilities, &v);
+            for c in 0..classes {
+                for k in 0..7 {
+                    let difference = (plus.gradient[(k, c)] - minus.gradient[(k, c)]) / 2e-5;
+                    assert!((difference - curved[(k, c)]).abs() < 1e-5, "{k} {c}: {difference} {}", curved[(k, c)]);
+                }
             }
         }
+    }
+
+    /// With two classes and twice the penalty the difference of the columns is binary logistic regression under
+    /// the unit penalty: the gradient of that loss vanishes at it.
+    #[test]
+    fn two_classes_are_binary_logistic_regression() {
+        let (rows, labels) = data(200, 3.0);
+        let labels: Vec<usize> = labels.iter().map(|l| (*l).min(1)).collect();
+        let fitted = SoftmaxRegression::fit(&rows, &labels, 2, 2.0, Stopping::at_gradient(1e-8)).unwrap();
+        let beta: Vec<f64> = (0..7).map(|k| fitted.parameters[(k, 1)] - fitted.parameters[(k, 0)]).collect();
+        let mut gradient = beta.clone();
+        gradient[6] = 0.0;
+        for (row, label) in rows.iter().zip(&labels) {
+            let score = beta[6] + row.iter().zip(&beta).map(|(x, b)| x * b).sum::<f64>();
+            let residual = 1.0 / (1.0 + (-score).exp()) - *label as f64;
+            row.iter().chain([&1.0]).zip(&mut gradient).for_each(|(x, g)| *g += residual * x);
+        }
+        assert!(beta.iter().any(|b| b.abs() > 0.05), "{beta:?}");
+        assert!(gradient.iter().all(|g| g.abs() < 1e-6), "{gradient:?}");
     }
 
     #[test]
     fn fits_reach_the_minimum_on_rows_with_long_tails_and_a_fit_cut_short_is_told() {
         for tail in [1.0, 3.0, 9.0] {
             let (rows, labels) = data(500, tail);
-            let fitted = SoftmaxRegression::fit(&rows, &labels, 3, 1e-6, None).unwrap();
-            let loss = Loss { rows: with_ones(&rows), labels: &labels };
+            let stopping = Stopping::at_gradient(1e-6);
+            let fitted = SoftmaxRegression::fit(&rows, &labels, 3, 1.0, stopping).unwrap();
+            let loss = Loss { rows: with_ones(&rows), labels: &labels, penalty: 1.0 };
             let here = loss.at(&fitted.parameters);
             assert!(here.gradient.norm_l2() <= 1e-6);
             for h in [1e-3, -1e-3] {
                 let beside = Mat::from_fn(7, 3, |k, c| fitted.parameters[(k, c)] + h * value(3 * k + c));
                 assert!(loss.at(&beside).value > here.value);
             }
-            assert!(SoftmaxRegression::fit(&rows, &labels, 3, 1e-6, Some(1)).is_err());
+            let cut_short = Stopping { max_steps: 1, ..stopping };
+            assert!(SoftmaxRegression::fit(&rows, &labels, 3, 1.0, cut_short).is_err());
         }
     }
 }

@@ -1,12 +1,11 @@
 //! `certify`: one experiment on every backend, or what is recomputed of a run without this program.
 
-use super::{FAILS, STOPPED};
+use super::{FAILS, Laboratory, STOPPED};
 use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
 use crate::io::shell;
 use crate::judge::certify::{certify, python, table};
 use crate::report;
-use crate::run::catalog::Catalog;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -34,7 +33,7 @@ pub struct Certify {
 ///
 /// # Errors
 /// [`UserError`] as [`certify`] and [`python::export`], and when a file cannot be written.
-pub fn run(arguments: &Certify, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
+pub fn run(arguments: &Certify, laboratory: &Laboratory, stop: &AtomicBool) -> Result<u8, UserError> {
     let output = &arguments.output;
     if arguments.against_python {
         let written = python::export(
@@ -44,7 +43,7 @@ pub fn run(arguments: &Certify, catalog: &Catalog, stop: &AtomicBool) -> Result<
                 data_dir: arguments.data_dir.clone(),
                 output: output.clone(),
             },
-            catalog,
+            &laboratory.catalog,
         )?;
         crate::say_line!(
             "{}: {} of {}, seed {}. To recompute it without this program:\n  pip install --require-hashes -r \
@@ -58,7 +57,8 @@ pub fn run(arguments: &Certify, catalog: &Catalog, stop: &AtomicBool) -> Result<
         );
         return Ok(0);
     }
-    let Some(certificate) = certify(&arguments.experiment, output, catalog, stop)? else {
+    let Some(certificate) = certify(&arguments.experiment, output, &laboratory.catalog, &laboratory.measures, stop)?
+    else {
         crate::say_line!("Stopped; the same command goes on from the last checkpoint.");
         return Ok(STOPPED);
     };

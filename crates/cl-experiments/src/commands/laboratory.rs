@@ -1,5 +1,10 @@
 //! The public face of a program built on this one.
 
+use crate::io::error::UserError;
+use crate::judge::measures::measure::{self, Measure, Measures};
+use crate::judge::measures::{self, ClaimResult};
+use crate::report::Figures;
+use crate::report::chart::Figure;
 use crate::run::catalog::Catalog;
 use crate::tasks::task::Task;
 use cl_config::Component;
@@ -24,13 +29,15 @@ use std::process::ExitCode;
 /// such a part is only reused by the executable that made it.
 #[derive(Debug)]
 pub struct Laboratory {
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
+    pub(super) measures: Measures,
+    pub(super) figures: Figures,
 }
 
 impl Laboratory {
     /// All that this program comes with.
     pub fn standard() -> Self {
-        Self { catalog: Catalog::standard() }
+        Self { catalog: Catalog::standard(), measures: measures::standard(), figures: Figures::standard() }
     }
 
     /// Says where the sources of a program built on this one are, for the manifest of its runs: `env!("CARGO_MANIFEST_DIR")`.
@@ -43,36 +50,81 @@ impl Laboratory {
     /// Adds an encoder of vectors, for `model.encoder.<name>` beside `data.sparse_coding`.
     #[must_use]
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(self, name: &str) -> Self {
-        Self { catalog: self.catalog.vector_encoder::<C>(name) }
+        Self { catalog: self.catalog.vector_encoder::<C>(name), ..self }
     }
 
     /// Adds an encoder of images, for `model.encoder.<name>` beside `data.images`.
     #[must_use]
     pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(self, name: &str) -> Self {
-        Self { catalog: self.catalog.image_encoder::<C>(name) }
+        Self { catalog: self.catalog.image_encoder::<C>(name), ..self }
     }
 
     /// Adds a transform of images, for `views.transform` beside `data.images`.
     #[must_use]
     pub fn transform<T: Component + Transform>(self, name: &str) -> Self {
-        Self { catalog: self.catalog.transform::<T>(name) }
+        Self { catalog: self.catalog.transform::<T>(name), ..self }
     }
 
     /// Adds an objective of two views, for `objective.<name>`.
     #[must_use]
     pub fn objective<O: Component + Objective>(self, name: &str) -> Self {
-        Self { catalog: self.catalog.objective::<O>(name) }
+        Self { catalog: self.catalog.objective::<O>(name), ..self }
     }
 
     /// Adds a kind of data with its model and its measures, for `data.<name>`.
     #[must_use]
     pub fn task<T: Task>(self, name: &str) -> Self {
-        Self { catalog: self.catalog.task::<T>(name) }
+        Self { catalog: self.catalog.task::<T>(name), ..self }
+    }
+
+    /// Adds a measure of complete runs, for `measures` of experiment files.
+    ///
+    /// ```
+    /// use cl_config::{Component, ConfigError};
+    /// use cl_experiments::Laboratory;
+    /// use cl_experiments::io::error::UserError;
+    /// use cl_experiments::judge::measures::measure::{CompleteRun, Measure};
+    /// use serde::{Deserialize, Serialize};
+    /// use std::collections::BTreeMap;
+    ///
+    /// /// Chosen by `measures = ["seconds"]`, or with values by `measures = [{ seconds = { … } }]`.
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// struct Seconds {}
+    ///
+    /// impl Component for Seconds {
+    ///     const VERSION: u32 = 1;
+    ///     fn checked(self) -> Result<Self, ConfigError> {
+    ///         Ok(self)
+    ///     }
+    /// }
+    ///
+    /// impl Measure for Seconds {
+    ///     fn of_run(&self, run: &CompleteRun) -> Result<BTreeMap<String, f64>, UserError> {
+    ///         Ok([("seconds".to_string(), run.folder.manifest()?.duration_s)].into())
+    ///     }
+    /// }
+    ///
+    /// let laboratory = Laboratory::standard().measure::<Seconds>("seconds");
+    /// ```
+    #[must_use]
+    pub fn measure<M: Component + Measure>(mut self, name: &str) -> Self {
+        measure::add::<M>(&mut self.measures, name, true);
+        self
+    }
+
+    /// Adds a kind of figure, for `figures` of experiment files: what it draws for a claim after its runs.
+    #[must_use]
+    pub fn figure(
+        self,
+        name: &str,
+        draw: impl Fn(&ClaimResult) -> Result<Vec<Figure>, UserError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { figures: self.figures.with(name, move |result, _| draw(result)), ..self }
     }
 
     /// Parses the command line, does what it says, and returns the exit status.
     pub fn main(self) -> ExitCode {
-        let ended = super::run(&self.catalog);
+        let ended = super::run(&self);
         match ended.and_then(|status| crate::io::output::finish().map(|()| status)) {
             Ok(status) => ExitCode::from(status),
             Err(error) => {

@@ -16,7 +16,6 @@ pub use laboratory::Laboratory;
 use crate::io::device;
 use crate::io::error::UserError;
 use crate::run::bench::bench_one;
-use crate::run::catalog::Catalog;
 use crate::run::queue::run_one;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -77,14 +76,15 @@ enum Command {
 ///
 /// # Errors
 /// [`UserError`], which goes with exit status 2.
-pub fn run(catalog: &Catalog) -> Result<u8, UserError> {
+pub fn run(laboratory: &Laboratory) -> Result<u8, UserError> {
+    let catalog = &laboratory.catalog;
     let stop = || stop_on_signals();
     match Cli::parse().command {
-        Command::Reproduce(arguments) => reproduce::run(&arguments, true, catalog, &*stop()?),
-        Command::Report(arguments) => reproduce::run(&arguments, false, catalog, &AtomicBool::new(false)),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, true, laboratory, &*stop()?),
+        Command::Report(arguments) => reproduce::run(&arguments, false, laboratory, &AtomicBool::new(false)),
         Command::Sweep(arguments) => sweep::run(arguments, catalog, &*stop()?),
         Command::Bench(arguments) => bench::run(&arguments, catalog).map(|()| 0),
-        Command::Certify(arguments) => certify::run(&arguments, catalog, &*stop()?),
+        Command::Certify(arguments) => certify::run(&arguments, laboratory, &*stop()?),
         Command::Train(arguments) => train::run(arguments, catalog, stop()?),
         Command::Data(arguments) => data::run(arguments, catalog).map(|()| 0),
         Command::Images(arguments) => images::run(arguments, catalog).map(|()| 0),

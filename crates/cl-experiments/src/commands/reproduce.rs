@@ -1,22 +1,20 @@
 //! `reproduce`: run what is missing, judge, report.
 
-use super::{FAILS, STOPPED, seconds};
+use super::{FAILS, Laboratory, STOPPED, seconds};
 use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
 use crate::io::manifest::Manifest;
 use crate::io::shell;
-use crate::judge::measures::ClaimResult;
+use crate::judge::measures::{ClaimResult, Judge, measure};
 use crate::judge::mutations;
 use crate::judge::{Expected, Verdict};
 use crate::report::{self, ReportContext};
-use crate::run::catalog::Catalog;
 use crate::run::folder::DEFAULT_RUNS;
 use crate::run::headless::CHECKPOINT_EVERY_S;
-use crate::run::plan;
-use crate::run::plan::{Conditions, Plan};
-use crate::spec::Parts;
+use crate::run::plan::{self, Conditions, Plan, Planned};
 use crate::spec::experiment::DEFAULT_EXPERIMENTS;
 use crate::spec::experiment::{Experiment, Extent};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -59,13 +57,18 @@ pub struct Reproduce {
 ///
 /// # Errors
 /// [`UserError`] as [`reproduce`], and for `report --broken`.
-pub fn run(arguments: &Reproduce, run_missing: bool, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
+pub fn run(
+    arguments: &Reproduce,
+    run_missing: bool,
+    laboratory: &Laboratory,
+    stop: &AtomicBool,
+) -> Result<u8, UserError> {
     if arguments.broken && !run_missing {
         return Err(UserError::Argument(
             "--broken makes runs, which `report` does not; give it to `reproduce`, which takes up what is there".into(),
         ));
     }
-    Ok(match reproduce(&arguments.request(run_missing), catalog, stop)? {
+    Ok(match reproduce(&arguments.request(run_missing), laboratory, stop)? {
         Conclusion::Judged { all_hold: true } => 0,
         Conclusion::Judged { all_hold: false } => FAILS,
         Conclusion::Stopped => STOPPED,
@@ -132,17 +135,33 @@ pub enum Conclusion {
     Stopped,
 }
 
-/// Runs, judges and reports.
+/// Runs, judges and reports. Each verdict is said as soon as the runs behind it are complete.
 ///
 /// # Errors
 /// [`UserError`] on unknown claims, files that cannot be read or written, or runs that failed.
-pub fn reproduce(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<Conclusion, UserError> {
+pub fn reproduce(request: &Request, laboratory: &Laboratory, stop: &AtomicBool) -> Result<Conclusion, UserError> {
     let started = Instant::now();
-    let (experiments, family) = load(request, catalog.parts())?;
+    let (experiments, family) = load(request, laboratory)?;
     let plan = Plan::new(experiments, &request.conditions);
+    let judge = Judge {
+        parts: laboratory.catalog.parts(),
+        measures: &laboratory.measures,
+        full: request.extent == Extent::Full,
+        family,
+    };
+    let mut judged = BTreeMap::new();
     if request.run_missing {
         crate::io::device::open(&request.conditions.device)?;
-        let ended = plan.carry_out(&plan.missing()?, stop);
+        let missing = plan.missing()?;
+        let ended = plan.carry_out(&missing, stop, &mut |planned| {
+            let result = judge.judge(planned.experiment.clone(), planned.folders.clone());
+            let text = match &result {
+                Ok(result) => table(result),
+                Err(error) => format!("\n{:<4} {error}\n", planned.experiment.claim),
+            };
+            judged.insert(planned.experiment.claim.clone(), result);
+            Some(text)
+        });
         if !ended.failures.is_empty() {
             return Err(UserError::Run(ended.failures.join("\n")));
         }
@@ -155,22 +174,39 @@ pub fn reproduce(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Res
             return Ok(Conclusion::Stopped);
         }
     }
-    let (full, parts) = (request.extent == Extent::Full, catalog.parts());
-    let results = plan
-        .planned
-        .into_iter()
-        .map(|p| ClaimResult::judge(p.experiment, p.folders, full, family, parts))
-        .collect::<Result<Vec<_>, _>>()?;
-    crate::say!("{}", table(&results));
+    let said = request.run_missing;
+    let result_of = |planned: Planned| match judged.remove(&planned.experiment.claim) {
+        Some(result) => result,
+        None => judge.judge(planned.experiment, planned.folders),
+    };
+    let results = plan.planned.into_iter().map(result_of).collect::<Result<Vec<_>, _>>()?;
+    if !said {
+        results.iter().for_each(|result| crate::say!("{}", table(result)));
+    }
+    if results.len() > 1 {
+        crate::say!("{}", summary(&results));
+    }
+    conclude(request, laboratory, &judge, &results, started, stop)
+}
+
+/// Writes the report and `verdicts.json`, with mistakes made on purpose where they are asked for.
+fn conclude(
+    request: &Request,
+    laboratory: &Laboratory,
+    judge: &Judge,
+    results: &[ClaimResult],
+    started: Instant,
+    stop: &AtomicBool,
+) -> Result<Conclusion, UserError> {
     let duration_s = started.elapsed().as_secs_f64();
-    let peak = peak_memory(&results).max(Manifest::now(&request.conditions.device, 0.0, 0).peak_memory_byte);
+    let peak = peak_memory(results).max(Manifest::now(&request.conditions.device, 0.0, 0).peak_memory_byte);
     let context = ReportContext {
         command: &request.command,
         duration_s: request.run_missing.then_some(duration_s),
         peak_memory_byte: peak,
-        full,
+        full: judge.full,
     };
-    let mut page = report::write(&results, &[], &request.output, &context)?;
+    let mut page = report::write(results, &[], &laboratory.figures, &request.output, &context)?;
     let verdicts: Vec<_> = results
         .iter()
         .map(|r| serde_json::json!({"claim": r.experiment.claim, "verdict": r.verdict, "judgements": r.judgements}))
@@ -179,14 +215,16 @@ pub fn reproduce(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Res
     let mut noticed = Vec::new();
     if request.broken {
         let file = request.experiments.join("broken.toml");
-        let Some(found) = mutations::notice(&results, family, &file, &request.conditions, parts, stop)? else {
+        // Mistakes are made in the default set.
+        let judge = Judge { full: false, ..*judge };
+        let Some(found) = mutations::notice(results, judge, &file, &request.conditions, stop)? else {
             crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
             return Ok(Conclusion::Stopped);
         };
         noticed = found;
         crate::say!("{}", mutations::table(&noticed));
         write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
-        page = report::write(&results, &noticed, &request.output, &context)?;
+        page = report::write(results, &noticed, &laboratory.figures, &request.output, &context)?;
     }
     crate::say_line!(
         "\n{} after {}, largest process {:.0} MiB",
@@ -199,7 +237,7 @@ pub fn reproduce(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Res
 }
 
 /// The experiments asked for, and how many intervals are judged with theirs.
-fn load(request: &Request, parts: &Parts) -> Result<(Vec<Experiment>, usize), UserError> {
+fn load(request: &Request, laboratory: &Laboratory) -> Result<(Vec<Experiment>, usize), UserError> {
     let folders = Experiment::folders(&request.experiments)?;
     let is = |name: &str, claim: &str| name.to_lowercase() == claim.to_lowercase();
     for claim in &request.claims {
@@ -213,11 +251,11 @@ fn load(request: &Request, parts: &Parts) -> Result<(Vec<Experiment>, usize), Us
             )));
         }
     }
-    // Verdicts do not hang on which claims are asked for together: the family is always that of all claims, and of what is named besides.
+    // Verdicts do not depend on which claims are asked for together: the family is always that of all claims, and of what is named besides.
     let (mut experiments, mut family) = (Vec::new(), Vec::new());
     for (name, folder) in &folders {
         let is_named = request.claims.iter().any(|claim| is(name, claim));
-        match Experiment::load(folder, request.extent, parts) {
+        match Experiment::load(folder, request.extent, laboratory.catalog.parts()) {
             Ok(experiment) if is_named || !experiment.on_request => {
                 family.push(experiment.clone());
                 if is_named || request.claims.is_empty() {
@@ -229,7 +267,8 @@ fn load(request: &Request, parts: &Parts) -> Result<(Vec<Experiment>, usize), Us
         }
     }
     for experiment in &mut experiments {
-        report::check_names(experiment)?;
+        laboratory.figures.check(experiment)?;
+        measure::chosen(experiment, &laboratory.measures)?;
         experiment.pin(request.conditions.data_dir.as_deref())?;
     }
     let family = Expected::intervals_of(&family, request.extent == Extent::Full)?;
@@ -241,28 +280,29 @@ fn peak_memory(results: &[ClaimResult]) -> u64 {
     folders.filter_map(|f| f.manifest().ok()).map(|m| m.peak_memory_byte).max().unwrap_or(0)
 }
 
-/// The verdict table for a terminal.
-fn table(results: &[ClaimResult]) -> String {
-    let mut text = String::new();
-    for result in results {
-        let experiment = &result.experiment;
-        text.push_str(&format!("\n{:<4} {:<10} {}\n", experiment.claim, result.verdict.to_string(), experiment.title));
-        for j in &result.judgements {
+/// A claim's verdict and what it rests on, for a terminal.
+fn table(result: &ClaimResult) -> String {
+    let mut text = format!("\n{}", line(result));
+    for j in &result.judgements {
+        let verdict = j.verdict.map_or("reported".to_string(), |v| v.to_string());
+        let numbers = if j.values.is_empty() {
+            "not run".to_string()
+        } else {
             let (low, high) =
                 j.values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (_, v)| (l.min(*v), h.max(*v)));
-            let verdict = j.verdict.map_or("reported".to_string(), |v| v.to_string());
-            if j.values.is_empty() {
-                text.push_str(&format!(
-                    "     {verdict:<10} {:<42} {:<34} {:<12} not run\n",
-                    j.metric, j.subject, j.bound
-                ));
-                continue;
-            }
-            text.push_str(&format!(
-                "     {verdict:<10} {:<42} {:<34} {:<12} mean {:>8.4}  [{low:.4}, {high:.4}]\n",
-                j.metric, j.subject, j.bound, j.summary.mean
-            ));
-        }
+            format!("mean {:>8.4}  [{low:.4}, {high:.4}]", j.summary.mean)
+        };
+        text.push_str(&format!("     {verdict:<10} {:<42} {:<34} {:<12} {numbers}\n", j.metric, j.subject, j.bound));
     }
     text
+}
+
+/// A line a claim.
+fn summary(results: &[ClaimResult]) -> String {
+    results.iter().fold("\n".to_string(), |text, result| text + &line(result))
+}
+
+fn line(result: &ClaimResult) -> String {
+    let experiment = &result.experiment;
+    format!("{:<4} {:<10} {}\n", experiment.claim, result.verdict.to_string(), experiment.title)
 }

@@ -4,9 +4,10 @@ use crate::io::error::UserError;
 use burn::tensor::TensorData;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::path::Path;
+use tempfile::Builder;
 
 /// How names of files begin that are not whole yet.
 pub const STAGED: &str = ".staged-";
@@ -18,15 +19,30 @@ pub const STAGED: &str = ".staged-";
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
     let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let staged = path.with_file_name(format!("{STAGED}{}-{name}", std::process::id()));
-    let mut file = File::create(&staged).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(e) = written.and_then(|()| fs::rename(&staged, path)) {
-        // What was staged is of no use; the error that matters is the first.
-        let _ = fs::remove_file(&staged);
-        return Err(failed(e));
+    let prefix = format!("{STAGED}{}-", std::process::id());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut staged = Builder::new();
+    staged.prefix(&prefix).suffix(name.as_ref());
+    // Removed where anything fails from here on.
+    let mut staged = match readable_by_others() {
+        Some(permissions) => staged.permissions(permissions).tempfile_in(folder),
+        None => staged.tempfile_in(folder),
     }
+    .map_err(failed)?;
+    staged.write_all(bytes).and_then(|()| staged.as_file().sync_all()).map_err(failed)?;
+    staged.persist(path).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+/// What files get that are created without asking for anything; the umask takes from it.
+#[cfg(unix)]
+fn readable_by_others() -> Option<Permissions> {
+    Some(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn readable_by_others() -> Option<Permissions> {
+    None
 }
 
 /// A safetensors file of 32-bit floats.

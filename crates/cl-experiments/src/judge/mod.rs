@@ -35,9 +35,6 @@ pub const FAMILY_LEVEL: f64 = 0.05;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// Constants of a claim's own measures, with their meaning in comments.
-    #[serde(default)]
-    pub parameters: BTreeMap<String, f64>,
     /// What is expected.
     pub expect: Vec<Expectation>,
 }

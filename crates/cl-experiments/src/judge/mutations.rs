@@ -6,7 +6,7 @@
 use crate::io::error::UserError;
 use crate::io::toml_file::read_toml;
 use crate::judge::Verdict;
-use crate::judge::measures::ClaimResult;
+use crate::judge::measures::{ClaimResult, Judge};
 use crate::run::plan::{Conditions, Plan, Planned};
 use crate::run::queue::Ended;
 use crate::spec::experiment::Experiment;
@@ -164,10 +164,9 @@ impl Change {
 /// [`UserError`] when the file names a claim that it does not list, when none of its claims is among the results, or runs failed.
 pub fn notice(
     results: &[ClaimResult],
-    family: usize,
+    judge: Judge,
     file: &Path,
     conditions: &Conditions,
-    parts: &Parts,
     stop: &AtomicBool,
 ) -> Result<Option<Vec<Noticed>>, UserError> {
     let BrokenFile { claims, broken } = BrokenFile::load(file)?;
@@ -179,7 +178,7 @@ pub fn notice(
     let changed = |change: Change| {
         let mut judged = judged.clone();
         for point in judged.iter_mut().flat_map(|e| &mut e.points) {
-            point.spec = change.made(&point.spec, parts);
+            point.spec = change.made(&point.spec, judge.parts);
         }
         judged
     };
@@ -189,7 +188,7 @@ pub fn notice(
         Conditions { runs: conditions.runs.join("broken"), also: vec![conditions.runs.clone()], ..conditions.clone() };
     let plan = Plan::new(all, &below);
     crate::say_line!("\nMistakes on purpose, {}:", broken.len());
-    let Ended { failures, .. } = plan.carry_out(&plan.missing()?, stop);
+    let Ended { failures, .. } = plan.carry_out(&plan.missing()?, stop, &mut |_| None);
     if !failures.is_empty() {
         return Err(UserError::Run(failures.join("\n")));
     }
@@ -203,7 +202,7 @@ pub fn notice(
         let mut claims = Vec::new();
         for (result, planned) in results.iter().zip(of_change) {
             // Points that are reported only have no runs here.
-            let with = ClaimResult::judge(result.experiment.clone(), planned.folders, false, family, parts)?;
+            let with = judge.judge(result.experiment.clone(), planned.folders)?;
             let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
             claims.push(ClaimNoticed {
                 claim: result.experiment.claim.clone(),

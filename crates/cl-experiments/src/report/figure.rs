@@ -2,11 +2,12 @@
 
 use super::chart::{Entry, Figure, Panel};
 use super::draw;
+use super::svg_canvas::SvgCanvas;
 use crate::io::error::UserError;
 use crate::io::files::write_whole;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use plotters::backend::{BitMapBackend, SVGBackend};
+use plotters::backend::BitMapBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::prelude::DrawingBackend;
@@ -131,22 +132,27 @@ fn opening((w, h): (u32, u32), label: &str) -> String {
     format!("<svg width=\"100%\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{}\">", escaped(label))
 }
 
-type SvgDrawn<'a> = draw::Drawn<SVGBackend<'a>>;
+type SvgDrawn<'a> = draw::Drawn<SvgCanvas<'a>>;
 
 /// What stands between `<svg …>` and the end, `</svg>` included.
 fn svg_body(
     (w, h): (u32, u32),
-    draw: impl for<'a, 'b> FnOnce(&'b DrawingArea<SVGBackend<'a>, Shift>) -> SvgDrawn<'a>,
+    draw: impl for<'a, 'b> FnOnce(&'b DrawingArea<SvgCanvas<'a>, Shift>) -> SvgDrawn<'a>,
 ) -> Result<String, String> {
     register_fonts();
-    let mut text = String::new();
+    let (mut text, mut pictures) = (String::new(), String::new());
     {
-        let root = SVGBackend::with_string(&mut text, (w * SVG_SCALE, h * SVG_SCALE)).into_drawing_area();
+        let size = (w * SVG_SCALE, h * SVG_SCALE);
+        let root = SvgCanvas::new(&mut text, &mut pictures, size).into_drawing_area();
         draw(&root).map_err(|e| e.to_string())?;
     }
     let body = text.split_once('>').map_or("", |(_, body)| body);
     // Defaults need not be said once per element.
-    Ok(body.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", ""))
+    let body = body.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
+    Ok(match body.rsplit_once("</svg>") {
+        Some((shapes, end)) => format!("{shapes}{pictures}</svg>{end}"),
+        None => body,
+    })
 }
 
 /// Draws the figure as PNG into `path` and as SVG beside it.

@@ -3,15 +3,16 @@
 //! `figures` says what is drawn for which claim, as data (`chart`, `axis`); `draw` draws it on any backend;
 //! `figure` makes files of it; `page` puts all together.
 
-mod axis;
-mod chart;
+pub mod axis;
+pub mod chart;
 mod draw;
 mod figure;
 mod figures;
 mod number;
 mod page;
-mod palette;
-mod series;
+pub mod palette;
+pub mod series;
+mod svg_canvas;
 
 use crate::io::error::UserError;
 use crate::io::files::{remove_staged_by_the_dead, write_whole};
@@ -36,7 +37,7 @@ pub struct ReportContext<'a> {
     pub full: bool,
 }
 
-pub use figures::check_names;
+pub use figures::Figures;
 
 /// Draws what a step costs over a quantity into a folder that is there, as SVG and PNG.
 ///
@@ -61,6 +62,7 @@ pub fn write_divergence(certificate: &Certificate, folder: &Path) -> Result<(), 
 pub fn write(
     results: &[ClaimResult],
     noticed: &[Noticed],
+    figures: &Figures,
     output: &Path,
     context: &ReportContext,
 ) -> Result<PathBuf, UserError> {
@@ -76,7 +78,7 @@ pub fn write(
     let main = figures::overview(results)?.as_ref().map(save).transpose()?;
     let mut of_claims = Vec::new();
     for result in results {
-        of_claims.push(figures::of_claim(result)?.iter().map(save).collect::<Result<Vec<_>, _>>()?);
+        of_claims.push(figures.of_claim(result)?.iter().map(save).collect::<Result<Vec<_>, _>>()?);
     }
     let text = page::render(results, noticed, main, of_claims, context)
         .map_err(|e| UserError::Run(format!("the page cannot be rendered: {e}")))?;

@@ -2,12 +2,12 @@
 
 use crate::io::error::UserError;
 use crate::run::folder::RunFolder;
-use crate::run::queue::{Ended, Job, run_all};
+use crate::run::queue::{Ended, Event, Job, run_all};
 use crate::spec::experiment::Experiment;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -136,9 +136,27 @@ impl Plan {
         )
     }
 
-    /// Makes missing runs under a progress bar.
-    pub fn carry_out(&self, missing: &[Job], stop: &AtomicBool) -> Ended {
+    /// Makes missing runs under a progress bar. `complete` is asked for what to say of an experiment as soon as all its runs are there.
+    pub fn carry_out(
+        &self,
+        missing: &[Job],
+        stop: &AtomicBool,
+        complete: &mut dyn FnMut(&Planned) -> Option<String>,
+    ) -> Ended {
         crate::say_line!("{}", self.cost(missing));
+        let missing_at: BTreeSet<&Path> = missing.iter().map(|job| job.folder.as_path()).collect();
+        let is_missing = |folder: &&RunFolder| missing_at.contains(folder.path());
+        let mut to_come: Vec<(&Planned, BTreeSet<&Path>)> = self
+            .planned
+            .iter()
+            .map(|planned| (planned, planned.folders.values().filter(is_missing).map(RunFolder::path).collect()))
+            .collect();
+        let mut newly_complete = |finished: Option<&Path>| {
+            to_come.iter_mut().for_each(|(_, folders)| folders.retain(|folder| Some(*folder) != finished));
+            let ready = to_come.extract_if(.., |(_, folders)| folders.is_empty());
+            ready.filter_map(|(planned, _)| complete(planned)).collect::<Vec<_>>()
+        };
+        newly_complete(None).iter().for_each(|text| crate::say!("{text}"));
         if missing.is_empty() {
             return Ended::default();
         }
@@ -147,27 +165,23 @@ impl Plan {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_secs(1));
         let hidden = bar.is_hidden();
+        let say = |text: &str| if hidden { crate::say_line!("{text}") } else { bar.println(text) };
         let (begun, mut next_line) = (Instant::now(), 0.1);
-        let ended = run_all(
-            missing.to_vec(),
-            self.side_by_side,
-            stop,
-            &mut |share| {
-                bar.set_position((share * 1000.0) as u64);
-                if hidden && share >= next_line {
+        let ended = run_all(missing.to_vec(), self.side_by_side, stop, &mut |event| match event {
+            Event::Note(text) => say(&text),
+            Event::Finished(job) => {
+                newly_complete(Some(&job.folder)).iter().for_each(|text| bar.suspend(|| crate::say!("{text}")));
+            }
+            Event::Progress(done) => {
+                bar.set_position((done * 1000.0) as u64);
+                if hidden && done >= next_line {
                     let gone = begun.elapsed().as_secs_f64();
-                    crate::say_line!(
-                        "{:3.0} %  {gone:.0} s gone, about {:.0} s to go",
-                        share * 100.0,
-                        gone / share * (1.0 - share)
-                    );
+                    let to_go = gone / done * (1.0 - done);
+                    crate::say_line!("{:3.0} %  {gone:.0} s gone, about {to_go:.0} s to go", done * 100.0);
                     next_line += 0.1;
                 }
-            },
-            &mut |text| {
-                if hidden { crate::say_line!("{text}") } else { bar.println(text) }
-            },
-        );
+            }
+        });
         bar.finish_and_clear();
         ended
     }

@@ -77,28 +77,38 @@ pub struct Ended {
     pub failures: Vec<String>,
 }
 
-/// Runs jobs, `side_by_side` at a time, the costliest first. `progress` hears the share of all work that is done,
-/// `note` what the user should know.
-pub fn run_all(
-    mut jobs: Vec<Job>,
-    side_by_side: usize,
-    stop: &AtomicBool,
-    progress: &mut dyn FnMut(f64),
-    note: &mut dyn FnMut(String),
-) -> Ended {
-    jobs.sort_by(|a, b| b.spec.cost().total_cmp(&a.spec.cost()));
+/// What is heard of jobs while they run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The fraction of all work that is done.
+    Progress(f64),
+    /// Something the user should know.
+    Note(String),
+    /// A run is complete.
+    Finished(&'a Job),
+}
+
+/// A run that alone takes more than this part of the time that all take, one of so many, is begun before the others.
+const LONG: f64 = 16.0;
+
+/// Runs jobs, `side_by_side` at a time, in their order, long ones before all others so that none is left over at the end.
+pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear: &mut dyn FnMut(Event)) -> Ended {
     let total: f64 = jobs.iter().map(|j| j.spec.cost()).sum();
+    let long = total / side_by_side as f64 / LONG;
+    let cost_if_long = |job: &Job| if job.spec.cost() > long { job.spec.cost() } else { 0.0 };
+    jobs.sort_by(|a, b| cost_if_long(b).total_cmp(&cost_if_long(a)));
     let costs: Vec<f64> = jobs.iter().map(|j| j.spec.cost()).collect();
     let mut shares = vec![0.0; jobs.len()];
-    let mut waiting: VecDeque<(usize, Job)> = jobs.into_iter().enumerate().collect();
+    let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
     let (sender, receiver) = mpsc::channel();
     let mut running: Vec<(usize, Child)> = Vec::new();
     let mut ended = Ended::default();
     let mut told_to_stop = false;
     loop {
         while running.len() < side_by_side && !stop.load(Ordering::Relaxed) {
-            let Some((index, job)) = waiting.pop_front() else { break };
-            match start(index, &job, &sender) {
+            let Some(index) = waiting.pop_front() else { break };
+            let job = &jobs[index];
+            match start(index, job, &sender) {
                 Ok(child) => running.push((index, child)),
                 Err(e) => ended.failures.push(format!("{}: the run cannot be started: {e}", job.folder.display())),
             }
@@ -114,22 +124,24 @@ pub fn run_all(
         match message {
             Some(Message::Progress(done, of)) => {
                 shares[index] = done as f64 / of as f64;
-                progress(shares.iter().zip(&costs).map(|(s, c)| s * c).sum::<f64>() / total);
+                let done = shares.iter().zip(&costs).map(|(s, c)| s * c).sum::<f64>() / total;
+                hear(Event::Progress(done));
                 continue;
             }
             Some(Message::Warning(text)) => {
-                note(text);
+                hear(Event::Note(text));
                 continue;
             }
             Some(Message::Finished) => {
                 shares[index] = 1.0;
                 ended.finished += 1;
+                hear(Event::Finished(&jobs[index]));
             }
             Some(Message::Stopped(_)) => ended.stopped += 1,
             Some(Message::Failed(text)) => ended.failures.push(text),
             None => {
                 if !stop.load(Ordering::Relaxed) {
-                    ended.failures.push("a run ended without a word (killed, or out of memory)".into());
+                    ended.failures.push("a run's process ended before its run did (killed, or out of memory)".into());
                 }
                 ended.stopped += 1;
             }

@@ -77,7 +77,7 @@ pub fn sweep(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<
     crate::io::device::open(&conditions.device)?;
     let ended = match request.replicas {
         Some(most) => in_groups(&plan, most.get(), &conditions.device, stop)?,
-        None => plan.carry_out(&plan.missing()?, stop),
+        None => plan.carry_out(&plan.missing()?, stop, &mut |_| None),
     };
     if !ended.failures.is_empty() {
         return Err(UserError::Run(ended.failures.join("\n")));
@@ -107,7 +107,7 @@ fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Resul
             Err(e) => ended.failures.push(e.to_string()),
         }
     }
-    let rest = plan.carry_out(&alone, stop);
+    let rest = plan.carry_out(&alone, stop, &mut |_| None);
     ended.finished += rest.finished;
     ended.stopped += rest.stopped;
     ended.failures.extend(rest.failures);

@@ -1,5 +1,6 @@
 //! Experiment files: `experiments/<claim>/experiment.toml` expanded into runs.
 
+use super::part::Named;
 use super::specification::{Parts, RunSpec};
 use crate::io::error::UserError;
 use crate::io::toml_file::{merge, read_toml, set};
@@ -32,6 +33,8 @@ pub struct Experiment {
     pub title: String,
     /// What is claimed, in a sentence or two.
     pub statement: String,
+    /// Measures beside those that every run of its kind of data has.
+    pub measures: Vec<Named>,
     /// Kinds of figures in the report; the usual ones when not given.
     pub figures: Option<Vec<String>>,
     /// The folder of the experiment.
@@ -81,6 +84,8 @@ struct ExperimentFile {
     on_request: bool,
     title: String,
     statement: String,
+    #[serde(default)]
+    measures: Vec<Named>,
     #[serde(default)]
     figures: Option<Vec<String>>,
     #[serde(default)]
@@ -204,6 +209,7 @@ impl Experiment {
             on_request: file.on_request,
             title: file.title,
             statement: file.statement,
+            measures: file.measures,
             figures: file.figures,
             folder: folder.to_path_buf(),
             points,

@@ -13,7 +13,7 @@ pub mod under_name;
 
 pub use encoder_info::EncoderInfo;
 pub use optimization::{Optimization, Schedule};
-pub use part::{Part, Registry};
+pub use part::{Named, Part, Registry};
 pub use specification::{ChosenPart, Parts, RunSpec, SUPERVISED, Specification};
 
 /// Whether a switch is off and need not be written.

@@ -110,8 +110,24 @@ impl<I: ?Sized> Serialize for Part<I> {
 
 impl<'de, I: ?Sized> Deserialize<'de> for Part<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (name, table) = one_named(Value::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        let Named { name, table } = Named::deserialize(deserializer)?;
         Ok(Self { name, table, checked: None })
+    }
+}
+
+/// A part chosen by name before anybody knows what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Its values as the file gives them.
+    pub table: Table,
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, table) = one_named(Value::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        Ok(Self { name, table })
     }
 }
 

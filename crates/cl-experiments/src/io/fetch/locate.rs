@@ -2,16 +2,16 @@
 
 use super::archive::Archive;
 use crate::io::error::UserError;
+use etcetera::{BaseStrategy, choose_base_strategy};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// `$XDG_CACHE_HOME/cl-experiments/data`, or `~/.cache/cl-experiments/data` where that is not set.
+/// `cl-experiments/data` in the user's cache: `$XDG_CACHE_HOME`, or `~/.cache` where that is not set.
 ///
 /// # Errors
 /// [`UserError::Argument`] when there is no home folder either.
 pub fn cache_folder() -> Result<PathBuf, UserError> {
-    let from_environment = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = from_environment.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    let cache = choose_base_strategy().ok().map(|folders| folders.cache_dir());
     cache.filter(|path| path.is_absolute()).map(|path| path.join("cl-experiments").join("data")).ok_or_else(|| {
         UserError::Argument("there is no cache folder: neither XDG_CACHE_HOME nor HOME is set; give --data-dir".into())
     })

@@ -13,7 +13,8 @@ use crate::io::device;
 use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
 use crate::io::undefined::{as_null, largest, or_nan};
-use crate::judge::measures::ClaimResult;
+use crate::judge::measures::Judge;
+use crate::judge::measures::measure::Measures;
 use crate::judge::{Expected, Verdict};
 use crate::run::catalog::Catalog;
 use crate::run::folder::RunFolder;
@@ -118,6 +119,7 @@ pub fn certify(
     experiment: &Path,
     output: &Path,
     catalog: &Catalog,
+    measures: &Measures,
     stop: &AtomicBool,
 ) -> Result<Option<Certificate>, UserError> {
     let parts = catalog.parts();
@@ -186,9 +188,10 @@ pub fn certify(
         envelopes.push((run, Envelope::of(&run.spec, run.seed, &reference), reference));
     }
     let family = Expected::intervals_of(std::slice::from_ref(&experiment), false)?;
+    let judge = Judge { parts, measures, full: false, family };
     let mut backends: Vec<BackendResult> = Vec::new();
     for (name, _) in &ready {
-        let verdict = ClaimResult::judge(experiment.clone(), folders_of[name].clone(), false, family, parts)?.verdict;
+        let verdict = judge.judge(experiment.clone(), folders_of[name].clone())?.verdict;
         let mut metrics = BTreeMap::new();
         if *name != REFERENCE {
             for (run, envelope, reference) in &envelopes {

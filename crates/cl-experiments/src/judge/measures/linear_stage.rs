@@ -1,15 +1,56 @@
 //! C2: growth in the linear stage against the two predictions.
 
+use super::measure::{CompleteRun, Measure};
+use crate::io::error::UserError;
 use crate::io::undefined::largest;
+use crate::spec::experiment::Point;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 use crate::tasks::sparse_coding::spec::TrainingSpec;
 use crate::tasks::sparse_coding::training::SparseCoding;
 use crate::tasks::task::Task;
 use burn::tensor::Device;
+use cl_config::{Component, ConfigError, positive};
 use cl_data::{Matrix, SecondMoments};
 use cl_model::linear_stage::{LinearStage, PredictedNorms};
 use cl_model::{LearningRate, SymmetricReluConfig};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Relative errors of the predictions of the linear stage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinearStageGrowth {
+    /// Snapshots count until `max |Sim|/τ` on a held-out batch first exceeds this, larger than 0.
+    pub similarity_bound: f64,
+}
+
+impl Component for LinearStageGrowth {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        positive("similarity_bound", self.similarity_bound)?;
+        Ok(self)
+    }
+}
+
+impl Measure for LinearStageGrowth {
+    fn check(&self, point: &Point) -> Result<(), String> {
+        trained(point).map(|_| ())
+    }
+
+    fn of_run(&self, run: &CompleteRun) -> Result<BTreeMap<String, f64>, UserError> {
+        let spec = trained(run.point).map_err(UserError::Run)?;
+        Ok(Comparison::new(spec, run.seed, &run.folder.snapshots()?, self.similarity_bound).metrics())
+    }
+}
+
+/// What the prediction is about.
+fn trained(point: &Point) -> Result<&TrainingSpec, String> {
+    let spec = point.spec.get::<TrainingSpec>().filter(|spec| spec.symmetric_relu().is_some());
+    spec.ok_or_else(|| {
+        "it does not train the encoder symmetric_relu on sparse_coding, whose growth is predicted".into()
+    })
+}
 
 /// Measured norms beside predicted ones, at the steps where a snapshot was taken.
 #[derive(Debug, Clone)]

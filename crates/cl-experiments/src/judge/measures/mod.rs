@@ -1,24 +1,39 @@
 //! From run folders to judged claims.
 //!
-//! Most claims are read off the evaluations that every run has. Three have measures of their own: [`decoupling`]
-//! (C1), [`linear_stage`] (C2) and [`stages`] (C7).
+//! Most claims are read off the evaluations that every run has. What else is measured an experiment file says in `measures`, see
+//! [`measure`]: [`decoupling`], [`linear_stage`], [`stages`], and what programs built on this one add.
 
 pub mod decoupling;
 pub mod images;
 pub mod linear_stage;
+pub mod measure;
 pub mod stages;
 
 use crate::io::error::UserError;
 use crate::io::undefined::or_nan;
 use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
 use crate::run::folder::RunFolder;
-use crate::spec::Parts;
-use crate::spec::experiment::{Experiment, Point};
+use crate::spec::experiment::Experiment;
+use crate::spec::{Part, Parts};
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::evaluation::Evaluation;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec};
+use decoupling::SimultaneousTests;
+use linear_stage::LinearStageGrowth;
+use measure::{CompleteRun, Measure, Measures};
+use stages::StagesOfTraining;
+use std::any::Any;
 use std::collections::BTreeMap;
+
+/// The measures that this program comes with.
+pub fn standard() -> Measures {
+    let mut measures = Measures::new("measures");
+    measure::add::<LinearStageGrowth>(&mut measures, "linear_stage", false);
+    measure::add::<SimultaneousTests>(&mut measures, "simultaneous_tests", false);
+    measure::add::<StagesOfTraining>(&mut measures, "stages", false);
+    measures
+}
 
 /// A claim after its runs.
 #[derive(Debug, Clone)]
@@ -27,6 +42,8 @@ pub struct ClaimResult {
     pub experiment: Experiment,
     /// What was expected.
     pub expected: Expected,
+    /// The measures that the experiment names.
+    pub measures: Vec<Part<dyn Measure>>,
     /// The folder of each point and seed.
     pub folders: BTreeMap<(String, u64), RunFolder>,
     /// What came out, as numbers by name.
@@ -37,20 +54,32 @@ pub struct ClaimResult {
     pub verdict: Verdict,
 }
 
-impl ClaimResult {
-    /// Reads complete run folders and judges them, with `family` as in [`Expected::judge`]. Folders may hold runs of other
-    /// specifications: what is predicted is predicted from the experiment's own.
+/// How claims are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// What runs can be made of.
+    pub parts: &'a Parts,
+    /// What experiment files can measure.
+    pub measures: &'a Measures,
+    /// Whether the full set is judged.
+    pub full: bool,
+    /// Intervals that are judged together, those of other claims included; see [`Expected::judge`].
+    pub family: usize,
+}
+
+impl Judge<'_> {
+    /// Reads complete run folders and judges them. Folders may hold runs of other specifications: what is predicted is predicted
+    /// from the experiment's own.
     ///
     /// # Errors
-    /// [`UserError`] when a folder or `expected.toml` cannot be read.
+    /// [`UserError`] when a folder or `expected.toml` cannot be read, or the experiment names a measure that there is not.
     pub fn judge(
+        &self,
         experiment: Experiment,
         folders: BTreeMap<(String, u64), RunFolder>,
-        full: bool,
-        family: usize,
-        parts: &Parts,
-    ) -> Result<Self, UserError> {
+    ) -> Result<ClaimResult, UserError> {
         let expected = Expected::load(&experiment.folder)?;
+        let measures = measure::chosen(&experiment, self.measures)?;
         let mut metrics = Metrics::new();
         for point in &experiment.points {
             for &seed in &point.seeds {
@@ -58,39 +87,35 @@ impl ClaimResult {
                     continue;
                 };
                 folder.check_maker(&point.spec)?;
-                let values = run_metrics(point, seed, folder, &expected, parts)?;
+                let run = CompleteRun { point, seed, folder };
+                let mut values = metrics_of_its_kind(run, self.parts)?;
+                for measure in &measures {
+                    values.extend(measure.get().of_run(&run)?);
+                }
                 metrics.entry(point.name.clone()).or_default().insert(seed, values);
             }
         }
-        if let Some(level) = expected.parameters.get("family_level") {
-            decoupling::correct_for_all_tests(&mut metrics, *level);
-        }
+        measures.iter().for_each(|measure| measure.get().across_runs(&mut metrics));
         let points = experiment.point_names();
-        expected.check(&experiment.folder.join("expected.toml"), &points, &metrics, full)?;
-        let judgements = expected.judge(&points, &metrics, full, family);
+        expected.check(&experiment.folder.join("expected.toml"), &points, &metrics, self.full)?;
+        let judgements = expected.judge(&points, &metrics, self.full, self.family);
         let verdict = overall(&judgements);
-        Ok(Self { experiment, expected, folders, metrics, judgements, verdict })
+        Ok(ClaimResult { experiment, expected, measures, folders, metrics, judgements, verdict })
     }
 }
 
-/// What one run came to, by the names that `expected.toml` uses.
-fn run_metrics(
-    point: &Point,
-    seed: u64,
-    folder: &RunFolder,
-    expected: &Expected,
-    parts: &Parts,
-) -> Result<BTreeMap<String, f64>, UserError> {
+impl ClaimResult {
+    /// A measure that the experiment names, of this type.
+    pub fn measure<M: Any>(&self) -> Option<&M> {
+        self.measures.iter().find_map(|measure| measure.config())
+    }
+}
+
+/// What every run of its kind of data comes to.
+fn metrics_of_its_kind(run: CompleteRun, parts: &Parts) -> Result<BTreeMap<String, f64>, UserError> {
+    let CompleteRun { point, seed, folder } = run;
     if let Some(spec) = point.spec.get::<TrainingSpec>() {
-        let snapshots = folder.snapshots()?;
-        let mut values = training_metrics(spec, &folder.evaluation()?, &snapshots);
-        if let Some(bound) = expected.parameters.get("similarity_bound") {
-            values.extend(linear_stage::Comparison::new(spec, seed, &snapshots, *bound).metrics());
-        }
-        if expected.parameters.contains_key("stages") {
-            values.extend(stages::Stages::new(&snapshots).metrics());
-        }
-        Ok(values)
+        Ok(training_metrics(spec, &folder.evaluation()?, &folder.snapshots()?))
     } else if let Some(spec) = point.spec.get::<MomentsSpec>() {
         let moments = folder.moments()?;
         let is_own = folder.spec(parts)?.0.get() == Some(spec);

@@ -7,7 +7,13 @@
 //! * *emergence of singletons*: the middle of the steepest piece of the share of singletons;
 //! * *convergence*: the last change point of the share of singletons.
 
+use super::measure::{CompleteRun, Measure};
+use crate::io::error::UserError;
+use crate::spec::experiment::Point;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
+use crate::tasks::sparse_coding::spec::TrainingSpec;
+use cl_config::{Component, ConfigError};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most pieces tried.
@@ -15,6 +21,32 @@ const MOST_PIECES: usize = 8;
 
 /// Least number of snapshots in a piece.
 const LEAST_POINTS: usize = 2;
+
+/// The steps of the stages, as metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagesOfTraining {}
+
+impl Component for StagesOfTraining {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        Ok(self)
+    }
+}
+
+impl Measure for StagesOfTraining {
+    fn check(&self, point: &Point) -> Result<(), String> {
+        match point.spec.get::<TrainingSpec>() {
+            Some(_) => Ok(()),
+            None => Err("it trains nothing on sparse_coding, whose stages are looked for".into()),
+        }
+    }
+
+    fn of_run(&self, run: &CompleteRun) -> Result<BTreeMap<String, f64>, UserError> {
+        Ok(Stages::new(&run.folder.snapshots()?).metrics())
+    }
+}
 
 /// Steps at which stages begin and end.
 #[derive(Debug, Clone, Copy, PartialEq)]

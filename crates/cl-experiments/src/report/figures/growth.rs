@@ -6,10 +6,10 @@ use super::super::palette::{Dash, Marker, Style};
 use super::super::series::Runs;
 use super::in_words;
 use crate::judge::measures::ClaimResult;
-use crate::judge::measures::linear_stage::Comparison;
+use crate::judge::measures::linear_stage::{Comparison, LinearStageGrowth};
 use cl_model::linear_stage::PredictedNorms;
 
-/// Bound used when `expected.toml` names none.
+/// Bound where the experiment does not measure the linear stage.
 const SIMILARITY_BOUND: f64 = 0.1;
 
 /// One of the norms.
@@ -20,7 +20,7 @@ const MOST_DOTS: usize = 30;
 
 /// Per point: the norms over steps, and how far the measured ones are from the prediction.
 pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Option<Figure> {
-    let bound = result.expected.parameters.get("similarity_bound").copied().unwrap_or(SIMILARITY_BOUND);
+    let bound = result.measure::<LinearStageGrowth>().map_or(SIMILARITY_BOUND, |m| m.similarity_bound);
     let (span, complement) = (Style::nth(0), Style { marker: Marker::Square, ..Style::nth(1) });
     let mut panels = Vec::new();
     for runs in runs {

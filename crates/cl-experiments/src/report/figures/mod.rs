@@ -1,4 +1,4 @@
-//! Which figures a claim has. A point that was not run is left out of its figure.
+//! Which figures a claim has.
 
 mod attribution;
 pub mod cost;
@@ -19,67 +19,92 @@ use super::series::Runs;
 use crate::io::error::UserError;
 use crate::judge::measures::ClaimResult;
 use crate::spec::experiment::Experiment;
+use std::sync::Arc;
 
-/// A kind of figure.
-struct Kind {
-    /// Its name in `figures` of an experiment file.
-    name: &'static str,
-    draw: fn(&ClaimResult, &[Runs]) -> Result<Vec<Figure>, UserError>,
+type Draw = Arc<dyn Fn(&ClaimResult, &[Runs]) -> Result<Vec<Figure>, UserError> + Send + Sync>;
+
+/// Kinds of figures by name, in the order in which they stand in the report; `figures` of an experiment file names some.
+#[derive(Clone)]
+pub struct Figures {
+    kinds: Vec<(String, Draw)>,
 }
-
-/// All kinds, in the order in which they stand in the report.
-const KINDS: [Kind; 11] = [
-    Kind { name: "images", draw: |result, _| images::figures(result) },
-    Kind { name: "moments", draw: |result, _| Ok(decoupling::figure(result)?.into_iter().collect()) },
-    Kind { name: "linear-stage", draw: |result, runs| Ok(growth::figure(result, runs).into_iter().collect()) },
-    Kind { name: "probes", draw: |result, runs| Ok(downstream::figure(result, runs)?.into_iter().collect()) },
-    Kind { name: "stages", draw: |result, runs| Ok(stages::figures(&result.experiment.claim, runs)) },
-    Kind { name: "scaling", draw: |result, _| Ok(scaling::figure(result).into_iter().collect()) },
-    Kind { name: "attribution", draw: |result, _| Ok(attribution::figure(result).into_iter().collect()) },
-    Kind { name: "training", draw: |result, runs| Ok(training::figures(&result.experiment.claim, runs)) },
-    Kind {
-        name: "neurons",
-        draw: |result, runs| Ok(neurons::figure(&result.experiment.claim, runs)?.into_iter().collect()),
-    },
-    Kind { name: "phases", draw: |result, _| Ok(phases::at_the_end(result)) },
-    Kind { name: "phases-over-steps", draw: |result, _| phases::over_steps(result) },
-];
 
 /// What an experiment has that names no figures.
 const BY_DEFAULT: [&str; 3] = ["images", "training", "neurons"];
 
-/// All figures of a claim: of the kinds that its experiment file names.
-///
-/// # Errors
-/// [`UserError`] when a complete run folder cannot be read.
-pub fn of_claim(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
-    let runs = Runs::single_points(result)?;
-    let named = result.experiment.figures.as_ref();
-    let is_wanted = |name: &str| match named {
-        Some(named) => named.iter().any(|n| n == name),
-        None => BY_DEFAULT.contains(&name),
-    };
-    let mut figures = Vec::new();
-    for kind in KINDS.iter().filter(|kind| is_wanted(kind.name)) {
-        figures.extend((kind.draw)(result, &runs)?);
+impl Figures {
+    /// Those that this program comes with.
+    pub fn standard() -> Self {
+        let claim = |result: &ClaimResult| result.experiment.claim.clone();
+        Self { kinds: Vec::new() }
+            .with("images", |result, _| images::figures(result))
+            .with("moments", |result, _| Ok(decoupling::figure(result)?.into_iter().collect()))
+            .with("linear_stage", |result, runs| Ok(growth::figure(result, runs).into_iter().collect()))
+            .with("probes", |result, runs| Ok(downstream::figure(result, runs)?.into_iter().collect()))
+            .with("stages", move |result, runs| Ok(stages::figures(&claim(result), runs)))
+            .with("scaling", |result, _| Ok(scaling::figure(result).into_iter().collect()))
+            .with("attribution", |result, _| Ok(attribution::figure(result).into_iter().collect()))
+            .with("training", move |result, runs| Ok(training::figures(&claim(result), runs)))
+            .with("neurons", move |result, runs| Ok(neurons::figure(&claim(result), runs)?.into_iter().collect()))
+            .with("phases", |result, _| Ok(phases::at_the_end(result)))
+            .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
-    figures.retain(|f| !f.panels.is_empty());
-    Ok(figures)
+
+    /// Adds a kind, or puts it in the place of another one of its name. What it draws for a claim it is given after its runs; file
+    /// names of figures are distinct when they begin with the claim's.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &str,
+        draw: impl Fn(&ClaimResult, &[Runs]) -> Result<Vec<Figure>, UserError> + Send + Sync + 'static,
+    ) -> Self {
+        let draw: Draw = Arc::new(draw);
+        match self.kinds.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = draw,
+            None => self.kinds.push((name.to_string(), draw)),
+        }
+        self
+    }
+
+    /// All figures of a claim: of the kinds that its experiment file names. A point that was not run is left out of its figure.
+    ///
+    /// # Errors
+    /// [`UserError`] when a complete run folder cannot be read.
+    pub fn of_claim(&self, result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
+        let runs = Runs::single_points(result)?;
+        let named = result.experiment.figures.as_ref();
+        let is_wanted = |name: &str| match named {
+            Some(named) => named.iter().any(|n| n == name),
+            None => BY_DEFAULT.contains(&name),
+        };
+        let mut figures = Vec::new();
+        for (_, draw) in self.kinds.iter().filter(|(name, _)| is_wanted(name)) {
+            figures.extend(draw(result, &runs)?);
+        }
+        figures.retain(|f| !f.panels.is_empty());
+        Ok(figures)
+    }
+
+    /// Whether the figures that an experiment file names are there.
+    ///
+    /// # Errors
+    /// [`UserError::File`] naming the one that is not, and those that are.
+    pub fn check(&self, experiment: &Experiment) -> Result<(), UserError> {
+        let unknown = |name: &&String| self.kinds.iter().all(|(known, _)| known != *name);
+        match experiment.figures.iter().flatten().find(unknown) {
+            None => Ok(()),
+            Some(name) => {
+                let names: Vec<&str> = self.kinds.iter().map(|(name, _)| name.as_str()).collect();
+                let message = format!("figures: there is no {name:?}; choose among {}", names.join(", "));
+                Err(UserError::file(experiment.folder.join("experiment.toml"), message))
+            }
+        }
+    }
 }
 
-/// Whether the figures that an experiment file names are there.
-///
-/// # Errors
-/// [`UserError::File`] naming the one that is not, and those that are.
-pub fn check_names(experiment: &Experiment) -> Result<(), UserError> {
-    let unknown = |name: &&String| KINDS.iter().all(|kind| kind.name != **name);
-    match experiment.figures.iter().flatten().find(unknown) {
-        None => Ok(()),
-        Some(name) => {
-            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            let message = format!("figures: there is no {name:?}; choose among {}", names.join(", "));
-            Err(UserError::file(experiment.folder.join("experiment.toml"), message))
-        }
+impl std::fmt::Debug for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.kinds.iter().map(|(name, _)| name)).finish()
     }
 }
 

@@ -4,7 +4,7 @@ use super::spec::ImageSpec;
 use crate::tasks::initial_model::{self, Behind};
 use burn::tensor::{Device, Int, Tensor};
 use cl_model::conv::ImageEncoder;
-use cl_model::{EncoderConfig, Outputs, Siamese, cross_entropy};
+use cl_model::{EncoderConfig, Outputs, Siamese};
 
 /// What one step trains on, outside autodiff.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub fn initial<C: EncoderConfig<Encoder: ImageEncoder>>(
 /// Mean loss of a batch, `[1]`.
 pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> Tensor<1> {
     match spec.objective() {
-        None => cross_entropy(model.logits(batch.views), batch.classes),
+        None => model.cross_entropy(batch.views, batch.classes),
         Some(objective) => {
             // In one pass: norms see both views together.
             let [first, second] = halves(model.output(batch.views));

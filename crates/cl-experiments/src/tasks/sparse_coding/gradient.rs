@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
 use cl_model::closed_form::{HostBatch, HostEncoder, HostObjective, Rows, loss_and_gradient};
-use cl_model::{Objective, Outputs, Siamese, SymmetricReluEncoder, VectorEncoder, cross_entropy};
+use cl_model::{Objective, Outputs, Siamese, SymmetricReluEncoder, VectorEncoder};
 
 /// Steps in closed form between two [sweeps](sweep_graph) of Burn's graph.
 pub const SWEEP_EVERY: u64 = 512;
@@ -47,7 +47,7 @@ pub fn supervised_loss<E: VectorEncoder>(model: &Siamese<E>, samples: Samples) -
     let Samples::Labelled { x, classes } = samples else {
         panic!("the samples belong to an objective of two views");
     };
-    cross_entropy(model.logits(x), classes)
+    model.cross_entropy(x, classes)
 }
 
 /// Loss and gradients of the paper's encoder by [`cl_model::closed_form`].
