@@ -62,17 +62,18 @@ fn others() -> Vec<(&'static str, Device)> {
 
 /// Sums of at most 32 terms in another order, three times: a few units of 2⁻²⁴ of the largest value each.
 #[test]
+#[cfg_attr(not(any(feature = "ndarray", feature = "wgpu")), ignore = "Flex alone is compiled in: nothing to compare")]
 fn three_steps_agree_on_every_backend_of_this_build() {
     let expected = after_three_steps(&cl_experiments::io::device::open("flex").unwrap());
     let largest = expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
-    let mut compared = vec!["flex"];
+    let mut compared = 0;
     for (name, device) in others() {
         for (found, expected) in after_three_steps(&device).iter().zip(&expected) {
             assert!((found - expected).abs() < 2e-6 * largest, "{name}: {found} instead of {expected}");
         }
-        compared.push(name);
+        compared += 1;
     }
-    println!("compared: {}", compared.join(", "));
+    assert!(compared > 0, "a backend beside Flex is compiled in");
 }
 
 /// Replicas with other seeds, temperatures, step sizes, decay and thresholds, trained as one tensor program, against each alone on

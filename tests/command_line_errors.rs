@@ -21,7 +21,7 @@ fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
         ("code_dim = 6", "code_dim = 6\ncolour = 3"),
         ("code_dim = 6", "code_dim = \"six\""),
         ("keep_probability = 0.5", "keep_probability = 1.0"),
-        ("masked_share = 1.0", "masked_share = -0.1"),
+        ("masked_fraction = 1.0", "masked_fraction = -0.1"),
         ("batch_size = 32", "batch_size = 0"),
         ("snapshot_every = 10", "snapshot_every = 7"),
         ("temperature = 1.0", "temperature = 0.0"),
@@ -41,7 +41,7 @@ fn wrong_values_are_named_with_file_key_and_what_would_be_right() {
         ("steps = 60", "epochs = 60"),
         (
             "transform = [{",
-            "transform = [{ independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = \"off\" } }, {",
+            "transform = [{ independent_masks = { keep_probability = 0.5, masked_fraction = 1.0, rescaling = \"off\" } }, {",
         ),
         ("seeds = [1]", "seeds = [1"),
     ];

@@ -31,7 +31,7 @@ enum Answer {
     Promise(u64),
     /// A status without a body.
     Status(&'static str),
-    /// Ends the connection without a word.
+    /// Closes the connection without an answer.
     Close,
     /// Sends so many bytes of the body, then nothing until the other side goes away.
     Hang(usize),

@@ -187,7 +187,7 @@ input_dim = 4
 negatives = { fresh = { count = 4 } }
 
 [views]
-transform = [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }]
+transform = [{ complementary_mask = { keep_probability = 0.5, masked_fraction = 1.0, rescaling = "unbiased" } }]
 
 [model.encoder.symmetric_relu]
 num_neurons = 2

@@ -1,6 +1,6 @@
 use crate::support::{binary, catalog, scratch, small_experiment, top};
 use cl_experiments::judge::measures::{self, measure};
-use cl_experiments::judge::{Expected, LEAST_SEEDS};
+use cl_experiments::judge::{Expected, MIN_SEEDS};
 use cl_experiments::report::Figures;
 use cl_experiments::spec::experiment::{Experiment, Extent};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ fn every_expectation_names_points_that_are_there_and_enough_seeds() {
                 let point = experiment.point(name).unwrap_or_else(|| panic!("{}: no point {name}", experiment.claim));
                 let seeds: BTreeSet<u64> = point.seeds.iter().copied().collect();
                 assert!(
-                    !expectation.judged || seeds.len() >= LEAST_SEEDS,
+                    !expectation.judged || seeds.len() >= MIN_SEEDS,
                     "{}: {name} has too few seeds",
                     experiment.claim
                 );
@@ -164,8 +164,8 @@ overrides = GRID
 [[grids.tables.axes]]
 key = "views.transform"
 values = [
-  [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }],
-  [{ independent_masks = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }],
+  [{ complementary_mask = { keep_probability = 0.5, masked_fraction = 1.0, rescaling = "unbiased" } }],
+  [{ independent_masks = { keep_probability = 0.5, masked_fraction = 1.0, rescaling = "unbiased" } }],
 ]
 
 [[grids.tables.axes]]

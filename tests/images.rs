@@ -61,7 +61,7 @@ temperature = 0.1
 snapshot_train = 96
 snapshot_test = 48
 baselines = true
-anatomy = true
+analysis = true
 "#;
 
 fn experiment(folder: &Path, replace: (&str, &str)) -> PathBuf {
@@ -72,7 +72,7 @@ fn experiment(folder: &Path, replace: (&str, &str)) -> PathBuf {
     experiment
 }
 
-fn spec(replace: (&str, &str)) -> ImageSpec {
+pub fn spec(replace: (&str, &str)) -> ImageSpec {
     let file: toml::Table = toml::from_str(&SMALL.replace(replace.0, replace.1)).unwrap();
     let point = file["points"]["views"].as_table().unwrap().clone();
     let mut spec: ImageSpec = read_spec(point);
@@ -102,7 +102,7 @@ fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut 
 /// Everything that must not depend on how a run was carried out is the same, byte by byte.
 fn assert_same(a: &RunFolder, b: &RunFolder) {
     let files =
-        ["metrics.jsonl", "weights.safetensors", "weights-best.safetensors", "anatomy.safetensors", "evaluation.json"];
+        ["metrics.jsonl", "weights.safetensors", "weights-best.safetensors", "analysis.safetensors", "evaluation.json"];
     for name in files {
         let read = |folder: &RunFolder| std::fs::read(folder.path().join(name)).expect(name);
         assert!(read(a) == read(b), "{name} differs between {} and {}", a.path().display(), b.path().display());
@@ -163,7 +163,7 @@ fn augmentation_decouples_colour_and_without_it_both_views_are_one() {
         run(spec, &folder, &mut |_| false);
         let evaluation: ImageEvaluation = folder.evaluation().unwrap();
         assert_eq!(evaluation.last.knn.confusion.iter().flatten().sum::<usize>(), 48);
-        assert_eq!(evaluation.anatomy.unwrap().map.len(), 48);
+        assert_eq!(evaluation.analysis.unwrap().map.len(), 48);
         let directions = evaluation.directions.unwrap();
         directions
             .into_iter()
@@ -402,7 +402,7 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
             ("snapshot_train = 96", "snapshot_train = 64"),
             ("snapshot_test = 48", "snapshot_test = 64"),
             ("epochs = 4", "epochs = 2"),
-            ("anatomy = true", "anatomy = false"),
+            ("analysis = true", "analysis = false"),
         ],
     );
     let output = train(folder.path(), &images);
@@ -516,7 +516,7 @@ fn a_handful_of_test_images_is_enough() {
         let folder = RunFolder::at(runs.path().join("run"));
         run(&spec, &folder, &mut |_| false);
         let evaluation: ImageEvaluation = folder.evaluation().unwrap();
-        assert_eq!(evaluation.anatomy.unwrap().map.len(), if test < 4 { 0 } else { test });
+        assert_eq!(evaluation.analysis.unwrap().map.len(), if test < 4 { 0 } else { test });
         let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
         assert!(snapshots.iter().all(|s| s.negative_similarity.is_some() == (test > 1)));
     }

@@ -11,7 +11,7 @@ mod algorithm_1;
 mod backends;
 /// Damaged files, and files made to do harm.
 mod bad_bytes;
-/// Nothing hangs on the clock on the wall.
+/// No result depends on the clock on the wall.
 mod clock;
 /// What the command line says when it is used wrongly.
 mod command_line_errors;
@@ -25,6 +25,8 @@ mod entry_points;
 mod examples;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
+/// What figures show is what the run folders of a claim say.
+mod figures;
 /// Image runs: resumed bit by bit, the same under both drivers, decoupled by what changes colour.
 mod images;
 /// SIGKILL at random moments, for every kind of run.
@@ -49,13 +51,15 @@ mod recovery;
 mod reference_step;
 /// The report opens in a browser without errors.
 mod report_page;
+/// Measures of image encoders, on one whose answers are known.
+mod representation;
 /// A run that was stopped goes on bit by bit as if it had not been.
 mod resume;
 /// Run folders: reused, never overwritten, damage is told.
 mod run_folders;
 /// Coverage of intervals, errors of many verdicts together.
 mod statistics;
-/// Shares of a sweep, sweeps that are killed, replicas, and what `bench` says.
+/// Fractions of a sweep, sweeps that are killed, replicas, and what `bench` says.
 mod sweep;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
 mod training_drivers;

@@ -1,4 +1,4 @@
-//! The report of a small claim, opened in headless Chromium where there is one.
+//! The report of a small claim, as text and opened in headless Chromium.
 
 use crate::support::{binary, scratch, small_experiment};
 use std::path::{Path, PathBuf};
@@ -64,11 +64,9 @@ fn markup_in_any_text_comes_out_as_text() {
 }
 
 #[test]
+#[ignore = "needs Chromium"]
 fn the_page_opens_without_an_error_every_figure_is_visible_and_no_table_is_cut_off() {
-    let Some(browser) = browser() else {
-        println!("no browser here; the page is not opened");
-        return;
-    };
+    let browser = browser().expect("Chromium is installed");
     let folder = scratch();
     let page = report(folder.path());
     let figures = std::fs::read_to_string(&page).unwrap().matches("class=\"panel\"").count();

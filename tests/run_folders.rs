@@ -45,7 +45,7 @@ fn a_folder_of_another_run_is_left_alone() {
 }
 
 #[test]
-fn two_processes_do_not_share_a_folder() {
+fn two_processes_do_not_fraction_a_folder() {
     let scratch = scratch();
     let folder = RunFolder::at(scratch.path().join("run"));
     let spec = RunSpec::new(small_spec());

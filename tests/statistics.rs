@@ -13,7 +13,7 @@ fn samples(count: usize, address: u64) -> Vec<Vec<f64>> {
     numbers.chunks_exact(SEEDS).map(|s| s.iter().map(|v| f64::from(*v)).collect()).collect()
 }
 
-/// The share of intervals around `mean`, of so many samples.
+/// The fraction of intervals around `mean`, of so many samples.
 fn coverage(samples: &[Vec<f64>], mean: f64, level: f64) -> f64 {
     let covers = |s: &&Vec<f64>| {
         let interval = Interval::student(s, level);
@@ -22,7 +22,7 @@ fn coverage(samples: &[Vec<f64>], mean: f64, level: f64) -> f64 {
     samples.iter().filter(covers).count() as f64 / samples.len() as f64
 }
 
-/// 40,000 samples: a share of 0.95 has a standard error of 0.0011, one of 0.995 of 0.00035.
+/// 40,000 samples: a fraction of 0.95 has a standard error of 0.0011, one of 0.995 of 0.00035.
 #[test]
 fn intervals_of_normal_values_cover_their_mean_as_often_as_they_say() {
     let samples = samples(40_000, 1);
@@ -63,7 +63,7 @@ fn errors(expectations: usize, family: Option<usize>, trials: usize) -> f64 {
     samples.chunks_exact(expectations).filter(errs).count() as f64 / trials as f64
 }
 
-/// 4,000 trials: a share of 0.05 has a standard error of 0.0034.
+/// 4,000 trials: a fraction of 0.05 has a standard error of 0.0034.
 #[test]
 fn a_family_of_verdicts_errs_no_more_often_than_a_single_one() {
     for expectations in [1, 12] {

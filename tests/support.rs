@@ -23,7 +23,7 @@ input_dim = 24
 negatives = { fresh = { count = 24 } }
 
 [points.masked.views]
-transform = [{ complementary_mask = { keep_probability = 0.5, masked_share = 1.0, rescaling = "unbiased" } }]
+transform = [{ complementary_mask = { keep_probability = 0.5, masked_fraction = 1.0, rescaling = "unbiased" } }]
 
 [points.masked.model.encoder.symmetric_relu]
 num_neurons = 10

@@ -18,7 +18,7 @@ Tolerances follow from the program's 32-bit floats; U = 2^-24 is the largest rel
 - What is computed in double precision from the very numbers in the files must agree to EXACT.
 - Values and gradients of networks pass through many roundings, and what these add up to depends on the order of
   additions. The step is therefore taken in 32-bit floats here, too. A number may be off by SINGLE times what that
-  changes in it, since another order rounds otherwise, and by a share of its own size, VALUE for values and GRADIENT for
+  changes in it, since another order rounds otherwise, and by a fraction of its own size, VALUE for values and GRADIENT for
   gradients: a sum over a million positions, added one by one, is off by up to sqrt(10^6) U = 6e-5 of itself, where
   numpy's blocks are off by less than log2(10^6) U = 1e-6.
 - The derivative of a ReLU jumps where its input is 0, and with it the gradient, by more than all roundings together. An
@@ -44,7 +44,7 @@ sys.dont_write_bytecode = True
 from reading import (  # noqa: E402
     EXACT,
     RIDGE_PENALTIES,
-    VALIDATION_SHARE,
+    VALIDATION_FRACTION,
     Row,
     Table,
     Tensors,
@@ -70,7 +70,7 @@ GRADIENT = 1e-4
 SINGLE = 16.0
 DEVIATIONS = 6.0
 # Each takes one backward pass at most; the nearest come first.
-MOST_DOUBTFUL = 100
+MAX_DOUBTFUL = 100
 
 # How far the loss of a fitted probe may lie above its minimum, per training row; see `probe`.
 EXCESS = 1e-6
@@ -82,8 +82,8 @@ LOOKED_INTO = 1000
 DIRECTION_IMAGES = 1024
 PRINCIPAL = 16
 PAIRS = 4
-# A share of a variance, or a deviation as a share of a mean, that counts as none.
-ROUNDING_SHARE = 1e-12
+# A fraction of a variance, or a deviation as a fraction of a mean, that counts as none.
+ROUNDING_FRACTION = 1e-12
 # Rounding moves the matrix of inner products by less than PRODUCTS of its largest eigenvalue, and an eigenvector by
 # that over the distance to the next eigenvalue. A principal direction that it may turn by more than TURNED is not
 # compared. (A sum of 3072 products, added one by one, is off by sqrt(3072) U / 3 of itself, and a symmetric matrix of
@@ -134,8 +134,8 @@ def backward(seeds):
             continue
         for parent, pull in zip(node.parents, node.pulls):
             if parent.wanted:
-                share = pull(gradients[node])
-                gradients[parent] = gradients[parent] + share if parent in gradients else share
+                fraction = pull(gradients[node])
+                gradients[parent] = gradients[parent] + fraction if parent in gradients else fraction
     return gradients
 
 
@@ -529,7 +529,7 @@ def doubtful_inputs(double, single):
         # What is 0 for want of anything to add up is no rounding.
         is_near = (node.slope_at(u - error) != node.slope_at(u + error)) & (distance > 0)
         found.extend((distance[at] / error, node, at) for at in zip(*np.nonzero(is_near)))
-    return [(node, at) for _, node, at in sorted(found, key=lambda f: f[0])[:MOST_DOUBTFUL]]
+    return [(node, at) for _, node, at in sorted(found, key=lambda f: f[0])[:MAX_DOUBTFUL]]
 
 
 def distance_of(a, b):
@@ -603,7 +603,7 @@ def worst(rows):
 
 
 def check_running(table, step, network, single):
-    """Running statistics behind the forward pass: the moments of the batch come in with a share of MOMENTUM."""
+    """Running statistics behind the forward pass: the moments of the batch come in with a fraction of MOMENTUM."""
     for k, part in enumerate(("mean", "var")):
         rows = []
         for name, (mean, variance) in network.moments.items():
@@ -801,7 +801,7 @@ def read_parts(run, images):
 
 
 def check_parts(table, images, parts):
-    """Parts of a set are beginnings of one order, in each of which classes have their share; two of them are sorted."""
+    """Parts of a set are beginnings of one order, in each of which classes have their proportions; two of them are sorted."""
     for of, ordered in (("train", ("directions_train",)), ("test", ("held_out", "looked_into", "directions_test"))):
         longest = max((parts[name] for name in ordered), key=len)
         table.count(f"parts of {of}: not in one order", [np.any(longest[: len(parts[k])] != parts[k]) for k in ordered])
@@ -809,8 +809,8 @@ def check_parts(table, images, parts):
         table.count(f"parts of {of}: snapshot's not sorted", np.diff(part) < 0)
         table.count(f"parts of {of}: snapshot's of another order", ~np.isin(longest[: len(part)], part))
         labels = images.labels[of]
-        shares = [out_of_proportion(labels, part) for name, part in parts.items() if PARTS[name][0] == of]
-        table.count(f"parts of {of}: classes out of proportion", shares)
+        fractions = [out_of_proportion(labels, part) for name, part in parts.items() if PARTS[name][0] == of]
+        table.count(f"parts of {of}: classes out of proportion", fractions)
 
 
 def out_of_proportion(labels, part):
@@ -1055,34 +1055,34 @@ def look_inside(network, images, part):
     return layers
 
 
-def check_anatomy(table, run, end, images, parts):
+def check_analysis(table, run, end, images, parts):
     """Zeros, density and units that ask for colour in each layer; colour in the first filters."""
-    reported = look_up(run, "evaluation.anatomy")
-    table.count("anatomy: there as asked for", (reported is not None) != look_up(run, "spec.evaluation.anatomy"))
+    reported = look_up(run, "evaluation.analysis")
+    table.count("analysis: there as asked for", (reported is not None) != look_up(run, "spec.evaluation.analysis"))
     if reported is None:
         return
     network = Network(run["spec"], end, "last")
     layers = look_inside(network, images, parts["looked_into"])
     found = entries(reported, "layers")
     if [look_up(layer, "name") for layer in found] != list(layers):
-        raise Unreadable(f"run.json: evaluation.anatomy.layers are others than {', '.join(layers)}")
+        raise Unreadable(f"run.json: evaluation.analysis.layers are others than {', '.join(layers)}")
     for layer, (name, activity) in zip(found, layers.items()):
         zeros, unsure = (v / activity.entries for v in (activity.zeros, activity.unsure))
-        table.number(f"{name}: zero_share", number(layer, "zero_share"), zeros, unsure + EXACT)
+        table.number(f"{name}: zero_fraction", number(layer, "zero_fraction"), zeros, unsure + EXACT)
         density = activity.participation / activity.images
         table.number(f"{name}: density", number(layer, "density"), density, VALUE)
         # Rounding to whole numbers may differ for a pixel in a thousand, by one.
         unsure = np.mean(np.abs(activity.selectivity - SELECTIVE) < 1e-3)
-        share = np.mean(activity.selectivity >= SELECTIVE)
-        path = "color_selective_share"
-        table.number(f"{name}: {path}", number(layer, path), float(share), float(unsure) + EXACT)
+        fraction = np.mean(activity.selectivity >= SELECTIVE)
+        path = "color_selective_fraction"
+        table.number(f"{name}: {path}", number(layer, path), float(fraction), float(unsure) + EXACT)
     filters = network.parameters[f"encoder.{STEMS[network.kind]}"].value
-    shares = numbers(reported, "filter_color_shares", len(filters))
-    table.array("filter_color_shares", shares, color_shares(filters), EXACT)
+    fractions = numbers(reported, "filter_color_fractions", len(filters))
+    table.array("filter_color_fractions", fractions, color_fractions(filters), EXACT)
 
 
-def color_shares(filters):
-    """Per filter [3, k, k], the share of its squared norm around the mean of the three channels."""
+def color_fractions(filters):
+    """Per filter [3, k, k], the fraction of its squared norm around the mean of the three channels."""
     total = (filters**2).sum((1, 2, 3))
     colored = ((filters - filters.mean(1, keepdims=True)) ** 2).sum((1, 2, 3))
     return np.divide(colored, total, out=np.zeros_like(total), where=total > 0)
@@ -1109,7 +1109,7 @@ class Ridge:
 
 def varying(y):
     """Whether targets vary by more than rounding."""
-    return y.std(0) > ROUNDING_SHARE * np.abs(y.mean(0))
+    return y.std(0) > ROUNDING_FRACTION * np.abs(y.mean(0))
 
 
 @dataclass
@@ -1127,7 +1127,7 @@ class Kept:
 
 def kept(train, y, test, y_test):
     """R² of targets [n, k] on test rows, with the penalty that does best on the last quarter of the training rows."""
-    fit = len(train) - int(len(train) * VALIDATION_SHARE)
+    fit = len(train) - int(len(train) * VALIDATION_FRACTION)
     scores = Ridge(train[:fit], train[fit:]).r_squared(y[:fit], y[fit:])
     # Where nothing is to be chosen by, all are as good, and the last is taken.
     scores = np.where(np.isnan(scores), (np.arange(len(scores)) == len(scores) - 1)[:, None], scores)
@@ -1175,14 +1175,14 @@ def view_correlations(end, directions, images, count, variance):
     sides = np.concatenate(views, 1)
     sides = sides - sides.mean(1, keepdims=True)
     squares, product = (sides**2).sum(1), (sides[0] * sides[1]).sum(0)
-    varies = squares.min(0) > ROUNDING_SHARE * variance * sides.shape[1]
+    varies = squares.min(0) > ROUNDING_FRACTION * variance * sides.shape[1]
     return np.divide(product, np.sqrt(squares[0] * squares[1]), out=np.full_like(product, np.nan), where=varies)
 
 
 def check_directions(table, run, end, images, parts, features):
     """Variance along directions, correlation of views along them, and what the last encoder keeps of them."""
     reported = look_up(run, "evaluation.directions")
-    table.count("directions: there as asked for", (reported is not None) != look_up(run, "spec.evaluation.anatomy"))
+    table.count("directions: there as asked for", (reported is not None) != look_up(run, "spec.evaluation.analysis"))
     if reported is None:
         return
     reported = entries(run, "evaluation.directions")
@@ -1197,27 +1197,27 @@ def check_directions(table, run, end, images, parts, features):
         raise Unreadable(f"run.json: evaluation.directions are others than {', '.join(names)}")
     total = float(((x - x.mean(0)) ** 2).sum())
     along, along_test = (rows @ found.rows.T for rows in (x, x_test))
-    shares = ((along - along.mean(0)) ** 2).sum(0) / (total if total > 0 else 1.0)
+    fractions = ((along - along.mean(0)) ** 2).sum(0) / (total if total > 0 else 1.0)
     correlations = view_correlations(end, found, images, len(fitted), total / len(fitted))
     r_squared = kept(features["train"][fitted], along, features["test"][scored], along_test)
     # Directions that are there by rounding alone may be missing or not.
-    table.count("directions that are missing", shares[len(reported) :] > VALUE)
-    for direction in reported[len(shares) :]:
-        table.number(f"{direction['name']}: variance_share", number(direction, "variance_share"), 0.0, VALUE)
-    for k, direction in enumerate(reported[: len(shares)]):
+    table.count("directions that are missing", fractions[len(reported) :] > VALUE)
+    for direction in reported[len(fractions) :]:
+        table.number(f"{direction['name']}: variance_fraction", number(direction, "variance_fraction"), 0.0, VALUE)
+    for k, direction in enumerate(reported[: len(fractions)]):
         turned = float(found.turned[k])
-        check_direction(table, direction, float(shares[k]), float(correlations[k]), r_squared.of(k), turned)
+        check_direction(table, direction, float(fractions[k]), float(correlations[k]), r_squared.of(k), turned)
 
 
-def check_direction(table, reported, share, correlation, r_squared, turned):
+def check_direction(table, reported, fraction, correlation, r_squared, turned):
     """What is reported of one direction."""
     name = look_up(reported, "name")
-    table.number(f"{name}: variance_share", number(reported, "variance_share"), share, VALUE)
+    table.number(f"{name}: variance_fraction", number(reported, "variance_fraction"), fraction, VALUE)
     if turned > TURNED:
         return
     path, correlation = "view_correlation", None if math.isnan(correlation) else correlation
     check_optional(table, f"{name}: {path}", optional(reported, path), correlation, VALUE + 2 * turned)
-    r_squared = r_squared if share > ROUNDING_SHARE else None
+    r_squared = r_squared if fraction > ROUNDING_FRACTION else None
     check_kept(table, name, reported, r_squared, turned)
 
 
@@ -1271,7 +1271,7 @@ def check(folder):
     features = check_state(table, run, end, images, parts, "last", snapshots[-1])
     check_state(table, run, end, images, parts, "best", best)
     check_baselines(table, run, end, images)
-    check_anatomy(table, run, end, images, parts)
+    check_analysis(table, run, end, images, parts)
     check_directions(table, run, end, images, parts, features)
     check_latents(table, run, end, images, features)
     return table

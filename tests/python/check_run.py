@@ -26,7 +26,7 @@ sys.dont_write_bytecode = True
 from reading import (  # noqa: E402
     EXACT,
     RIDGE_PENALTIES,
-    VALIDATION_SHARE,
+    VALIDATION_FRACTION,
     Row,
     Table,
     Tensors,
@@ -44,7 +44,7 @@ from reading import (  # noqa: E402
 
 ROUNDINGS = 2.0
 
-MEMBERSHIP_SHARE = 0.25
+MEMBERSHIP_FRACTION = 0.25
 SINGLETON_COSINE = 0.9
 ORACLE_THRESHOLDS = np.arange(10) / 10
 
@@ -183,7 +183,7 @@ def check_views(table, spec, step, sizes):
         return
     if kind not in ("complementary_mask", "independent_masks"):
         raise Unreadable(f"run.json: a transform {kind} is not covered")
-    p, s = probability(fields, "keep_probability"), number(fields, "masked_share")
+    p, s = probability(fields, "keep_probability"), number(fields, "masked_fraction")
     factor = survivor_factor(look_up(fields, "rescaling"), p)
     masks = [step.get(name, *shape) for name in ("mask_plus", "mask_plus_plus")]
     for mask, name in zip(masks, ("mask_plus", "mask_plus_plus")):
@@ -198,25 +198,25 @@ def check_views(table, spec, step, sizes):
             check_independent(table, name, x, view, mask, factor, (p, s))
 
 
-def check_complementary(table, x, views, masks, factors, probabilities, share):
-    """A coordinate is in one view, rescaled, or in the other, or, outside the masked share, in both as it is."""
+def check_complementary(table, x, views, masks, factors, probabilities, fraction):
+    """A coordinate is in one view, rescaled, or in the other, or, outside the masked fraction, in both as it is."""
     table.count("coordinates in neither view", (masks[0] == 0) & (masks[1] == 0))
     both = (masks[0] == 1) & (masks[1] == 1)
-    if share == 1.0:
+    if fraction == 1.0:
         table.count("coordinates in both views", both)
     else:
-        check_share(table, "share of coordinates in both views", both, 1 - share)
+        check_fraction(table, "fraction of coordinates in both views", both, 1 - fraction)
     for view, mask, factor, p, name in zip(views, masks, factors, probabilities, ("plus", "plus_plus")):
-        check_share(table, f"share of mask_{name}", mask, share * p + 1 - share)
+        check_fraction(table, f"fraction of mask_{name}", mask, fraction * p + 1 - fraction)
         check_view(table, name, view, mask * np.where(both, 1.0, factor) * x)
 
 
 def check_independent(table, name, x, view, mask, factor, probabilities):
     """A coordinate is in the view, rescaled where it is subject to the mask, or it is not."""
-    p, share = probabilities
-    check_share(table, f"share of mask_{name}", mask, share * p + 1 - share)
+    p, fraction = probabilities
+    check_fraction(table, f"fraction of mask_{name}", mask, fraction * p + 1 - fraction)
     # The mask alone does not say whether a coordinate that is kept was subject to it: the nearer of the two counts.
-    may_stay, may_be_rescaled = share < 1.0, share > 0.0
+    may_stay, may_be_rescaled = fraction < 1.0, fraction > 0.0
     rescaled = may_be_rescaled and (~np.bool_(may_stay) | (np.abs(view - factor * x) < np.abs(view - x)))
     check_view(table, name, view, mask * np.where(rescaled, factor, 1.0) * x)
 
@@ -226,8 +226,8 @@ def check_view(table, name, view, expected):
     table.array(f"x_{name} = mask, rescaling, x", view, expected, 2 * U * np.abs(expected))
 
 
-def check_share(table, name, mask, probability):
-    """The share of ones among independent draws of a known probability."""
+def check_fraction(table, name, mask, probability):
+    """The fraction of ones among independent draws of a known probability."""
     deviation = math.sqrt(max(probability * (1 - probability), 0.0) / mask.size)
     table.number(name, float(np.mean(mask)), probability, DEVIATIONS * deviation + EXACT)
 
@@ -460,7 +460,7 @@ def coverage(weights, dictionary):
 def feature_measures(weights, dictionary):
     """The measures of a layer, by their names in the report."""
     cos = cosines(weights, dictionary)
-    covered, uses = cos.max(0), cos >= MEMBERSHIP_SHARE
+    covered, uses = cos.max(0), cos >= MEMBERSHIP_FRACTION
     used = uses.sum(1)
     singleton = (used == 1) & (cos.max(1) >= SINGLETON_COSINE)
     return {
@@ -470,14 +470,14 @@ def feature_measures(weights, dictionary):
         "coverage_median": float(np.median(covered)),
         "coverage_max": float(covered.max()),
         "features_with_singleton": float((uses & singleton[:, None]).any(0).sum()),
-        "singleton_share": float(singleton.mean()),
+        "singleton_fraction": float(singleton.mean()),
         "membership_histogram": np.bincount(used, minlength=cos.shape[1] + 1).astype(float),
         "neurons_per_feature": uses.sum(0).astype(float),
     }
 
 
 def check_embeddings(table, reported, encoder, dictionary, observations):
-    """Correlations of f(x) with f(Mz) and f(ξ), and the share of active neurons."""
+    """Correlations of f(x) with f(Mz) and f(ξ), and the fraction of active neurons."""
     x, xi, z = observations
     # Mz adds up the few features of z; its rounding is well within that of the inner products.
     f_x, f_mz, f_xi = (embed(*encoder, v) for v in (x, z @ dictionary.T, xi))
@@ -487,7 +487,7 @@ def check_embeddings(table, reported, encoder, dictionary, observations):
         "correlation_sparse_defined": share_defined(f_x, f_mz, has_feature),
         "correlation_dense": pooled_correlation(f_x, f_xi),
         "correlation_dense_defined": share_defined(f_x, f_xi, np.ones(len(x), bool)),
-        "active_share": (np.mean(f_x.f != 0), np.mean(f_x.maybe_active & ~f_x.surely_active)),
+        "active_fraction": (np.mean(f_x.f != 0), np.mean(f_x.maybe_active & ~f_x.surely_active)),
     }
     for name, (value, tolerance) in measures.items():
         table.number(name, number(reported, f"embeddings.{name}"), float(value), float(tolerance) + EXACT)
@@ -507,7 +507,7 @@ def mean_cosine(a, b, rows):
 
 
 def share_defined(a, b, rows):
-    """Share of rows in which both vectors are not 0, with a bound of the error."""
+    """Fraction of rows in which both vectors are not 0, with a bound of the error."""
     if not rows.any():
         return 0.0, 0.0
 
@@ -551,7 +551,7 @@ def ridge_score(train, y, test, y_test, penalty):
 
 def ridge_r_squared(train, y, test, y_test):
     """R² on test rows, with the penalty that does best on the last quarter of the training rows."""
-    fit = len(train) - int(len(train) * VALIDATION_SHARE)
+    fit = len(train) - int(len(train) * VALIDATION_FRACTION)
     scores = [ridge_score(train[:fit], y[:fit], train[fit:], y[fit:], penalty) for penalty in RIDGE_PENALTIES]
     return ridge_score(train, y, test, y_test, RIDGE_PENALTIES[int(np.argmax(scores))])
 

@@ -13,7 +13,7 @@ U = 2.0**-24
 EXACT = 1e-9
 
 RIDGE_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-VALIDATION_SHARE = 0.25
+VALIDATION_FRACTION = 0.25
 
 
 class Unreadable(Exception):
@@ -152,17 +152,17 @@ def learning_rate(spec, step, steps_per_unit=1):
         return number(fields, "rate")
     if kind == "exponential_decay":
         first, last = number(fields, "first"), number(fields, "last")
-        share = share_passed(step, time("decay_from"), time("decay_to"))
-        return first ** (1 - share) * last**share
+        fraction = fraction_passed(step, time("decay_from"), time("decay_to"))
+        return first ** (1 - fraction) * last**fraction
     if kind == "warmup_cosine":
         peak, warmup, end = number(fields, "peak"), time("warmup"), time("end")
         if step < warmup:
             return peak * (step + 1) / warmup
-        return peak * (1 + math.cos(math.pi * share_passed(step, warmup, end))) / 2
+        return peak * (1 + math.cos(math.pi * fraction_passed(step, warmup, end))) / 2
     raise Unreadable(f"run.json: a learning rate {kind} is not covered")
 
 
-def share_passed(step, start, end):
+def fraction_passed(step, start, end):
     """How much of the time from start to end has passed, from 0 to 1."""
     if end <= start:
         raise Unreadable(f"run.json: the learning rate falls from step {start} to step {end}, which is not later")
@@ -203,10 +203,10 @@ class Table:
         difference = np.abs(reported - recomputed)
         bound = np.broadcast_to(bound, difference.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(difference == 0, 0.0, difference / bound)
-        if share.size == 0:
+            fraction = np.where(difference == 0, 0.0, difference / bound)
+        if fraction.size == 0:
             return
-        at = np.unravel_index(np.argmax(share), share.shape)
+        at = np.unravel_index(np.argmax(fraction), fraction.shape)
         values = (reported[at], recomputed[at], difference[at], bound[at])
         self.rows.append(Row(name, *map(float, values)))
 

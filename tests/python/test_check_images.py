@@ -92,7 +92,7 @@ def specification(encoder, objective=NT_XENT, normalization="none"):
             "snapshot_train": 16,
             "snapshot_test": 9,
             "baselines": True,
-            "anatomy": True,
+            "analysis": True,
         },
     }
 
@@ -252,7 +252,7 @@ def loss_function(spec, classes):
 
 
 def softmax(logits):
-    """Log partition and shares of one row."""
+    """Log partition and fractions of one row."""
     e = np.exp(logits - logits.max())
     return np.log(e.sum()) + logits.max(), e / e.sum()
 
@@ -281,11 +281,11 @@ def nt_xent(z, options):
     for i in range(n):
         others = [j for j in range(n) if j != i]
         partner = (i + n // 2) % n
-        log_partition, shares = softmax(units[others] @ units[i] / tau)
+        log_partition, fractions = softmax(units[others] @ units[i] / tau)
         loss += (log_partition - units[i] @ units[partner] / tau) / F(n)
-        for share, j in [*zip(shares, others), (F(-1), partner)]:
-            in_units[i] += share * units[j] / tau / F(n)
-            in_units[j] += share * units[i] / tau / F(n)
+        for fraction, j in [*zip(fractions, others), (F(-1), partner)]:
+            in_units[i] += fraction * units[j] / tau / F(n)
+            in_units[j] += fraction * units[i] / tau / F(n)
     return loss, np.stack([through_length(*pair) for pair in zip(z, in_units)])
 
 
@@ -297,12 +297,12 @@ def contrast(z, options):
     v = np.stack([row / np.sqrt(row @ row) for row in z]) if cosine else z
     loss, g = F(0), np.zeros_like(z)
     for i in range(n):
-        log_partition, shares = softmax(v[n:] @ v[i] / tau)
+        log_partition, fractions = softmax(v[n:] @ v[i] / tau)
         loss += factor * (log_partition - v[i] @ v[n + i] / tau) / F(n)
-        shares[i] -= 1
-        g[i] += factor / tau / F(n) * shares @ v[n:]
+        fractions[i] -= 1
+        g[i] += factor / tau / F(n) * fractions @ v[n:]
         if options["key_gradient"] == "flows":
-            g[n:] += factor / tau / F(n) * np.outer(shares, v[i])
+            g[n:] += factor / tau / F(n) * np.outer(fractions, v[i])
     return loss, np.stack([through_length(*pair) for pair in zip(z, g)]) if cosine else g
 
 
@@ -414,7 +414,7 @@ def ridge(train, y, test, y_test):
 
 
 def stratified(labels, rng):
-    """An order in every beginning of which classes have their share."""
+    """An order in every beginning of which classes have their proportions."""
     places = []
     for c in range(CLASSES):
         members = rng.permutation(np.flatnonzero(labels == c))
@@ -545,7 +545,7 @@ class Maker:
         net = Net(self.spec, self.states["untrained"])
         return squares, {part: net.features(self.inputs(part))[0] for part in ("train", "test")}
 
-    def anatomy(self):
+    def analysis(self):
         """What is inside the last network, image by image and unit by unit."""
         net, part = Net(self.spec, self.states["last"]), self.parts["looked_into"]
         pixels = self.pixels["test"][part]
@@ -564,16 +564,16 @@ class Maker:
             layers.append(
                 {
                     "name": f"conv{i + 1}",
-                    "zero_share": np.count_nonzero(a == 0) / a.size,
+                    "zero_fraction": np.count_nonzero(a == 0) / a.size,
                     "density": density,
-                    "color_selective_share": sum(c >= 0.5 for c in changed) / CHANNELS[i],
+                    "color_selective_fraction": sum(c >= 0.5 for c in changed) / CHANNELS[i],
                 }
             )
-        shares = []
+        fractions = []
         for w in self.states["last"]["encoder.layers.0.conv.weight"].astype(float):
             gray = sum(float(w[:, i, j].sum()) ** 2 / 3 for i in range(3) for j in range(3))
-            shares.append(1 - gray / float((w**2).sum()))
-        return {"layers": layers, "filter_color_shares": shares, "perplexity": 3.0, "map_seed": 1, "map": []}
+            fractions.append(1 - gray / float((w**2).sum()))
+        return {"layers": layers, "filter_color_fractions": fractions, "perplexity": 3.0, "map_seed": 1, "map": []}
 
     def directions(self, features, end):
         """Colours and principal directions; the views go to `end`."""
@@ -595,7 +595,7 @@ class Maker:
             found.append(
                 {
                     "name": name,
-                    "variance_share": along.var() * len(along) / total,
+                    "variance_fraction": along.var() * len(along) / total,
                     "view_correlation": float(np.corrcoef(*(np.concatenate(s).astype(float) for s in sides))[0, 1]),
                     "kept_r_squared": kept,
                 }
@@ -619,7 +619,7 @@ class Maker:
         pixels, untrained = self.baseline_features()
         report = {name: self.scores(of[0]) for name, of in found.items()} | {"best_step": 6}
         report["baselines"] = {"pixels": self.scores(pixels), "untrained": self.scores(untrained)}
-        report |= {"anatomy": self.anatomy(), "directions": self.directions(features, end)}
+        report |= {"analysis": self.analysis(), "directions": self.directions(features, end)}
         report["latents"] = self.of_latents(features)
         end |= {f"latents_{part}": latents for part, latents in self.latents.items()}
         undefined = {"loss": 9.0, "positive_similarity": 0.5, "negative_similarity": None, "knn_accuracy": None}
@@ -764,10 +764,10 @@ class CheckImages(unittest.TestCase):
                 self.take(Maker(*case).make())
                 self.assert_accepted()
 
-    def test_runs_without_baselines_anatomy_and_latents_are_accepted(self):
-        self.run_json["spec"]["evaluation"] |= {"baselines": False, "anatomy": False}
+    def test_runs_without_baselines_analysis_and_latents_are_accepted(self):
+        self.run_json["spec"]["evaluation"] |= {"baselines": False, "analysis": False}
         self.run_json["spec"]["data"]["images"]["dataset"] = "cifar10"
-        self.run_json["evaluation"] |= dict.fromkeys(("baselines", "anatomy", "directions", "latents"))
+        self.run_json["evaluation"] |= dict.fromkeys(("baselines", "analysis", "directions", "latents"))
         self.end = {name: tensor for name, tensor in self.end.items() if name.startswith(("last.", "best."))}
         self.assert_accepted()
 
@@ -783,7 +783,7 @@ class CheckImages(unittest.TestCase):
         with np.errstate(invalid="ignore", divide="ignore"):
             self.take(maker.make())
         for direction in self.run_json["evaluation"]["directions"][1:3]:
-            direction |= {"variance_share": 0.0, "view_correlation": None, "kept_r_squared": None}
+            direction |= {"variance_fraction": 0.0, "view_correlation": None, "kept_r_squared": None}
         self.run_json["evaluation"]["latents"][3]["kept_r_squared"] = None
         self.assert_accepted()
         self.assertIn("red − green: view_correlation (undefined)", self.printed)
@@ -885,7 +885,7 @@ class CheckImages(unittest.TestCase):
         wrong = [f"last: {name}" for name in ("test features", "held-out loss", "positive_similarity")]
         kept = [f"{d['name']}: kept" for d in self.run_json["evaluation"]["directions"]]
         latents = [f"{d['name']}: kept" for d in self.run_json["evaluation"]["latents"]]
-        layers = [f"conv{i}: {name}" for i in (1, 2) for name in ("zero_share", "density")]
+        layers = [f"conv{i}: {name}" for i in (1, 2) for name in ("zero_fraction", "density")]
         self.assert_wrong(*wrong, *layers, *latents, "brightness: kept", also=["last:", "conv", *kept])
 
     def test_scores_with_permuted_labels_are_wrong(self):
@@ -937,11 +937,11 @@ class CheckImages(unittest.TestCase):
             ("snapshots.1.negative_similarity", 1e-3, "best: negative_similarity"),
             ("snapshots.2.knn_accuracy", -1 / 9, "last: knn of its snapshot"),
             ("evaluation.best_step", 6, "best_step"),
-            ("evaluation.anatomy.layers.0.zero_share", 1e-3, "conv1: zero_share"),
-            ("evaluation.anatomy.layers.1.density", 1e-3, "conv2: density"),
-            ("evaluation.anatomy.layers.0.color_selective_share", 1 / CHANNELS[0], "conv1: color_selective_share"),
-            ("evaluation.anatomy.filter_color_shares.3", 1e-6, "filter_color_shares"),
-            ("evaluation.directions.0.variance_share", 1e-3, "brightness: variance_share"),
+            ("evaluation.analysis.layers.0.zero_fraction", 1e-3, "conv1: zero_fraction"),
+            ("evaluation.analysis.layers.1.density", 1e-3, "conv2: density"),
+            ("evaluation.analysis.layers.0.color_selective_fraction", 1 / CHANNELS[0], "conv1: color_selective_fraction"),
+            ("evaluation.analysis.filter_color_fractions.3", 1e-6, "filter_color_fractions"),
+            ("evaluation.directions.0.variance_fraction", 1e-3, "brightness: variance_fraction"),
             ("evaluation.directions.1.view_correlation", 1e-3, "red − green: view_correlation"),
             ("evaluation.directions.2.kept_r_squared", 2e-3, "yellow − blue: kept_r_squared"),
             ("evaluation.directions.3.view_correlation", 1e-3, "PC 1: view_correlation"),

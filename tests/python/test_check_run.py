@@ -24,7 +24,7 @@ BATCH, NEGATIVES = 48, 64
 ROWS = 400
 F = np.float32
 
-COMPLEMENTARY = [{"complementary_mask": {"keep_probability": 0.5, "masked_share": 1.0, "rescaling": "unbiased"}}]
+COMPLEMENTARY = [{"complementary_mask": {"keep_probability": 0.5, "masked_fraction": 1.0, "rescaling": "unbiased"}}]
 SCHEDULED = {"scheduled": {"start_step": 5, "initial_ratio": 0.3, "growth": 0.4, "cap_ratio": 0.5}}
 
 
@@ -87,15 +87,15 @@ class Maker:
         w = 1.3 * self.dictionary.T[np.arange(M) % D] + 0.08 * self.rng.standard_normal((M, D1))
         w[-1] = 0.1 * self.rng.standard_normal(D1)
         w = w.astype(F)
-        share = 0.0 if self.bias == "zero" else 0.25
-        return w, (share * np.linalg.norm(w, axis=1)).astype(F)
+        fraction = 0.0 if self.bias == "zero" else 0.25
+        return w, (fraction * np.linalg.norm(w, axis=1)).astype(F)
 
     def masks(self, shape):
         """Masks and factors of both views."""
         if not self.transform:
             return None
         ((kind, fields),) = self.transform[0].items()
-        p, s = fields["keep_probability"], fields["masked_share"]
+        p, s = fields["keep_probability"], fields["masked_fraction"]
         subject = self.rng.random(shape) < s
         first = self.rng.random(shape) < p
         second = ~first if kind == "complementary_mask" else self.rng.random(shape) < p
@@ -179,10 +179,10 @@ def loss_and_gradient(w, b, tensors, tau, factor):
         query = embed(w, b, x)
         candidates = np.vstack([key, negatives])
         e = np.exp(candidates @ query / tau)
-        share = e / e.sum()
-        loss += -factor * np.log(share[0]) / F(BATCH)
-        share[0] -= 1
-        in_query = factor / tau * (share @ candidates) / F(BATCH)
+        fraction = e / e.sum()
+        loss += -factor * np.log(fraction[0]) / F(BATCH)
+        fraction[0] -= 1
+        in_query = factor / tau * (fraction @ candidates) / F(BATCH)
         gradient += np.outer(in_query * ((u > b) * F(1) + (-u > b) * F(1)), x)
         gradient_b += in_query * ((-u > b) * F(1) - (u > b) * F(1))
     return float(loss), gradient, gradient_b
@@ -228,7 +228,7 @@ def features_of(w, dictionary):
         "coverage_median": (covered[(D - 1) // 2] + covered[D // 2]) / 2,
         "coverage_max": covered[-1],
         "features_with_singleton": len(set(singletons)),
-        "singleton_share": len(singletons) / M,
+        "singleton_fraction": len(singletons) / M,
         "membership_histogram": [sum(len(ms) == k for ms in members) for k in range(D + 1)],
         "neurons_per_feature": [sum(j in ms for ms in members) for j in range(D)],
     }
@@ -252,7 +252,7 @@ def embeddings(w, b, tensors):
         "correlation_sparse_defined": defined / rows,
         "correlation_dense": (f_x * f_xi).sum() / np.sqrt((f_x**2).sum() * (f_xi**2).sum()),
         "correlation_dense_defined": both / ROWS,
-        "active_share": np.count_nonzero(f_x) / f_x.size,
+        "active_fraction": np.count_nonzero(f_x) / f_x.size,
     }
 
 
@@ -373,8 +373,8 @@ class CheckRun(unittest.TestCase):
         self.assertNotIn("WRONG", self.printed)
 
     def test_other_transforms_and_thresholds_are_accepted(self):
-        def masks(kind, p, share, rescaling):
-            return [{kind: {"keep_probability": p, "masked_share": share, "rescaling": rescaling}}]
+        def masks(kind, p, fraction, rescaling):
+            return [{kind: {"keep_probability": p, "masked_fraction": fraction, "rescaling": rescaling}}]
 
         for case in (
             ([], "zero", 8, "one"),
@@ -419,11 +419,11 @@ class CheckRun(unittest.TestCase):
     def test_reported_measures_that_are_off_are_wrong(self):
         for path, change, name in (
             ("features.coverage_mean", 0.01, "coverage_"),
-            ("features.singleton_share", 1 / M, "singleton_share"),
+            ("features.singleton_fraction", 1 / M, "singleton_fraction"),
             ("features.energy_in_span", 1e-6, "energy_in_span"),
             ("embeddings.correlation_sparse", 0.002, "correlation_sparse"),
             ("embeddings.correlation_dense", -0.002, "correlation_dense"),
-            ("embeddings.active_share", 0.001, "active_share"),
+            ("embeddings.active_fraction", 0.001, "active_fraction"),
             ("incoherence", 1e-5, "incoherence"),
             ("probe.r_squared", 0.005, "probe: R²"),
             ("probe.accuracy", -0.03, "probe: accuracy"),

@@ -2,6 +2,8 @@
 //!
 //! `RAYON_NUM_THREADS=1 cargo run --release -p cl-data --example augmentation_speed`
 
+#![allow(clippy::disallowed_macros, reason = "an example prints what it finds")]
+
 use burn::tensor::{Device, Distribution, Tensor};
 use cl_data::images::ChannelStatistics;
 use cl_data::images::augmentation::{

@@ -22,7 +22,7 @@ pub struct PositivePair {
 
 /// How two views are made of one observation.
 ///
-/// With `s = masked_share`, each coordinate of each observation is subject to the mask with
+/// With `s = masked_fraction`, each coordinate of each observation is subject to the mask with
 /// probability `s`, independently; the others go to both views as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -35,7 +35,7 @@ pub enum Augmentation {
         /// `p`, in (0, 1).
         keep_probability: f64,
         /// `s`, in [0, 1].
-        masked_share: f64,
+        masked_fraction: f64,
         /// What surviving coordinates are multiplied by.
         rescaling: Rescaling,
     },
@@ -47,7 +47,7 @@ pub enum Augmentation {
         /// `p`, in (0, 1].
         keep_probability: f64,
         /// `s`, in [0, 1].
-        masked_share: f64,
+        masked_fraction: f64,
         /// What surviving coordinates are multiplied by.
         rescaling: Rescaling,
     },
@@ -79,24 +79,24 @@ struct Fates {
 impl Augmentation {
     /// The paper's RandomMask: complementary, p = ½, on all coordinates.
     pub const fn complementary() -> Self {
-        Self::ComplementaryMask { keep_probability: 0.5, masked_share: 1.0, rescaling: Rescaling::Unbiased }
+        Self::ComplementaryMask { keep_probability: 0.5, masked_fraction: 1.0, rescaling: Rescaling::Unbiased }
     }
 
     /// Independent masks, p = ½, on all coordinates.
     pub const fn independent() -> Self {
-        Self::IndependentMasks { keep_probability: 0.5, masked_share: 1.0, rescaling: Rescaling::Unbiased }
+        Self::IndependentMasks { keep_probability: 0.5, masked_fraction: 1.0, rescaling: Rescaling::Unbiased }
     }
 
     /// Checks the values, with keys below the name.
     pub(crate) fn check_values(&self) -> Result<(), ConfigError> {
         match *self {
-            Self::ComplementaryMask { keep_probability: p, masked_share, .. } => {
+            Self::ComplementaryMask { keep_probability: p, masked_fraction, .. } => {
                 check(p > 0.0 && p < 1.0, "keep_probability", p, "larger than 0 and smaller than 1")?;
-                probability("masked_share", masked_share)
+                probability("masked_fraction", masked_fraction)
             }
-            Self::IndependentMasks { keep_probability: p, masked_share, .. } => {
+            Self::IndependentMasks { keep_probability: p, masked_fraction, .. } => {
                 check(p > 0.0 && p <= 1.0, "keep_probability", p, "larger than 0 and at most 1")?;
-                probability("masked_share", masked_share)
+                probability("masked_fraction", masked_fraction)
             }
             Self::None => Ok(()),
         }
@@ -126,12 +126,12 @@ impl Augmentation {
         let mut x_plus = x;
         match *self {
             Self::None => {}
-            Self::ComplementaryMask { keep_probability: p, masked_share: s, rescaling } => {
+            Self::ComplementaryMask { keep_probability: p, masked_fraction: s, rescaling } => {
                 let (a, b) = (rescaling.factor(p), rescaling.factor(1.0 - p));
                 let fates = Fates::new([s * p, s * (1.0 - p)], [a, 0.0, 1.0], [0.0, b, 1.0]);
                 fates.apply(&mut rng, &mut x_plus.values, &mut x_plus_plus.values);
             }
-            Self::IndependentMasks { keep_probability: p, masked_share: s, rescaling } => {
+            Self::IndependentMasks { keep_probability: p, masked_fraction: s, rescaling } => {
                 let factors = [rescaling.factor(p), 0.0, 1.0];
                 let fates = Fates::new([s * p, s * (1.0 - p)], factors, factors);
                 fates.apply_to_one(&mut rng, &mut x_plus.values);
@@ -232,13 +232,13 @@ mod tests {
         Matrix::from_values(100, 700, vec![1.0; 70_000])
     }
 
-    /// Share of coordinates with the given factors, against a binomial at 4.9 standard deviations.
-    fn assert_share(pair: &PositivePair, factors: (f32, f32), probability: f64) {
+    /// Fraction of coordinates with the given factors, against a binomial at 4.9 standard deviations.
+    fn assert_fraction(pair: &PositivePair, factors: (f32, f32), probability: f64) {
         let both = pair.x_plus.values.iter().zip(&pair.x_plus_plus.values);
         let n = both.len() as f64;
         let count = both.filter(|(a, b)| (**a - factors.0).abs() < 1e-6 && (**b - factors.1).abs() < 1e-6).count();
         let z = (count as f64 - n * probability) / (n * probability * (1.0 - probability)).sqrt().max(1e-9);
-        assert!(z.abs() < 4.9, "{factors:?}: {count} of {n}, expected share {probability}");
+        assert!(z.abs() < 4.9, "{factors:?}: {count} of {n}, expected fraction {probability}");
     }
 
     #[test]
@@ -246,43 +246,43 @@ mod tests {
         for p in [0.3, 0.5, 0.7] {
             let augmentation = Augmentation::ComplementaryMask {
                 keep_probability: p,
-                masked_share: 1.0,
+                masked_fraction: 1.0,
                 rescaling: Rescaling::Unbiased,
             };
             let pair = augmentation.apply(ones(), stream(), 0);
-            assert_share(&pair, ((1.0 / p) as f32, 0.0), p);
-            assert_share(&pair, (0.0, (1.0 / (1.0 - p)) as f32), 1.0 - p);
+            assert_fraction(&pair, ((1.0 / p) as f32, 0.0), p);
+            assert_fraction(&pair, (0.0, (1.0 / (1.0 - p)) as f32), 1.0 - p);
         }
     }
 
     #[test]
-    fn coordinates_outside_the_masked_share_go_to_both_views() {
+    fn coordinates_outside_the_masked_fraction_go_to_both_views() {
         let augmentation = Augmentation::ComplementaryMask {
             keep_probability: 0.3,
-            masked_share: 0.6,
+            masked_fraction: 0.6,
             rescaling: Rescaling::Unbiased,
         };
         let pair = augmentation.apply(ones(), stream(), 0);
-        assert_share(&pair, (1.0, 1.0), 0.4);
-        assert_share(&pair, ((1.0 / 0.3) as f32, 0.0), 0.18);
-        assert_share(&pair, (0.0, (1.0 / 0.7) as f32), 0.42);
+        assert_fraction(&pair, (1.0, 1.0), 0.4);
+        assert_fraction(&pair, ((1.0 / 0.3) as f32, 0.0), 0.18);
+        assert_fraction(&pair, (0.0, (1.0 / 0.7) as f32), 0.42);
     }
 
     #[test]
     fn independent_masks_keep_a_coordinate_twice_with_probability_p_squared() {
         let pair = Augmentation::independent().apply(ones(), stream(), 0);
         for factors in [(2.0, 2.0), (2.0, 0.0), (0.0, 2.0), (0.0, 0.0)] {
-            assert_share(&pair, factors, 0.25);
+            assert_fraction(&pair, factors, 0.25);
         }
     }
 
     #[test]
     fn without_rescaling_survivors_keep_their_value() {
         let augmentation =
-            Augmentation::ComplementaryMask { keep_probability: 0.5, masked_share: 1.0, rescaling: Rescaling::Off };
+            Augmentation::ComplementaryMask { keep_probability: 0.5, masked_fraction: 1.0, rescaling: Rescaling::Off };
         let pair = augmentation.apply(ones(), stream(), 0);
-        assert_share(&pair, (1.0, 0.0), 0.5);
-        assert_share(&pair, (0.0, 1.0), 0.5);
+        assert_fraction(&pair, (1.0, 0.0), 0.5);
+        assert_fraction(&pair, (0.0, 1.0), 0.5);
     }
 
     #[test]
@@ -294,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_zero_masks_nothing() {
+    fn a_fraction_of_zero_masks_nothing() {
         let x = ones();
         let augmentation = Augmentation::ComplementaryMask {
             keep_probability: 0.5,
-            masked_share: 0.0,
+            masked_fraction: 0.0,
             rescaling: Rescaling::Unbiased,
         };
         assert_eq!(augmentation.apply(x.clone(), stream(), 0), Augmentation::None.apply(x, stream(), 0));
@@ -307,22 +307,22 @@ mod tests {
     #[test]
     fn parameters_out_of_range_are_named() {
         let rescaling = Rescaling::Unbiased;
-        for (keep_probability, masked_share, expected) in [
+        for (keep_probability, masked_fraction, expected) in [
             (1.0, 1.0, "keep_probability = 1 is out of range; it has to be larger than 0 and smaller than 1"),
-            (0.5, 1.5, "masked_share = 1.5 is out of range; it has to be a probability, from 0 to 1"),
+            (0.5, 1.5, "masked_fraction = 1.5 is out of range; it has to be a probability, from 0 to 1"),
         ] {
-            let masks = Augmentation::ComplementaryMask { keep_probability, masked_share, rescaling };
+            let masks = Augmentation::ComplementaryMask { keep_probability, masked_fraction, rescaling };
             assert_eq!(masks.checked().unwrap_err().to_string(), format!("complementary_mask.{expected}"));
         }
-        let independent = |keep_probability, masked_share| {
-            Augmentation::IndependentMasks { keep_probability, masked_share, rescaling }.checked()
+        let independent = |keep_probability, masked_fraction| {
+            Augmentation::IndependentMasks { keep_probability, masked_fraction, rescaling }.checked()
         };
         assert!(independent(1.0, 1.0).is_ok());
         assert_eq!(
             independent(0.0, 1.0).unwrap_err().to_string(),
             "independent_masks.keep_probability = 0 is out of range; it has to be larger than 0 and at most 1"
         );
-        assert_eq!(independent(0.5, -0.5).unwrap_err().key, "independent_masks.masked_share");
+        assert_eq!(independent(0.5, -0.5).unwrap_err().key, "independent_masks.masked_fraction");
     }
 
     #[test]

@@ -195,7 +195,7 @@ mod tests {
         assert!(sampler(Negatives::OtherKeys).batch(0).negatives.is_none());
     }
 
-    /// The numbers of every published run hang on these: they change only with `DATA_VERSION`.
+    /// The numbers of every published run depend on these: they change only with `DATA_VERSION`.
     #[test]
     fn golden_values_do_not_change() {
         let batch = sampler(Negatives::Fresh { count: 2 }).batch(3);

@@ -33,7 +33,7 @@ impl DeviceSampler {
         };
         let mask = match augmentation {
             Augmentation::None => None,
-            Augmentation::ComplementaryMask { keep_probability: p, masked_share: 1.0, rescaling } => {
+            Augmentation::ComplementaryMask { keep_probability: p, masked_fraction: 1.0, rescaling } => {
                 Some((p, [p, 1.0 - p].map(|p| f64::from(rescaling.factor(p)))))
             }
             _ => return Err(DataError::NotOnDevice { what: "masks other than complementary ones on all coordinates" }),
@@ -104,7 +104,7 @@ mod tests {
     fn complementary_views_share_no_coordinate_and_add_up() {
         let augmentation = Augmentation::ComplementaryMask {
             keep_probability: 0.25,
-            masked_share: 1.0,
+            masked_fraction: 1.0,
             rescaling: Rescaling::Unbiased,
         };
         let sampler = DeviceSampler::new(&models(1), augmentation, &Device::flex()).unwrap();

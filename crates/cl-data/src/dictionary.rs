@@ -78,7 +78,7 @@ impl Dictionary {
         (self.input_dim() as f64).sqrt() * f64::from(largest)
     }
 
-    /// `h_r = (M Mᵀ)_rr`, the share of coordinate `r` that lies in span(M); sums to `d`.
+    /// `h_r = (M Mᵀ)_rr`, the fraction of coordinate `r` that lies in span(M); sums to `d`.
     pub fn leverages(&self) -> Vec<f64> {
         let mut leverages = vec![0.0; self.input_dim()];
         for feature in self.features.iter_rows() {

@@ -7,7 +7,7 @@ use crate::{Augmentation, SparseCodingModel};
 /// With `a`, `b` the factors that a coordinate gets in `x⁺` and `x⁺⁺`, drawn independently for different
 /// coordinates, `C_rs = E[a_r b_s] (Σ_x)_rs`: off the diagonal `E[a] E[b] Σ_x`, on it `E[a b] Σ_x`.
 /// Not in the paper in this form: one line of algebra from its set-up. For complementary masks
-/// on a share s of the coordinates this is `C = Σ_x − s·diag(Σ_x)` at every keep probability.
+/// on a fraction s of the coordinates this is `C = Σ_x − s·diag(Σ_x)` at every keep probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecondMoments {
     /// `C = E[x⁺ x⁺⁺ᵀ]`.
@@ -44,7 +44,7 @@ impl Augmentation {
                 square_plus_plus: 1.0,
                 product: 1.0,
             },
-            Self::ComplementaryMask { keep_probability: p, masked_share: s, rescaling } => {
+            Self::ComplementaryMask { keep_probability: p, masked_fraction: s, rescaling } => {
                 let (a, b) = (f64::from(rescaling.factor(p)), f64::from(rescaling.factor(1.0 - p)));
                 CoordinateFactors {
                     mean_plus: s * p * a + (1.0 - s),
@@ -54,7 +54,7 @@ impl Augmentation {
                     product: 1.0 - s,
                 }
             }
-            Self::IndependentMasks { keep_probability: p, masked_share: s, rescaling } => {
+            Self::IndependentMasks { keep_probability: p, masked_fraction: s, rescaling } => {
                 let a = f64::from(rescaling.factor(p));
                 let (mean, square) = (s * p * a + (1.0 - s), s * p * a * a + (1.0 - s));
                 CoordinateFactors {
@@ -138,7 +138,7 @@ mod tests {
             for p in [0.3, 0.5, 0.7] {
                 let mask = Augmentation::ComplementaryMask {
                     keep_probability: p,
-                    masked_share: s,
+                    masked_fraction: s,
                     rescaling: Rescaling::Unbiased,
                 };
                 let found = along(&SecondMoments::new(&data, &mask).cross_view, u);

@@ -139,7 +139,7 @@ mod tests {
                 assert_eq!(code.iter().filter(|v| **v != 0.0).count(), k);
                 assert_eq!(code.iter().sum::<f32>(), sum);
             }
-            // Each place is taken with probability k/10, and by −1 as often as its share; 4.9 standard deviations.
+            // Each place is −1 with probability ⌈k/2⌉/10; 4.9 standard deviations.
             for j in 0..10 {
                 let taken = codes.iter().filter(|c| c[j] == -1.0).count() as f64;
                 let p = (k as f64 / 2.0).ceil() / 10.0;

@@ -8,8 +8,8 @@ fn rescalings() -> impl Strategy<Value = Rescaling> {
     prop_oneof![Just(Rescaling::Unbiased), Just(Rescaling::Off)]
 }
 
-/// Shares of masked coordinates, the ends included.
-fn shares() -> impl Strategy<Value = f64> {
+/// Fractions of masked coordinates, the ends included.
+fn fractions() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(1.0), 0.0f64..=1.0]
 }
 
@@ -30,9 +30,9 @@ fn observations() -> impl Strategy<Value = Matrix> {
 proptest! {
     #[test]
     fn complementary_masks_put_each_coordinate_into_one_view(
-        x in observations(), p in 0.01f64..0.99, s in shares(), rescaling in rescalings(), seed in any::<u64>(), step in any::<u64>(),
+        x in observations(), p in 0.01f64..0.99, s in fractions(), rescaling in rescalings(), seed in any::<u64>(), step in any::<u64>(),
     ) {
-        let augmentation = Augmentation::ComplementaryMask { keep_probability: p, masked_share: s, rescaling };
+        let augmentation = Augmentation::ComplementaryMask { keep_probability: p, masked_fraction: s, rescaling };
         let stream = Stream::new(seed, Purpose::TrainingPairs);
         let pair = augmentation.apply(x.clone(), stream, step);
         let (a, b) = match rescaling {
@@ -53,9 +53,9 @@ proptest! {
 
     #[test]
     fn independent_masks_treat_each_view_alike(
-        x in observations(), p in 0.01f64..=1.0, s in shares(), rescaling in rescalings(), seed in any::<u64>(),
+        x in observations(), p in 0.01f64..=1.0, s in fractions(), rescaling in rescalings(), seed in any::<u64>(),
     ) {
-        let augmentation = Augmentation::IndependentMasks { keep_probability: p, masked_share: s, rescaling };
+        let augmentation = Augmentation::IndependentMasks { keep_probability: p, masked_fraction: s, rescaling };
         let pair = augmentation.apply(x.clone(), Stream::new(seed, Purpose::TrainingPairs), 3);
         let factor = if rescaling == Rescaling::Unbiased { 1.0 / p } else { 1.0 };
         for (x, view) in x.values.iter().chain(&x.values).zip(pair.x_plus.values.iter().chain(&pair.x_plus_plus.values)) {
@@ -66,16 +66,16 @@ proptest! {
     }
 
     #[test]
-    fn as_many_coordinates_are_masked_as_should_be(p in 0.05f64..0.95, s in shares(), seed in any::<u64>()) {
+    fn as_many_coordinates_are_masked_as_should_be(p in 0.05f64..0.95, s in fractions(), seed in any::<u64>()) {
         let (rows, cols) = (64, 128);
         let ones = || Matrix::from_values(rows, cols, vec![1.0; rows * cols]);
         let stream = Stream::new(seed, Purpose::TrainingPairs);
         let lost = |view: &Matrix| view.values.iter().filter(|v| **v == 0.0).count();
         let rescaling = Rescaling::Off;
-        let pair = Augmentation::ComplementaryMask { keep_probability: p, masked_share: s, rescaling }.apply(ones(), stream, 0);
+        let pair = Augmentation::ComplementaryMask { keep_probability: p, masked_fraction: s, rescaling }.apply(ones(), stream, 0);
         prop_assert!(is_near(lost(&pair.x_plus), rows * cols, s * (1.0 - p)), "{} of x+", lost(&pair.x_plus));
         prop_assert!(is_near(lost(&pair.x_plus_plus), rows * cols, s * p), "{} of x++", lost(&pair.x_plus_plus));
-        let pair = Augmentation::IndependentMasks { keep_probability: p, masked_share: s, rescaling }.apply(ones(), stream, 0);
+        let pair = Augmentation::IndependentMasks { keep_probability: p, masked_fraction: s, rescaling }.apply(ones(), stream, 0);
         let both = pair.x_plus.values.iter().zip(&pair.x_plus_plus.values).filter(|(a, b)| **a == 0.0 && **b == 0.0).count();
         for view in [&pair.x_plus, &pair.x_plus_plus] {
             prop_assert!(is_near(lost(view), rows * cols, s * (1.0 - p)), "{} of a view", lost(view));
@@ -85,7 +85,7 @@ proptest! {
 
     #[test]
     fn parameters_out_of_range_are_refused(p in prop_oneof![-1e9f64..=0.0, 1.0f64..1e9, Just(f64::NAN)]) {
-        let augmentation = Augmentation::ComplementaryMask { keep_probability: p, masked_share: 1.0, rescaling: Rescaling::Off };
+        let augmentation = Augmentation::ComplementaryMask { keep_probability: p, masked_fraction: 1.0, rescaling: Rescaling::Off };
         prop_assert!(augmentation.checked().unwrap_err().to_string().contains("keep_probability"));
     }
 }

@@ -167,10 +167,10 @@ fn draws<T>(part: Part, mut draw: impl FnMut(&mut ChaCha8Rng) -> T) -> [Vec<T>; 
 
 /// What the pixels of both views are multiplied by.
 fn masks(name: &str) -> [Matrix; 2] {
-    let (keep_probability, masked_share, rescaling) = (mask(name).keep_probability, 1.0, Rescaling::Unbiased);
+    let (keep_probability, masked_fraction, rescaling) = (mask(name).keep_probability, 1.0, Rescaling::Unbiased);
     let masks = match mask(name).pairing {
-        MaskPairing::Complementary => Augmentation::ComplementaryMask { keep_probability, masked_share, rescaling },
-        MaskPairing::Independent => Augmentation::IndependentMasks { keep_probability, masked_share, rescaling },
+        MaskPairing::Complementary => Augmentation::ComplementaryMask { keep_probability, masked_fraction, rescaling },
+        MaskPairing::Independent => Augmentation::IndependentMasks { keep_probability, masked_fraction, rescaling },
     };
     let pair = masks.apply(Matrix::from_values(IMAGES, PIXELS, vec![1.0; IMAGES * PIXELS]), stream(), STEP);
     [pair.x_plus, pair.x_plus_plus]

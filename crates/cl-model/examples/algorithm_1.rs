@@ -3,6 +3,8 @@
 //! `cargo run --release -p cl-model --example algorithm_1` trains 32 neurons on 16 features and says how well each feature is
 //! found by its best neuron.
 
+#![allow(clippy::disallowed_macros, reason = "an example prints what it finds")]
+
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 

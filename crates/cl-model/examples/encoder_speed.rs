@@ -4,6 +4,8 @@
 //! backward on one batch of 32×32 images. Prints images per second, train and inference, after one step to
 //! warm up. Threads as `RAYON_NUM_THREADS` says.
 
+#![allow(clippy::disallowed_macros, reason = "an example prints what it finds")]
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use cl_model::conv::{ImageEncoder, ImageShape, SmallConvNetConfig};

@@ -6,7 +6,7 @@
 use crate::host::to_f64;
 use burn::tensor::Tensor;
 
-/// A value is negligible when its size is at most this share of the largest of its image.
+/// A value is negligible when its size is at most this fraction of the largest of its image.
 pub const NEGLIGIBLE: f64 = 1e-6;
 
 /// How many entries of a layer's activations are zero.
@@ -31,14 +31,14 @@ impl ActivationSparsity {
         self.negligible += count(negligible(sizes));
     }
 
-    /// Share of entries that are exactly 0, in [0, 1].
-    pub fn zero_share(&self) -> f64 {
+    /// Fraction of entries that are exactly 0, in [0, 1].
+    pub fn zero_fraction(&self) -> f64 {
         self.zeros as f64 / self.entries as f64
     }
 
-    /// Share of entries that are at most [`NEGLIGIBLE`] beside the largest of their image, in [0, 1]; zeros
+    /// Fraction of entries that are at most [`NEGLIGIBLE`] beside the largest of their image, in [0, 1]; zeros
     /// are among them.
-    pub fn negligible_share(&self) -> f64 {
+    pub fn negligible_fraction(&self) -> f64 {
         self.negligible as f64 / self.entries as f64
     }
 }
@@ -70,8 +70,8 @@ impl FeatureDensity {
         self.participation += sums.iter().zip(&squares).map(ratio).sum::<f64>();
     }
 
-    /// Share of units that are not negligible, mean over images, in [0, 1].
-    pub fn active_share(&self) -> f64 {
+    /// Fraction of units that are not negligible, mean over images, in [0, 1].
+    pub fn active_fraction(&self) -> f64 {
         self.active / self.images as f64
     }
 
@@ -122,12 +122,12 @@ impl ColorSelectivity {
     /// Per unit, in [0, 1]: 0 when colour does not matter, 1 when the unit never responds to an image and its
     /// copy alike in sign. A unit that never responds has 0.
     pub fn per_unit(&self) -> Vec<f64> {
-        let share = |(changed, total): (&f64, &f64)| if *total > 0.0 { changed / total } else { 0.0 };
-        self.changed.iter().zip(&self.total).map(share).collect()
+        let fraction = |(changed, total): (&f64, &f64)| if *total > 0.0 { changed / total } else { 0.0 };
+        self.changed.iter().zip(&self.total).map(fraction).collect()
     }
 }
 
-/// Per filter, the share of the squared norm that is orthogonal to the grey direction `(1, 1, 1)/√3` over
+/// Per filter, the fraction of the squared norm that is orthogonal to the grey direction `(1, 1, 1)/√3` over
 /// channels, in [0, 1]; 2/3 for random filters, 0 for a filter of zeros.
 ///
 /// # Shapes
@@ -135,15 +135,15 @@ impl ColorSelectivity {
 ///
 /// # Panics
 /// When the filters do not have three channels.
-pub fn color_share_of_filters(filters: Tensor<4>) -> Vec<f64> {
+pub fn color_fraction_of_filters(filters: Tensor<4>) -> Vec<f64> {
     let [c, channels, ..] = filters.dims();
     assert_eq!(channels, 3, "filters must be [C, 3, k, k], not {:?}", filters.dims());
     let values = to_f64(filters);
-    values.chunks_exact(values.len() / c.max(1)).map(colour_share).collect()
+    values.chunks_exact(values.len() / c.max(1)).map(color_fraction).collect()
 }
 
 /// Of one filter, red, green and blue one after the other.
-fn colour_share(filter: &[f64]) -> f64 {
+fn color_fraction(filter: &[f64]) -> f64 {
     let positions = filter.len() / 3;
     let total: f64 = filter.iter().map(|w| w * w).sum();
     // Around the mean of the three channels, rather than as a difference of two large sums.
@@ -193,8 +193,8 @@ mod tests {
         let mut whole = ActivationSparsity::new();
         whole.add(a.clone());
         // Image 1: one zero, and 1e-9 beside 2; image 2: two zeros, and 1e-12 beside 1e-9 is not; image 3: all.
-        assert_eq!(whole.zero_share(), 7.0 / 12.0);
-        assert_eq!(whole.negligible_share(), 8.0 / 12.0);
+        assert_eq!(whole.zero_fraction(), 7.0 / 12.0);
+        assert_eq!(whole.negligible_fraction(), 8.0 / 12.0);
         let mut split = ActivationSparsity::new();
         split.add(a.clone().slice_dim(0, 0..1));
         split.add(a.slice_dim(0, 1..3));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn density_is_the_share_of_units_in_use() {
+    fn density_is_the_fraction_of_units_in_use() {
         let device = Device::flex();
         let features = Tensor::<2>::from_data(
             [[3.0, -3.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0]],
@@ -212,7 +212,7 @@ mod tests {
         density.add(features.clone().slice_dim(0, 0..1));
         assert!((density.participation_ratio() - 0.5).abs() < 1e-6);
         density.add(features.slice_dim(0, 1..4));
-        assert!((density.active_share() - (0.5 + 1.0 + 0.0 + 0.5) / 4.0).abs() < 1e-12);
+        assert!((density.active_fraction() - (0.5 + 1.0 + 0.0 + 0.5) / 4.0).abs() < 1e-12);
         // The last row: 16/(4·10).
         assert!((density.participation_ratio() - (0.5 + 1.0 + 0.0 + 0.4) / 4.0).abs() < 1e-6);
     }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_selectivity_is_the_share_of_the_response_that_grey_changes() {
+    fn color_selectivity_is_the_fraction_of_the_response_that_grey_changes() {
         let device = Device::flex();
         // Three units at two positions, then one more image.
         let colour = Tensor::<4>::from_data([[[[1.0, 2.0]], [[1.0, 0.0]], [[0.0, 0.0]]]], &device);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_shares_of_grey_opponent_and_mixed_filters() {
+    fn color_fractions_of_grey_opponent_and_mixed_filters() {
         // Channels (1, 1, 1), (1, −1, 0), (1, 0, 0) at both positions: 0, 1 and 2/3 are off the grey direction.
         let filters = Tensor::<4>::from_data(
             [
@@ -251,9 +251,9 @@ mod tests {
             ],
             &Device::flex(),
         );
-        let shares = color_share_of_filters(filters);
-        for (found, expected) in shares.iter().zip([0.0, 1.0, 2.0 / 3.0, 0.0]) {
-            assert!((found - expected).abs() < 1e-12, "{shares:?}");
+        let fractions = color_fraction_of_filters(filters);
+        for (found, expected) in fractions.iter().zip([0.0, 1.0, 2.0 / 3.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-12, "{fractions:?}");
         }
     }
 }

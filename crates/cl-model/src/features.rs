@@ -7,8 +7,8 @@ use crate::host::{dot, norm, rows_f64};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// `j ∈ N_i` when `|α_ij|` is at least this share of `‖w_i‖`.
-pub const MEMBERSHIP_SHARE: f64 = 0.25;
+/// `j ∈ N_i` when `|α_ij|` is at least this fraction of `‖w_i‖`.
+pub const MEMBERSHIP_FRACTION: f64 = 0.25;
 
 /// A neuron is a singleton when `|N_i| = 1` and its best cosine reaches this.
 pub const SINGLETON_COSINE: f64 = 0.9;
@@ -37,8 +37,8 @@ pub struct FeatureMeasures {
     pub coverage_max: f64,
     /// Features `j` with a neuron whose `N_i = {j}` and `|cos(w_i, M_j)| ≥` [`SINGLETON_COSINE`].
     pub features_with_singleton: usize,
-    /// Share of neurons that are singletons.
-    pub singleton_share: f64,
+    /// Fraction of neurons that are singletons.
+    pub singleton_fraction: f64,
     /// `histogram[k]` = number of neurons with `|N_i| = k`, for k from 0 to d.
     pub membership_histogram: Vec<usize>,
     /// Number of neurons with `j ∈ N_i`, per feature.
@@ -76,7 +76,7 @@ impl Decomposition {
 
     /// `N_i`, the features that neuron `i` uses.
     pub fn members(&self, i: usize) -> Vec<usize> {
-        (0..self.alpha[i].len()).filter(|&j| self.cosine(i, j) >= MEMBERSHIP_SHARE).collect()
+        (0..self.alpha[i].len()).filter(|&j| self.cosine(i, j) >= MEMBERSHIP_FRACTION).collect()
     }
 
     /// The feature of neuron `i` if it is a singleton.
@@ -117,7 +117,7 @@ impl Decomposition {
             coverage_max: coverage.iter().copied().fold(0.0, f64::max),
             coverage_median: median(coverage),
             features_with_singleton: with_singleton.iter().filter(|s| **s).count(),
-            singleton_share: singletons as f64 / m as f64,
+            singleton_fraction: singletons as f64 / m as f64,
             membership_histogram: histogram,
             neurons_per_feature: per_feature,
         }
@@ -142,14 +142,14 @@ pub fn chance_corrected(coverage: f64, chance: f64) -> f64 {
 pub struct EmbeddingMeasures {
     /// `corr(f(x), f(Mz))`: mean cosine over rows with z ≠ 0. A row counts as 0 where either vector is 0.
     pub correlation_sparse: f64,
-    /// Share of rows with z ≠ 0 in which both vectors are non-zero.
+    /// Fraction of rows with z ≠ 0 in which both vectors are non-zero.
     pub correlation_sparse_defined: f64,
     /// `corr(f(x), f(ξ))`: pooled, `Σ⟨f(x), f(ξ)⟩ / √(Σ‖f(x)‖² Σ‖f(ξ)‖²)` over all rows; 0 when either sum is 0.
     pub correlation_dense: f64,
-    /// Share of rows in which both `f(x)` and `f(ξ)` are non-zero.
+    /// Fraction of rows in which both `f(x)` and `f(ξ)` are non-zero.
     pub correlation_dense_defined: f64,
-    /// Share of entries of `f(x)` that are not 0.
-    pub active_share: f64,
+    /// Fraction of entries of `f(x)` that are not 0.
+    pub active_fraction: f64,
 }
 
 impl EmbeddingMeasures {
@@ -185,7 +185,7 @@ impl EmbeddingMeasures {
             correlation_sparse_defined: if rows > 0.0 { defined / rows } else { 0.0 },
             correlation_dense: if lengths > 0.0 { cross / lengths } else { 0.0 },
             correlation_dense_defined: both / n,
-            active_share: active / entries.count() as f64,
+            active_fraction: active / entries.count() as f64,
         }
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn energies_are_squared_shares_in_the_span() {
+    fn energies_are_squared_fractions_in_the_span() {
         let expected = [4.0 / 4.25, 1.0, 0.01 / 9.01, 0.0];
         for (found, expected) in example().energies().iter().zip(expected) {
             assert!((found - expected).abs() < 1e-7);
@@ -239,7 +239,7 @@ mod tests {
         assert!((measures.coverage_mean - (first + second) / 2.0).abs() < 1e-7);
         assert!((measures.coverage_min - second).abs() < 1e-7);
         assert_eq!(measures.features_with_singleton, 1);
-        assert_eq!(measures.singleton_share, 0.25);
+        assert_eq!(measures.singleton_fraction, 0.25);
         assert_eq!(measures.membership_histogram, [2, 1, 1]);
         assert_eq!(measures.neurons_per_feature, [2, 1]);
     }
@@ -262,7 +262,7 @@ mod tests {
         // Σ⟨⟩ = 2, Σ‖f(x)‖² = 53, Σ‖f(ξ)‖² = 4.
         assert!((m.correlation_dense - 2.0 / 212f64.sqrt()).abs() < 1e-9);
         assert_eq!(m.correlation_dense_defined, 0.5);
-        assert_eq!(m.active_share, 5.0 / 8.0);
+        assert_eq!(m.active_fraction, 5.0 / 8.0);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn unit_rows(features: Tensor<2>) -> Result<Tensor<2>, ProbeError> {
     Ok(normalized(features))
 }
 
-/// Share of predictions that are right.
+/// Fraction of predictions that are right.
 ///
 /// # Panics
 /// When lengths differ.

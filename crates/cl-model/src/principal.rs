@@ -4,13 +4,13 @@ use crate::host::rows_f64;
 use burn::tensor::{Tensor, TensorData};
 use faer::{Mat, Side};
 
-/// Orthonormal directions of largest variance, with their share of the whole variance.
+/// Orthonormal directions of largest variance, with their fraction of the whole variance.
 #[derive(Debug, Clone)]
 pub struct PrincipalDirections {
     /// Row k is the k-th direction, `[count, dim]`, on the device of the data.
     pub directions: Tensor<2>,
-    /// Share of the variance along each, falling.
-    pub shares: Vec<f64>,
+    /// Fraction of the variance along each, falling.
+    pub fractions: Vec<f64>,
 }
 
 /// The leading principal directions of rows; fewer than asked for where the rows do not span as many.
@@ -43,7 +43,7 @@ pub fn principal_directions(rows: Tensor<2>, count: usize) -> PrincipalDirection
     // A direction as far to either side keeps its sign.
     let sign = sign.clone() + sign.equal_scalar(0.0).float();
     debug_assert_eq!(directions.dims(), [kept.len(), dim]);
-    PrincipalDirections { directions: directions * sign, shares: kept.iter().map(|k| values[*k] / total).collect() }
+    PrincipalDirections { directions: directions * sign, fractions: kept.iter().map(|k| values[*k] / total).collect() }
 }
 
 #[cfg(test)]
@@ -61,6 +61,10 @@ mod tests {
         for (value, expected) in values.iter().zip([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]) {
             assert!((value - expected).abs() < 1e-5, "{values:?}");
         }
-        assert!((found.shares[0] - 0.9).abs() < 1e-6 && (found.shares[1] - 0.1).abs() < 1e-6, "{:?}", found.shares);
+        assert!(
+            (found.fractions[0] - 0.9).abs() < 1e-6 && (found.fractions[1] - 0.1).abs() < 1e-6,
+            "{:?}",
+            found.fractions
+        );
     }
 }

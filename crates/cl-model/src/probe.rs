@@ -14,12 +14,12 @@ pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
 /// Training rows that a probe needs; it is scored on any number of rows.
 pub const MIN_TRAINING_ROWS: usize = 8;
 
-/// Share of the training rows that chooses the ridge penalty.
-const VALIDATION_SHARE: f64 = 0.25;
+/// Fraction of the training rows that chooses the ridge penalty.
+const VALIDATION_FRACTION: f64 = 0.25;
 
 /// How far, per training row, the loss of a converged logistic fit may lie above its minimum. The penalty makes
 /// the summed loss strongly convex in the weights with modulus 1 or more, so that it lies at most `‖∇‖²/2` above.
-const LARGEST_EXCESS: f64 = 1e-6;
+const MAX_EXCESS: f64 = 1e-6;
 
 /// Inputs that a probe cannot be fitted on.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -81,7 +81,7 @@ pub fn ridge_r_squared(
     y_test: &[f64],
 ) -> Result<Option<f64>, ProbeError> {
     let (train, test) = (training_rows(train)?, finite_rows(test)?);
-    let fitted = train.len() - (train.len() as f64 * VALIDATION_SHARE) as usize;
+    let fitted = train.len() - (train.len() as f64 * VALIDATION_FRACTION) as usize;
     let score = |fit_rows: usize, penalty: f64, rows: &[Vec<f64>], y: &[f64]| {
         let (predict, offset) = fit_ridge(&train[..fit_rows], &y_train[..fit_rows], penalty);
         r_squared(&rows.iter().map(|r| predict(r) + offset).collect::<Vec<_>>(), y)
@@ -188,7 +188,7 @@ fn predicted_classes(
         return Ok(vec![labels[0]; test.len()]);
     }
     let standardizer = Standardizer::fit(&train);
-    let stopping = Stopping::at_gradient((2.0 * LARGEST_EXCESS * train.len() as f64).sqrt());
+    let stopping = Stopping::at_gradient((2.0 * MAX_EXCESS * train.len() as f64).sqrt());
     SoftmaxRegression::fit(&standardizer.apply(&train), labels, num_classes, penalty, stopping)
         .map(|model| model.predict(&standardizer.apply(&test)))
         .map_err(|left| ProbeError::NoConvergence(format!("a gradient of norm {:.1e} is left", left.0)))

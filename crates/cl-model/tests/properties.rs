@@ -1,7 +1,7 @@
 //! What holds of encoder and measures whatever the numbers are.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use cl_model::features::{Decomposition, FeatureMeasures, MEMBERSHIP_SHARE, SINGLETON_COSINE};
+use cl_model::features::{Decomposition, FeatureMeasures, MEMBERSHIP_FRACTION, SINGLETON_COSINE};
 use cl_model::{Encoder, SymmetricReluEncoder};
 use proptest::prelude::*;
 
@@ -48,8 +48,8 @@ proptest! {
     #[test]
     fn measures_lie_in_their_range(w in weights()) {
         let m = measures(&w);
-        let shares = [m.energy_in_span, m.coverage_mean, m.coverage_min, m.coverage_median, m.coverage_max, m.singleton_share];
-        prop_assert!(shares.iter().all(|v| (0.0..=1.0 + 1e-6).contains(v)), "{m:?}");
+        let fractions = [m.energy_in_span, m.coverage_mean, m.coverage_min, m.coverage_median, m.coverage_max, m.singleton_fraction];
+        prop_assert!(fractions.iter().all(|v| (0.0..=1.0 + 1e-6).contains(v)), "{m:?}");
         prop_assert!(m.coverage_min <= m.coverage_mean && m.coverage_mean <= m.coverage_max + 1e-12);
         prop_assert_eq!(m.membership_histogram.iter().sum::<usize>(), w.len() / D1);
         prop_assert!(m.features_with_singleton <= D);
@@ -65,9 +65,9 @@ proptest! {
         // A cosine at the edge of membership may fall to either side.
         let decomposition = Decomposition::new(tensor(&w, D1), features());
         let at_edge = (0..w.len() / D1).any(|i| {
-            (0..D).any(|j| [MEMBERSHIP_SHARE, SINGLETON_COSINE].iter().any(|edge| (decomposition.cosine(i, j) - edge).abs() < 1e-5))
+            (0..D).any(|j| [MEMBERSHIP_FRACTION, SINGLETON_COSINE].iter().any(|edge| (decomposition.cosine(i, j) - edge).abs() < 1e-5))
         });
-        prop_assert!(at_edge || (a.singleton_share, &a.membership_histogram) == (b.singleton_share, &b.membership_histogram));
+        prop_assert!(at_edge || (a.singleton_fraction, &a.membership_histogram) == (b.singleton_fraction, &b.membership_histogram));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Shape {
 
 /// Everything an image is painted from, pixel noise apart.
 ///
-/// Places and lengths are shares of the image's side, x to the right and y down from the upper left
+/// Places and lengths are fractions of the image's side, x to the right and y down from the upper left
 /// corner; angles are in radians and turn x towards y.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ShapeLatents {
@@ -81,16 +81,16 @@ pub struct ShapesModel {
     pub size: usize,
     /// K, the first so many of [`Shape::ALL`], in 2..=6; all six by default.
     pub num_shapes: usize,
-    /// Smallest and largest radius, shares of the side; [0.16, 0.22] by default.
+    /// Smallest and largest radius, fractions of the side; [0.16, 0.22] by default.
     pub radius: [f32; 2],
-    /// Largest distance of the shape's centre from the image's, in x and in y, a share of the side; 0.07
+    /// Largest distance of the shape's centre from the image's, in x and in y, a fraction of the side; 0.07
     /// by default. The shape has to stay inside: `centre_offset + 1.83 · radius[1] ≤ 0.5`.
     pub centre_offset: f32,
     /// Largest rotation to either side in radians, in [0, π]; 0.5 by default.
     pub max_rotation: f32,
     /// Smallest and largest value of a colour channel, within [0, 1]; [0.12, 0.88] by default.
-    pub colour_range: [f32; 2],
-    /// Least Euclidean distance of the two colours, at most the width of `colour_range`; 0.5 by default.
+    pub color_range: [f32; 2],
+    /// Least Euclidean distance of the two colours, at most the width of `color_range`; 0.5 by default.
     pub min_contrast: f32,
     /// Height of the texture's waves, added to all three channels of the ground, in [0, 0.5]; 0.12 by default.
     pub texture_amplitude: f32,
@@ -108,7 +108,7 @@ impl Default for ShapesModel {
             radius: [0.16, 0.22],
             centre_offset: 0.07,
             max_rotation: 0.5,
-            colour_range: [0.12, 0.88],
+            color_range: [0.12, 0.88],
             min_contrast: 0.5,
             texture_amplitude: 0.12,
             texture_frequency: [3.0, 8.0],
@@ -174,7 +174,7 @@ impl Component for ShapesModel {
     fn checked(self) -> Result<Self, ConfigError> {
         let within =
             |key, value: f32, low: f32, high: f32, right| check(low <= value && value <= high, key, value, right);
-        let [low, high] = self.colour_range;
+        let [low, high] = self.color_range;
         within("size", self.size as f32, 8.0, 1024.0, "from 8 to 1024")?;
         within("num_shapes", self.num_shapes as f32, 2.0, 6.0, "from 2 to 6")?;
         let smallest = f32::MIN_POSITIVE;
@@ -183,9 +183,9 @@ impl Component for ShapesModel {
         let reach = self.centre_offset + REACH * self.radius[1];
         within("centre_offset + 1.83 · radius[1]", reach, 0.0, 0.5, "from 0 to 0.5")?;
         within("max_rotation", self.max_rotation, 0.0, TAU / 2.0, "from 0 to π")?;
-        within("colour_range[0]", low, 0.0, high, "from 0 to colour_range[1]")?;
-        within("colour_range[1]", high, 0.0, 1.0, "from 0 to 1")?;
-        within("min_contrast", self.min_contrast, 0.0, high - low, "from 0 to colour_range[1] - colour_range[0]")?;
+        within("color_range[0]", low, 0.0, high, "from 0 to color_range[1]")?;
+        within("color_range[1]", high, 0.0, 1.0, "from 0 to 1")?;
+        within("min_contrast", self.min_contrast, 0.0, high - low, "from 0 to color_range[1] - color_range[0]")?;
         within("texture_amplitude", self.texture_amplitude, 0.0, 0.5, "from 0 to 0.5")?;
         let [low, high] = self.texture_frequency;
         within("texture_frequency[0]", low, 0.0, high, "from 0 to texture_frequency[1]")?;
@@ -259,7 +259,7 @@ impl ShapesModel {
         let texture_frequency = uniform(rng, self.texture_frequency);
         let (texture_angle, texture_phase) = (uniform(rng, [0.0, TAU]), uniform(rng, [0.0, TAU]));
         let (foreground, ground) = loop {
-            let mut colour = || [0; 3].map(|_| uniform(rng, self.colour_range));
+            let mut colour = || [0; 3].map(|_| uniform(rng, self.color_range));
             let (foreground, ground) = (colour(), colour());
             if distance(foreground, ground) >= self.min_contrast {
                 break (foreground, ground);
@@ -295,13 +295,13 @@ impl ShapesModel {
                 let x = (column as f32 + 0.5) * to_side;
                 let (dx, dy) = ((x - latents.centre[0]) * to_shape, (y - latents.centre[1]) * to_shape);
                 let distance = latents.shape.signed_distance(cos * dx + sin * dy, cos * dy - sin * dx);
-                let share = smoothstep(0.5 - distance * radius_in_pixels);
+                let fraction = smoothstep(0.5 - distance * radius_in_pixels);
                 let wave = sin_cos_turn(word_of_turn(wave_x * x + wave_y * y + phase)).0;
                 let texture = self.texture_amplitude * wave;
                 let i = row * size + column;
                 for (channel, plane) in [&mut *red, &mut *green, &mut *blue].into_iter().enumerate() {
                     let ground = latents.ground[channel] + texture;
-                    plane[i] = ground + share * (latents.foreground[channel] - ground);
+                    plane[i] = ground + fraction * (latents.foreground[channel] - ground);
                 }
             }
         }
@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(first.images, sample.images.subset(&(0..8).collect::<Vec<_>>()));
     }
 
-    /// The images of published runs hang on these: they change only with `DATA_VERSION`.
+    /// The images of published runs depend on these: they change only with `DATA_VERSION`.
     #[test]
     fn golden_values_do_not_change() {
         let sample = ShapesModel::default().sample(100, stream(), 0);
@@ -426,7 +426,7 @@ mod tests {
     }
 
     /// π · 0.2² of a square of side 1. Along an edge that runs with the pixels, smoothstep differs from the
-    /// covered share by at most 0.1 pixels; the bar's edge of 454 pixels around 8,235 makes that 0.55 %.
+    /// covered fraction by at most 0.1 pixels; the bar's edge of 454 pixels around 8,235 makes that 0.55 %.
     #[test]
     fn all_shapes_of_one_radius_have_the_area_of_the_disc() {
         for shape in Shape::ALL {
@@ -493,7 +493,7 @@ mod tests {
     /// 0.0002, rounding to bytes adds 0.00001.
     #[test]
     fn noise_changes_pixels_by_its_deviation_and_no_latent() {
-        let quiet = ShapesModel { colour_range: [0.45, 0.55], min_contrast: 0.0, ..untextured(32) };
+        let quiet = ShapesModel { color_range: [0.45, 0.55], min_contrast: 0.0, ..untextured(32) };
         let noisy = ShapesModel { noise_std: 0.1, ..quiet };
         let (quiet, noisy) = (quiet.sample(50, stream(), 0), noisy.sample(50, stream(), 0));
         assert_eq!(quiet.latents, noisy.latents);
@@ -629,16 +629,16 @@ mod tests {
             ),
             (ShapesModel { max_rotation: 4.0, ..model }, "max_rotation = 4 is out of range; it has to be from 0 to π"),
             (
-                ShapesModel { colour_range: [0.5, 0.0], ..model },
-                "colour_range[0] = 0.5 is out of range; it has to be from 0 to colour_range[1]",
+                ShapesModel { color_range: [0.5, 0.0], ..model },
+                "color_range[0] = 0.5 is out of range; it has to be from 0 to color_range[1]",
             ),
             (
-                ShapesModel { colour_range: [0.0, 1.5], ..model },
-                "colour_range[1] = 1.5 is out of range; it has to be from 0 to 1",
+                ShapesModel { color_range: [0.0, 1.5], ..model },
+                "color_range[1] = 1.5 is out of range; it has to be from 0 to 1",
             ),
             (
-                ShapesModel { colour_range: [0.5, 0.75], ..model },
-                "min_contrast = 0.5 is out of range; it has to be from 0 to colour_range[1] - colour_range[0]",
+                ShapesModel { color_range: [0.5, 0.75], ..model },
+                "min_contrast = 0.5 is out of range; it has to be from 0 to color_range[1] - color_range[0]",
             ),
             (
                 ShapesModel { texture_amplitude: 0.75, ..model },

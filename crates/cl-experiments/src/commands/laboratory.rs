@@ -88,7 +88,7 @@ impl Laboratory {
     /// use std::collections::BTreeMap;
     ///
     /// /// Chosen by `measures = ["seconds"]`, or with values by `measures = [{ seconds = { … } }]`.
-    /// #[derive(Clone, Serialize, Deserialize)]
+    /// #[derive(Debug, Clone, Serialize, Deserialize)]
     /// struct Seconds {}
     ///
     /// impl Component for Seconds {

@@ -42,9 +42,9 @@ enum Command {
     Reproduce(reproduce::Reproduce),
     /// Judge and report what is there, without running anything
     Report(reproduce::Reproduce),
-    /// Run the points of an experiment file, or a share of them, without judging
+    /// Run the points of an experiment file, or a part of them, without judging
     Sweep(sweep::Sweep),
-    /// Time training steps: steps per second, where the time goes, share of the processor's peak
+    /// Time training steps: steps per second, where the time goes, part of the processor's peak reached
     Bench(bench::Bench),
     /// Run one experiment on every backend of this binary and write how far apart they come out
     Certify(certify::Certify),

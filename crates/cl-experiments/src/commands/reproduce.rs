@@ -27,7 +27,7 @@ pub struct Reproduce {
     /// The full set: larger sizes, finer grids
     #[arg(long)]
     full: bool,
-    /// Also make mistakes on purpose, and see that those claims notice which must (experiments/broken.toml)
+    /// Mutation tests: also make mistakes on purpose, and see that the claims fail that must (experiments/mutations.toml)
     #[arg(long)]
     broken: bool,
     /// Folder of experiment files
@@ -212,19 +212,19 @@ fn conclude(
         .map(|r| serde_json::json!({"claim": r.experiment.claim, "verdict": r.verdict, "judgements": r.judgements}))
         .collect();
     write_whole(&request.output.join("verdicts.json"), pretty(&verdicts).as_bytes())?;
-    let mut noticed = Vec::new();
+    let mut tested = Vec::new();
     if request.broken {
-        let file = request.experiments.join("broken.toml");
+        let file = request.experiments.join("mutations.toml");
         // Mistakes are made in the default set.
         let judge = Judge { full: false, ..*judge };
-        let Some(found) = mutations::notice(results, judge, &file, &request.conditions, stop)? else {
+        let Some(found) = mutations::test(results, judge, &file, &request.conditions, stop)? else {
             crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
             return Ok(Conclusion::Stopped);
         };
-        noticed = found;
-        crate::say!("{}", mutations::table(&noticed));
-        write_whole(&request.output.join("broken.json"), pretty(&noticed).as_bytes())?;
-        page = report::write(results, &noticed, &laboratory.figures, &request.output, &context)?;
+        tested = found;
+        crate::say!("{}", mutations::table(&tested));
+        write_whole(&request.output.join("mutations.json"), pretty(&tested).as_bytes())?;
+        page = report::write(results, &tested, &laboratory.figures, &request.output, &context)?;
     }
     crate::say_line!(
         "\n{} after {}, largest process {:.0} MiB",
@@ -232,7 +232,7 @@ fn conclude(
         indicatif::HumanDuration(Duration::from_secs_f64(duration_s)),
         peak as f64 / 1048576.0
     );
-    let as_expected = noticed.iter().all(|n| n.as_expected);
+    let as_expected = tested.iter().all(|n| n.as_expected);
     Ok(Conclusion::Judged { all_hold: as_expected && results.iter().all(|r| r.verdict == Verdict::Holds) })
 }
 

@@ -1,4 +1,4 @@
-//! `sweep`: the runs of an experiment file, or a share of them, without judging.
+//! `sweep`: the runs of an experiment file, or a shard of them, without judging.
 
 use super::{STOPPED, seconds};
 use crate::io::error::UserError;
@@ -22,7 +22,7 @@ pub struct Sweep {
     /// The full set: larger sizes, finer grids
     #[arg(long)]
     pub full: bool,
-    /// The i-th of n shares of the runs, such as 1/4; together the n shares are the whole
+    /// The i-th of n shards of the runs, such as 1/4; together the n shards are the whole
     #[arg(long, default_value = "1/1")]
     pub shard: Shard,
     /// Train so many runs of the same shape side by side as one tensor program, in this process: for graphics cards

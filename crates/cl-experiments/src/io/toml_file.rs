@@ -8,13 +8,13 @@ use toml::de::DeValue;
 use toml::{Table, Value};
 
 /// Parts of a dotted key, at most; specifications nest less.
-const DEEPEST_KEY: usize = 16;
+const MAX_KEY_DEPTH: usize = 16;
 
 /// Bytes of a TOML file, at most.
 const LARGEST_FILE_BYTE: u64 = 4 << 20;
 
 /// Levels of tables and lists in a TOML file, at most; experiments nest less.
-const DEEPEST_TABLE: usize = 64;
+const MAX_TABLE_DEPTH: usize = 64;
 
 /// Reads a TOML file into a checked type.
 ///
@@ -34,8 +34,11 @@ pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError
     let wrong = |e: toml::de::Error| UserError::file(path, e.to_string().trim().to_string());
     // First as it stands: what nests too deep for the checks and merges that follow is not looked at closer.
     let spanned = toml::de::DeTable::parse(&text).map_err(wrong)?;
-    if nests_deeper(spanned.get_ref().values(), DEEPEST_TABLE) {
-        return Err(UserError::file(path, format!("its tables and lists nest more than {DEEPEST_TABLE} levels deep")));
+    if nests_deeper(spanned.get_ref().values(), MAX_TABLE_DEPTH) {
+        return Err(UserError::file(
+            path,
+            format!("its tables and lists nest more than {MAX_TABLE_DEPTH} levels deep"),
+        ));
     }
     toml::from_str(&text).map_err(wrong)
 }
@@ -79,10 +82,10 @@ fn is_other_variant(old: &Table, new: &Table) -> bool {
 /// # Errors
 /// In words, when the path leads through what is no table or has too many parts.
 pub fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
-    let mut keys: Vec<&str> = path.split('.').take(DEEPEST_KEY + 1).collect();
-    if keys.len() > DEEPEST_KEY {
+    let mut keys: Vec<&str> = path.split('.').take(MAX_KEY_DEPTH + 1).collect();
+    if keys.len() > MAX_KEY_DEPTH {
         let begin: String = path.chars().take(40).collect();
-        return Err(format!("axis {begin}…: a key has at most {DEEPEST_KEY} parts"));
+        return Err(format!("axis {begin}…: a key has at most {MAX_KEY_DEPTH} parts"));
     }
     let last = keys.pop().unwrap_or_default();
     let place = match keys[..] {

@@ -9,7 +9,7 @@
 //!   when the interval lies outside, and is undecided when it straddles a bound. `more_than` leaves its bound out. The interval is right for normal
 //!   values; for strongly skewed ones five seeds cover less (the tests say how much).
 //!
-//! With fewer seeds than [`LEAST_SEEDS`] nothing holds: what does not fail is undecided. A claim holds when all
+//! With fewer seeds than [`MIN_SEEDS`] nothing holds: what does not fail is undecided. A claim holds when all
 //! its judged expectations hold, and fails when one fails.
 
 pub mod certify;
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Seeds below which nothing is said to hold.
-pub const LEAST_SEEDS: usize = 5;
+pub const MIN_SEEDS: usize = 5;
 
 /// Error probability of all the intervals that are judged together.
 pub const FAMILY_LEVEL: f64 = 0.05;
@@ -311,7 +311,7 @@ impl Expectation {
                 values.len() > 1 && (!inside(summary.high) && summary.high <= low || summary.low > high),
             ),
         };
-        match (fails, holds && values.len() >= LEAST_SEEDS) {
+        match (fails, holds && values.len() >= MIN_SEEDS) {
             (true, _) => Verdict::Fails,
             (false, true) => Verdict::Holds,
             (false, false) => Verdict::Undecided,

@@ -43,7 +43,7 @@ pub enum Change {
 /// One mistake and what it must break.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Broken {
+pub struct Mutation {
     /// The mistake.
     pub change: Change,
     /// What it is, in words.
@@ -56,19 +56,19 @@ pub struct Broken {
 
 /// What a mistake did to each claim that was judged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Noticed {
+pub struct MutationResult {
     /// The mistake.
     #[serde(flatten)]
-    pub broken: Broken,
+    pub mutation: Mutation,
     /// By claim.
-    pub claims: Vec<ClaimNoticed>,
+    pub claims: Vec<ClaimUnderMutation>,
     /// Whether exactly those claims do not hold that must not.
     pub as_expected: bool,
 }
 
 /// What a mistake did to one claim.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ClaimNoticed {
+pub struct ClaimUnderMutation {
     /// The claim.
     pub claim: String,
     /// Its verdict without the mistake.
@@ -79,22 +79,22 @@ pub struct ClaimNoticed {
     pub by: Vec<String>,
 }
 
-/// `broken.toml`.
+/// `mutations.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BrokenFile {
+struct MutationFile {
     /// Claims that mistakes are held against.
     claims: Vec<String>,
-    broken: Vec<Broken>,
+    mutation: Vec<Mutation>,
 }
 
-impl BrokenFile {
+impl MutationFile {
     fn load(path: &Path) -> Result<Self, UserError> {
         let file: Self = read_toml(path)?;
-        for broken in &file.broken {
-            if let Some(unknown) = broken.breaks.iter().find(|claim| !file.claims.contains(claim)) {
+        for mutation in &file.mutation {
+            if let Some(unknown) = mutation.breaks.iter().find(|claim| !file.claims.contains(claim)) {
                 let message =
-                    format!("{:?} breaks {unknown:?}, which is not among claims = {:?}", broken.title, file.claims);
+                    format!("{:?} breaks {unknown:?}, which is not among claims = {:?}", mutation.title, file.claims);
                 return Err(UserError::file(path, message));
             }
         }
@@ -157,19 +157,19 @@ impl Change {
     }
 }
 
-/// Makes every mistake of `file` in the experiments of results; `None` where it was asked to stop. Runs stand below `broken/` in the folder
+/// Makes every mistake of `file` in the experiments of results; `None` where it was asked to stop. Runs stand below `mutations/` in the folder
 /// of runs, so that nobody takes them for others.
 ///
 /// # Errors
 /// [`UserError`] when the file names a claim that it does not list, when none of its claims is among the results, or runs failed.
-pub fn notice(
+pub fn test(
     results: &[ClaimResult],
     judge: Judge,
     file: &Path,
     conditions: &Conditions,
     stop: &AtomicBool,
-) -> Result<Option<Vec<Noticed>>, UserError> {
-    let BrokenFile { claims, broken } = BrokenFile::load(file)?;
+) -> Result<Option<Vec<MutationResult>>, UserError> {
+    let MutationFile { claims, mutation: mutations } = MutationFile::load(file)?;
     let results: Vec<&ClaimResult> = results.iter().filter(|r| claims.contains(&r.experiment.claim)).collect();
     if results.is_empty() {
         return Err(UserError::file(file, format!("none of its claims ({}) is asked for", claims.join(", "))));
@@ -183,11 +183,14 @@ pub fn notice(
         judged
     };
     // All at once, so that what several have in common is run once and cores do not wait between them.
-    let all = broken.iter().flat_map(|b| changed(b.change)).collect();
-    let below =
-        Conditions { runs: conditions.runs.join("broken"), also: vec![conditions.runs.clone()], ..conditions.clone() };
+    let all = mutations.iter().flat_map(|m| changed(m.change)).collect();
+    let below = Conditions {
+        runs: conditions.runs.join("mutations"),
+        also: vec![conditions.runs.clone()],
+        ..conditions.clone()
+    };
     let plan = Plan::new(all, &below);
-    crate::say_line!("\nMistakes on purpose, {}:", broken.len());
+    crate::say_line!("\nMistakes on purpose, {}:", mutations.len());
     let Ended { failures, .. } = plan.carry_out(&plan.missing()?, stop, &mut |_| None);
     if !failures.is_empty() {
         return Err(UserError::Run(failures.join("\n")));
@@ -196,15 +199,15 @@ pub fn notice(
         return Ok(None);
     }
     let mut planned = plan.planned.into_iter();
-    let mut noticed = Vec::new();
-    for broken in broken {
+    let mut tested = Vec::new();
+    for mutation in mutations {
         let of_change: Vec<Planned> = planned.by_ref().take(judged.len()).collect();
         let mut claims = Vec::new();
         for (result, planned) in results.iter().zip(of_change) {
             // Points that are reported only have no runs here.
             let with = judge.judge(result.experiment.clone(), planned.folders)?;
             let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
-            claims.push(ClaimNoticed {
+            claims.push(ClaimUnderMutation {
                 claim: result.experiment.claim.clone(),
                 without: result.verdict,
                 with: with.verdict,
@@ -215,13 +218,13 @@ pub fn notice(
         }
         let as_expected = claims
             .iter()
-            .all(|c| c.without == Verdict::Holds && (c.with == Verdict::Holds) != broken.breaks.contains(&c.claim));
-        noticed.push(Noticed { broken, claims, as_expected });
+            .all(|c| c.without == Verdict::Holds && (c.with == Verdict::Holds) != mutation.breaks.contains(&c.claim));
+        tested.push(MutationResult { mutation, claims, as_expected });
     }
-    Ok(Some(noticed))
+    Ok(Some(tested))
 }
 
-/// The experiment with the points that its verdict hangs on, and without its maps.
+/// The experiment with the points that its verdict depends on, and without its maps.
 fn judged_alone(result: &ClaimResult) -> Experiment {
     let mut judged = result.experiment.clone();
     let in_maps: BTreeSet<&String> = result.experiment.grids.iter().flat_map(|g| &g.points).collect();
@@ -236,11 +239,11 @@ fn judged_alone(result: &ClaimResult) -> Experiment {
 }
 
 /// The table for a terminal.
-pub fn table(noticed: &[Noticed]) -> String {
+pub fn table(results: &[MutationResult]) -> String {
     let mut text = String::new();
-    for n in noticed {
+    for n in results {
         let word = if n.as_expected { "noticed" } else { "NOT AS EXPECTED" };
-        text.push_str(&format!("\n{word:<16} {}; must break {}\n", n.broken.title, n.broken.breaks.join(" ")));
+        text.push_str(&format!("\n{word:<16} {}; must break {}\n", n.mutation.title, n.mutation.breaks.join(" ")));
         for claim in n.claims.iter().filter(|c| c.with != Verdict::Holds || c.without != Verdict::Holds) {
             let without = if claim.without == Verdict::Holds { "" } else { " also without it" };
             text.push_str(&format!(

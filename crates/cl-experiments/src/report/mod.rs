@@ -18,7 +18,7 @@ use crate::io::error::UserError;
 use crate::io::files::{remove_staged_by_the_dead, write_whole};
 use crate::judge::certify::Certificate;
 use crate::judge::measures::ClaimResult;
-use crate::judge::mutations::Noticed;
+use crate::judge::mutations::MutationResult;
 use crate::run::bench::Growth;
 use chart::Figure;
 use page::PageFigure;
@@ -61,7 +61,7 @@ pub fn write_divergence(certificate: &Certificate, folder: &Path) -> Result<(), 
 /// [`UserError`] when a run cannot be read or a file not written.
 pub fn write(
     results: &[ClaimResult],
-    noticed: &[Noticed],
+    mutations: &[MutationResult],
     figures: &Figures,
     output: &Path,
     context: &ReportContext,
@@ -80,7 +80,7 @@ pub fn write(
     for result in results {
         of_claims.push(figures.of_claim(result)?.iter().map(save).collect::<Result<Vec<_>, _>>()?);
     }
-    let text = page::render(results, noticed, main, of_claims, context)
+    let text = page::render(results, mutations, main, of_claims, context)
         .map_err(|e| UserError::Run(format!("the page cannot be rendered: {e}")))?;
     let path = output.join("report.html");
     write_whole(&path, text.as_bytes())?;

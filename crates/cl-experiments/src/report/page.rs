@@ -6,7 +6,7 @@ use super::figure::{inline_svg, inline_swatch};
 use super::number::{bytes, duration, number};
 use crate::io::shell;
 use crate::judge::measures::ClaimResult;
-use crate::judge::mutations::Noticed;
+use crate::judge::mutations::MutationResult;
 use crate::judge::{Judgement, Over, Verdict};
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
@@ -52,7 +52,7 @@ struct PageClaim<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct PageBroken<'a> {
+struct PageMutation<'a> {
     title: &'a str,
     why: &'a str,
     cells: Vec<PageCell<'a>>,
@@ -113,7 +113,7 @@ impl PageFigure {
 /// What is wrong with the template.
 pub fn render(
     results: &[ClaimResult],
-    noticed: &[Noticed],
+    mutations: &[MutationResult],
     main: Option<PageFigure>,
     figures: Vec<Vec<PageFigure>>,
     context: &ReportContext,
@@ -127,7 +127,7 @@ pub fn render(
         context! {
             claims => Value::from(Serde(&claims)),
             main => Value::from(Serde(&main)),
-            broken => Value::from(Serde(&noticed.iter().map(broken).collect::<Vec<_>>())),
+            mutations => Value::from(Serde(&mutations.iter().map(mutation).collect::<Vec<_>>())),
             command => context.command,
             duration => context.duration_s.map(duration),
             memory => (context.peak_memory_byte > 0).then(|| bytes(context.peak_memory_byte)),
@@ -161,21 +161,21 @@ fn claim(result: &ClaimResult, figures: Vec<PageFigure>, full: bool) -> PageClai
     }
 }
 
-fn broken(noticed: &Noticed) -> PageBroken<'_> {
-    PageBroken {
-        title: &noticed.broken.title,
-        why: &noticed.broken.why,
-        cells: noticed
+fn mutation(result: &MutationResult) -> PageMutation<'_> {
+    PageMutation {
+        title: &result.mutation.title,
+        why: &result.mutation.why,
+        cells: result
             .claims
             .iter()
             .map(|c| PageCell {
                 claim: &c.claim,
                 verdict: verdict(Some(c.with)),
-                must_break: noticed.broken.breaks.contains(&c.claim),
+                must_break: result.mutation.breaks.contains(&c.claim),
                 by: c.by.join("; "),
             })
             .collect(),
-        as_expected: noticed.as_expected,
+        as_expected: result.as_expected,
     }
 }
 

@@ -101,8 +101,8 @@ pub fn styles_of<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(&'a str, 
 }
 
 /// Viridis, from 0 (dark) to 1 (light).
-pub fn viridis(share: f64) -> RGBColor {
-    ViridisRGB::get_color(share.clamp(0.0, 1.0))
+pub fn viridis(fraction: f64) -> RGBColor {
+    ViridisRGB::get_color(fraction.clamp(0.0, 1.0))
 }
 
 /// Black or white, whichever stands out more on `color`.

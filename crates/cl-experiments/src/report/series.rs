@@ -100,9 +100,9 @@ pub fn mean_and_band(rows: &[Vec<(f64, f64)>]) -> (Vec<(f64, f64)>, Vec<(f64, f6
     (line, band)
 }
 
-/// The value below which a share of `sorted` lies, between neighbours by proportion.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * sorted.len().saturating_sub(1) as f64;
+/// The value below which a fraction of `sorted` lies, between neighbours by proportion.
+pub fn quantile(sorted: &[f64], fraction: f64) -> f64 {
+    let place = fraction * sorted.len().saturating_sub(1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     match (sorted.get(below), sorted.get(above)) {
         (Some(a), Some(b)) => a + (b - a) * place.fract(),

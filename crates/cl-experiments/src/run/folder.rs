@@ -343,7 +343,7 @@ impl MetricsLog {
     pub fn resume<S: Measured>(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
         let path = folder.path().join("metrics.jsonl");
         let text = match fs::read(&path) {
-            // What is no text is no line that is kept.
+            // Bytes that are not UTF-8 end the lines that are kept.
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(UserError::file(&path, format!("it cannot be read: {e}"))),

@@ -138,6 +138,11 @@ fn launch<T: Task>(
     over.store(true, Ordering::Relaxed);
     // It only sleeps and looks at flags.
     let _ = watcher.join();
+    Ok((ended(result, &messages, &sink)?, first_step))
+}
+
+/// The model where training came to an end by itself.
+fn ended<M>(result: Option<LearningResult<M>>, messages: &[String], sink: &Sink) -> Result<M, UserError> {
     if let Some(failure) = sink.failure() {
         return Err(failure);
     }
@@ -146,7 +151,7 @@ fn launch<T: Task>(
         return Err(UserError::Run(format!("{message}; the same command goes on from the last checkpoint")));
     }
     match result {
-        Some(LearningResult { error: None, model, .. }) => Ok((model, first_step)),
+        Some(LearningResult { error: None, model, .. }) => Ok(model),
         Some(LearningResult { error: Some(error), .. }) => {
             Err(UserError::Run(format!("training stopped by an error: {error}")))
         }

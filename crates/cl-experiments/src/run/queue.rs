@@ -97,12 +97,10 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
     let long = total / side_by_side as f64 / LONG;
     let cost_if_long = |job: &Job| if job.spec.cost() > long { job.spec.cost() } else { 0.0 };
     jobs.sort_by(|a, b| cost_if_long(b).total_cmp(&cost_if_long(a)));
-    let costs: Vec<f64> = jobs.iter().map(|j| j.spec.cost()).collect();
-    let mut shares = vec![0.0; jobs.len()];
     let mut waiting: VecDeque<usize> = (0..jobs.len()).collect();
     let (sender, receiver) = mpsc::channel();
     let mut running: Vec<(usize, Child)> = Vec::new();
-    let mut ended = Ended::default();
+    let mut tally = Tally { done: vec![0.0; jobs.len()], jobs: &jobs, total, ended: Ended::default() };
     let mut told_to_stop = false;
     loop {
         while running.len() < side_by_side && !stop.load(Ordering::Relaxed) {
@@ -110,7 +108,9 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
             let job = &jobs[index];
             match start(index, job, &sender) {
                 Ok(child) => running.push((index, child)),
-                Err(e) => ended.failures.push(format!("{}: the run cannot be started: {e}", job.folder.display())),
+                Err(e) => {
+                    tally.ended.failures.push(format!("{}: the run cannot be started: {e}", job.folder.display()));
+                }
             }
         }
         if running.is_empty() {
@@ -121,39 +121,58 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
             running.iter().for_each(|(_, child)| ask_to_stop(child));
         }
         let Ok((index, message)) = receiver.recv_timeout(Duration::from_millis(200)) else { continue };
-        match message {
-            Some(Message::Progress(done, of)) => {
-                shares[index] = done as f64 / of as f64;
-                let done = shares.iter().zip(&costs).map(|(s, c)| s * c).sum::<f64>() / total;
-                hear(Event::Progress(done));
-                continue;
-            }
-            Some(Message::Warning(text)) => {
-                hear(Event::Note(text));
-                continue;
-            }
-            Some(Message::Finished) => {
-                shares[index] = 1.0;
-                ended.finished += 1;
-                hear(Event::Finished(&jobs[index]));
-            }
-            Some(Message::Stopped(_)) => ended.stopped += 1,
-            Some(Message::Failed(text)) => ended.failures.push(text),
-            None => {
-                if !stop.load(Ordering::Relaxed) {
-                    ended.failures.push("a run's process ended before its run did (killed, or out of memory)".into());
-                }
-                ended.stopped += 1;
-            }
-        }
-        if let Some(place) = running.iter().position(|(i, _)| *i == index) {
+        let is_over = tally.hear(index, message, stop, hear);
+        if let Some(place) = running.iter().position(|(i, _)| *i == index).filter(|_| is_over) {
             let (_, mut child) = running.swap_remove(place);
-            // Its last message is in; nothing hangs on its exit status.
+            // Its last message is in; its exit status says no more.
             let _ = child.wait();
         }
     }
-    ended.stopped += waiting.len();
-    ended
+    tally.ended.stopped += waiting.len();
+    tally.ended
+}
+
+/// What has come of jobs so far.
+struct Tally<'a> {
+    jobs: &'a [Job],
+    /// The fraction of each job that is done.
+    done: Vec<f64>,
+    /// What all jobs cost.
+    total: f64,
+    ended: Ended,
+}
+
+impl Tally<'_> {
+    /// Takes a message in, `None` at the end of a process that has sent no last one; whether the job is over.
+    fn hear(&mut self, index: usize, message: Option<Message>, stop: &AtomicBool, hear: &mut dyn FnMut(Event)) -> bool {
+        match message {
+            Some(Message::Progress(done, of)) => {
+                self.done[index] = done as f64 / of as f64;
+                let cost: f64 = self.done.iter().zip(self.jobs).map(|(done, job)| done * job.spec.cost()).sum();
+                hear(Event::Progress(cost / self.total));
+                return false;
+            }
+            Some(Message::Warning(text)) => {
+                hear(Event::Note(text));
+                return false;
+            }
+            Some(Message::Finished) => {
+                self.done[index] = 1.0;
+                self.ended.finished += 1;
+                hear(Event::Finished(&self.jobs[index]));
+            }
+            Some(Message::Stopped(_)) => self.ended.stopped += 1,
+            Some(Message::Failed(text)) => self.ended.failures.push(text),
+            None => {
+                if !stop.load(Ordering::Relaxed) {
+                    let text = "a run's process ended before its run did (killed, or out of memory)";
+                    self.ended.failures.push(text.into());
+                }
+                self.ended.stopped += 1;
+            }
+        }
+        true
+    }
 }
 
 /// This program as a child process with so many threads, which keeps freed memory for its next step instead of giving it

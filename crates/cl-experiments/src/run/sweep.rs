@@ -1,6 +1,6 @@
-//! `sweep`: the runs of an experiment file, or a share of them, without judging.
+//! `sweep`: the runs of an experiment file, or a shard of them, without judging.
 //!
-//! Shares (`--shard i/n`) are for a cluster's own scheduler: any number of them, on as many machines, write to one folder of
+//! Shards (`--shard i/n`) are for a cluster's own scheduler: any number of them, on as many machines, write to one folder of
 //! runs, and `report` reads it. Each run is whole or not there, so a sweep can be killed at any moment and goes on when it is
 //! started again.
 
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The `i`-th of `n` shares, counted from 1.
+/// The `i`-th of `n` shards, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     /// `i`.
@@ -46,7 +46,7 @@ pub struct Request {
     pub points: Vec<String>,
     /// How much of it.
     pub extent: Extent,
-    /// The share of the runs.
+    /// The shard of the runs.
     pub shard: Shard,
     /// Runs of one shape that are trained as one tensor program, at most; each in a process of its own when `None`.
     pub replicas: Option<NonZeroUsize>,
@@ -82,7 +82,7 @@ pub fn sweep(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<
     if !ended.failures.is_empty() {
         return Err(UserError::Run(ended.failures.join("\n")));
     }
-    crate::say_line!("{} runs made, {} to go, {} in this share.", ended.finished, ended.stopped, plan.all());
+    crate::say_line!("{} runs made, {} to go, {} in this shard.", ended.finished, ended.stopped, plan.all());
     Ok(!stop.load(Ordering::Relaxed))
 }
 
@@ -95,9 +95,9 @@ fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Resul
         let title = format!("group {} of {}, {} replicas", index + 1, groups.len(), group.len());
         crate::say_line!("{title}");
         let mut next = 0.25;
-        let outcome = replicas::execute(group, &device, stop, &mut |share| {
-            if share >= next {
-                crate::say_line!("{title}: {:.0} %", 100.0 * share);
+        let outcome = replicas::execute(group, &device, stop, &mut |fraction| {
+            if fraction >= next {
+                crate::say_line!("{title}: {:.0} %", 100.0 * fraction);
                 next += 0.25;
             }
         });

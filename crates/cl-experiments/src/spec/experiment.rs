@@ -20,7 +20,7 @@ const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
 const SECTIONS: [&str; 5] = ["views", "model", "optimization", "evaluation", "moments"];
 
 /// Points of a grid, at most.
-const MOST_POINTS: usize = 100_000;
+const MAX_POINTS: usize = 100_000;
 
 /// A claim's experiment, expanded.
 #[derive(Debug, Clone)]
@@ -128,70 +128,16 @@ impl Experiment {
             let message = format!("claim = {:?}, but its folder stands for {name:?}; make them the same", file.claim);
             return Err(UserError::file(&path, message));
         }
+        let expansion = Expansion { folder, path: &path, extent, base: file.base.as_deref(), parts };
         let mut points = Vec::new();
         for (name, value) in &file.points {
-            is_folder_name(name).map_err(|e| UserError::file(&path, format!("points.{name:?}: {e}")))?;
-            let Value::Table(overrides) = value else {
-                return Err(UserError::file(&path, format!("points.{name} has to be a table of sections")));
-            };
-            let in_point = |message: String| UserError::file(&path, format!("in points.{name}: {message}"));
-            let full_only = match overrides.get("full_only") {
-                None => false,
-                Some(value) => value.as_bool().ok_or_else(|| in_point("full_only has to be true or false".into()))?,
-            };
-            if full_only && extent == Extent::Default {
-                continue;
-            }
-            let base = match overrides.get("base") {
-                Some(base) => {
-                    Some(PathBuf::from(base.as_str().ok_or_else(|| in_point("base has to be a path".into()))?))
-                }
-                None => file.base.clone(),
-            };
-            let seeds = match overrides.get("seeds") {
-                Some(seeds) => seeds.clone().try_into().map_err(|e| in_point(format!("seeds: {e}")))?,
-                None => file.seeds.clone(),
-            };
-            let values = overrides.iter().filter(|(key, _)| !POINT_KEYS.contains(&key.as_str()));
-            let values: Table = values.map(|(k, v)| (k.clone(), v.clone())).collect();
-            distinct(&seeds).map_err(in_point)?;
-            let table = merged(folder, base.as_deref(), &values).map_err(in_point)?;
-            let spec = RunSpec::from_table(table, parts).map_err(|e| in_point(e.to_string()))?;
-            points.push(Point { name: name.clone(), spec, seeds });
+            points.extend(expansion.point(name, value, &file.seeds)?);
         }
         let mut grids = Vec::new();
         for (name, grid) in &file.grids {
-            let in_grid = |message: String| UserError::file(&path, format!("in grids.{name}: {message}"));
-            let axes: Vec<(String, Vec<Value>)> = grid
-                .axes
-                .iter()
-                .map(|axis| match (&axis.full_values, extent) {
-                    (Some(full), Extent::Full) => (axis.key.clone(), full.clone()),
-                    _ => (axis.key.clone(), axis.values.clone()),
-                })
-                .collect();
-            let count = axes.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
-            if count.is_none_or(|count| count > MOST_POINTS) {
-                return Err(in_grid(format!("its axes span more than the {MOST_POINTS} points that a grid may have")));
-            }
-            distinct(&grid.seeds).map_err(in_grid)?;
-            let base = merged(folder, file.base.as_deref(), &grid.overrides).map_err(in_grid)?;
-            let mut names = Vec::new();
-            for cell in cells(&axes) {
-                let mut table = base.clone();
-                let mut label = name.clone();
-                for ((key, _), value) in axes.iter().zip(&cell) {
-                    set(&mut table, key, (*value).clone()).map_err(in_grid)?;
-                    let short = key.rsplit('.').next().unwrap_or(key);
-                    label.push_str(&format!(",{short}={}", value.to_string().trim_matches('"')));
-                }
-                let spec = RunSpec::from_table(table, parts).map_err(|e| in_grid(format!("{label}: {e}")))?;
-                let label = shortened(label);
-                is_folder_name(&label).map_err(|e| in_grid(format!("point {label:?}: {e}")))?;
-                points.push(Point { name: label.clone(), spec, seeds: grid.seeds.clone() });
-                names.push(label);
-            }
-            grids.push(Grid { name: name.clone(), axes, points: names });
+            let (grid, of_grid) = expansion.grid(name, grid)?;
+            points.extend(of_grid);
+            grids.push(grid);
         }
         let mut names = BTreeSet::new();
         if let Some(twice) = points.iter().find(|point| !names.insert(&point.name)) {
@@ -302,6 +248,85 @@ impl Experiment {
             ));
         }
         Ok(folders)
+    }
+}
+
+/// What tables of points and grids are expanded with.
+#[derive(Debug, Clone, Copy)]
+struct Expansion<'a> {
+    folder: &'a Path,
+    /// The experiment file, for messages.
+    path: &'a Path,
+    extent: Extent,
+    /// The file that all points are based on.
+    base: Option<&'a Path>,
+    parts: &'a Parts,
+}
+
+impl Expansion<'_> {
+    /// A point; `None` where it is left out of this extent.
+    fn point(&self, name: &str, value: &Value, seeds: &[u64]) -> Result<Option<Point>, UserError> {
+        is_folder_name(name).map_err(|e| UserError::file(self.path, format!("points.{name:?}: {e}")))?;
+        let Value::Table(overrides) = value else {
+            return Err(UserError::file(self.path, format!("points.{name} has to be a table of sections")));
+        };
+        let in_point = |message: String| UserError::file(self.path, format!("in points.{name}: {message}"));
+        let full_only = match overrides.get("full_only") {
+            None => false,
+            Some(value) => value.as_bool().ok_or_else(|| in_point("full_only has to be true or false".into()))?,
+        };
+        if full_only && self.extent == Extent::Default {
+            return Ok(None);
+        }
+        let base = match overrides.get("base") {
+            Some(base) => Some(Path::new(base.as_str().ok_or_else(|| in_point("base has to be a path".into()))?)),
+            None => self.base,
+        };
+        let seeds = match overrides.get("seeds") {
+            Some(seeds) => seeds.clone().try_into().map_err(|e| in_point(format!("seeds: {e}")))?,
+            None => seeds.to_vec(),
+        };
+        let values = overrides.iter().filter(|(key, _)| !POINT_KEYS.contains(&key.as_str()));
+        let values: Table = values.map(|(k, v)| (k.clone(), v.clone())).collect();
+        distinct(&seeds).map_err(in_point)?;
+        let table = merged(self.folder, base, &values).map_err(in_point)?;
+        let spec = RunSpec::from_table(table, self.parts).map_err(|e| in_point(e.to_string()))?;
+        Ok(Some(Point { name: name.to_string(), spec, seeds }))
+    }
+
+    /// A grid and its points.
+    fn grid(&self, name: &str, grid: &GridFile) -> Result<(Grid, Vec<Point>), UserError> {
+        let in_grid = |message: String| UserError::file(self.path, format!("in grids.{name}: {message}"));
+        let axes: Vec<(String, Vec<Value>)> = grid
+            .axes
+            .iter()
+            .map(|axis| match (&axis.full_values, self.extent) {
+                (Some(full), Extent::Full) => (axis.key.clone(), full.clone()),
+                _ => (axis.key.clone(), axis.values.clone()),
+            })
+            .collect();
+        let count = axes.iter().try_fold(1usize, |count, (_, values)| count.checked_mul(values.len()));
+        if count.is_none_or(|count| count > MAX_POINTS) {
+            return Err(in_grid(format!("its axes span more than the {MAX_POINTS} points that a grid may have")));
+        }
+        distinct(&grid.seeds).map_err(in_grid)?;
+        let base = merged(self.folder, self.base, &grid.overrides).map_err(in_grid)?;
+        let mut points = Vec::new();
+        for cell in cells(&axes) {
+            let mut table = base.clone();
+            let mut label = name.to_string();
+            for ((key, _), value) in axes.iter().zip(&cell) {
+                set(&mut table, key, (*value).clone()).map_err(in_grid)?;
+                let short = key.rsplit('.').next().unwrap_or(key);
+                label.push_str(&format!(",{short}={}", value.to_string().trim_matches('"')));
+            }
+            let spec = RunSpec::from_table(table, self.parts).map_err(|e| in_grid(format!("{label}: {e}")))?;
+            let name = shortened(label);
+            is_folder_name(&name).map_err(|e| in_grid(format!("point {name:?}: {e}")))?;
+            points.push(Point { name, spec, seeds: grid.seeds.clone() });
+        }
+        let names = points.iter().map(|point| point.name.clone()).collect();
+        Ok((Grid { name: name.to_string(), axes, points: names }, points))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Mistakes that a program for images can have, made on purpose to see that claims notice them (`experiments/broken.toml`).
+//! Mistakes that a program for images can have, made on purpose to see that claims notice them (`experiments/mutations.toml`).
 
 use serde::{Deserialize, Serialize};
 

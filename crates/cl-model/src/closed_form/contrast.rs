@@ -44,14 +44,14 @@ pub(super) struct Contrasted {
 }
 
 impl Contrast<'_> {
-    /// Loss and gradients; those of keys and others only where `keys_flow`.
-    pub fn evaluate(&self, keys_flow: bool) -> Contrasted {
+    /// Loss and gradients; those of keys and others only where `has_key_gradient`.
+    pub fn evaluate(&self, has_key_gradient: bool) -> Contrasted {
         let (b, m) = (self.queries.count(), self.queries.cols);
         let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b);
         let mut losses = vec![0.0; b];
         let mut queries = vec![0.0; b * m];
         let blocks = losses.chunks_mut(rows).zip(queries.chunks_mut(rows * m)).enumerate();
-        let keys_and_others = if keys_flow {
+        let keys_and_others = if has_key_gradient {
             let apart = if let Positives::Apart(keys) = &self.positives { keys.values.len() } else { 0 };
             let mut gradient = (vec![0.0; apart], vec![0.0; self.others.values.len()]);
             for (index, (losses, queries)) in blocks {

@@ -203,7 +203,7 @@ def sampled(values):
 cases = {
     # Large images for the features. Small ones for the steps, and images chosen (the number in `images_of`,
     # for the Wide-ResNet their count and size) so that no rectifier's input is within 2e-5 of 0: one that
-    # rounding opens here and shuts there carries a share of the gradient that is seen.
+    # rounding opens here and shuts there carries a fraction of the gradient that is seen.
     "resnet18": (resnet18, 4, 32, [], False),
     "resnet18 steps": (resnet18, 8, 8, [1.0], False),
     "small steps": (small, 16, 32, [0.2, 0.1, 0.05], True),

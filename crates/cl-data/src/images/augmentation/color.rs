@@ -60,7 +60,7 @@ impl Planes {
         }
     }
 
-    /// Turns the hue of each image by a share of the full circle, in [−½, ½].
+    /// Turns the hue of each image by a fraction of the full circle, in [−½, ½].
     ///
     /// In HSV only the hue moves, so the largest and the smallest channel keep their values. With
     /// `c = max − min` and the hue `h` in sixths of the circle,

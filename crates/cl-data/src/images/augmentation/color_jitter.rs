@@ -14,7 +14,7 @@ use std::ops::Range;
 /// Random changes of colour, applied with a probability.
 ///
 /// As torchvision's `ColorJitter` inside `RandomApply`: each strength `v` below gives a factor that is
-/// uniform in `[max(0, 1 − v), 1 + v]`, the hue turns by a uniform share of the circle in `[−v, v]`, and the
+/// uniform in `[max(0, 1 − v), 1 + v]`, the hue turns by a uniform fraction of the circle in `[−v, v]`, and the
 /// order of the four is random for each view. A strength of 0 leaves its property alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +40,7 @@ pub enum ColorChange {
     Contrast(f32),
     /// `clamp(f x + (1 − f) y)` with the image in grey `y`.
     Saturation(f32),
-    /// The hue turned by this share of the circle, in [−½, ½].
+    /// The hue turned by this fraction of the circle, in [−½, ½].
     Hue(f32),
 }
 
@@ -157,7 +157,7 @@ pub fn color_changes<const L: usize>(images: Tensor<4>, changes: &[Option<[Color
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_files_hold, assert_share, assert_uniform, message, stream, values};
+    use super::super::testing::{assert_files_hold, assert_fraction, assert_uniform, message, stream, values};
     use super::*;
     use crate::Part;
     use burn::tensor::{Device, TensorData};
@@ -168,7 +168,7 @@ mod tests {
     fn jitters_and_their_orders_have_their_probabilities() {
         let mut rng = stream().rng(Part::ImageColorJitter, 0);
         let jitters: Vec<_> = (0..20_000).filter_map(|_| ColorJitter::simclr_cifar().draw_one(&mut rng)).collect();
-        assert_share(jitters.len(), 20_000, 0.8, "jitters");
+        assert_fraction(jitters.len(), 20_000, 0.8, "jitters");
         let mut orders = BTreeMap::<_, usize>::new();
         for changes in &jitters {
             let order = changes.map(|change| match change {
@@ -180,7 +180,9 @@ mod tests {
             *orders.entry(order).or_default() += 1;
         }
         assert_eq!(orders.len(), 24);
-        orders.iter().for_each(|(order, count)| assert_share(*count, jitters.len(), 1.0 / 24.0, &format!("{order:?}")));
+        orders
+            .iter()
+            .for_each(|(order, count)| assert_fraction(*count, jitters.len(), 1.0 / 24.0, &format!("{order:?}")));
     }
 
     #[test]

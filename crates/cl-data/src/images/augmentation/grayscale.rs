@@ -73,7 +73,7 @@ pub fn grayscale(images: Tensor<4>, marks: &[bool]) -> Tensor<4> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_files_hold, assert_share, message, stream};
+    use super::super::testing::{assert_files_hold, assert_fraction, message, stream};
     use super::*;
     use crate::Part;
 
@@ -82,7 +82,7 @@ mod tests {
     fn grey_has_its_probability() {
         let mut rng = stream().rng(Part::ImageGrayscale, 0);
         let grey = (0..20_000).filter(|_| Grayscale { probability: 0.2 }.draw_one(&mut rng)).count();
-        assert_share(grey, 20_000, 0.2, "grey");
+        assert_fraction(grey, 20_000, 0.2, "grey");
     }
 
     #[test]

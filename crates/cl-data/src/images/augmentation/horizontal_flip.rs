@@ -67,7 +67,7 @@ pub fn horizontal_flip(images: Tensor<4>, flips: &[bool]) -> Tensor<4> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_files_hold, assert_share, message, stream};
+    use super::super::testing::{assert_files_hold, assert_fraction, message, stream};
     use super::*;
     use crate::Part;
 
@@ -76,7 +76,7 @@ mod tests {
     fn flips_have_their_probability() {
         let mut rng = stream().rng(Part::ImageFlip, 0);
         let flips = (0..20_000).filter(|_| HorizontalFlip { probability: 0.5 }.draw_one(&mut rng)).count();
-        assert_share(flips, 20_000, 0.5, "flips");
+        assert_fraction(flips, 20_000, 0.5, "flips");
     }
 
     #[test]

@@ -40,10 +40,12 @@ impl PixelMask {
 
     /// The same masks on the coordinates of vectors.
     fn augmentation(&self) -> Augmentation {
-        let (keep_probability, masked_share, rescaling) = (self.keep_probability, 1.0, Rescaling::Unbiased);
+        let (keep_probability, masked_fraction, rescaling) = (self.keep_probability, 1.0, Rescaling::Unbiased);
         match self.pairing {
-            MaskPairing::Complementary => Augmentation::ComplementaryMask { keep_probability, masked_share, rescaling },
-            MaskPairing::Independent => Augmentation::IndependentMasks { keep_probability, masked_share, rescaling },
+            MaskPairing::Complementary => {
+                Augmentation::ComplementaryMask { keep_probability, masked_fraction, rescaling }
+            }
+            MaskPairing::Independent => Augmentation::IndependentMasks { keep_probability, masked_fraction, rescaling },
         }
     }
 }
@@ -126,7 +128,7 @@ mod tests {
     fn a_file_gives_back_what_was_written() {
         for pairing in [MaskPairing::Complementary, MaskPairing::Independent] {
             let wrong =
-                ["keep_probability = 0.5", "keep_probability = 0.5\npairing = 'independent'\nmasked_share = 1.0"];
+                ["keep_probability = 0.5", "keep_probability = 0.5\npairing = 'independent'\nmasked_fraction = 1.0"];
             assert_files_hold(PixelMask { keep_probability: 0.5, pairing }, &wrong);
         }
     }

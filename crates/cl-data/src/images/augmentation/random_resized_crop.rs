@@ -16,13 +16,13 @@ use std::ops::Range;
 
 /// A box of random area and shape, resized to the size of the image.
 ///
-/// As in torchvision's `RandomResizedCrop`: the area is a uniform share of the image's, the logarithm of
+/// As in torchvision's `RandomResizedCrop`: the area is a uniform fraction of the image's, the logarithm of
 /// width over height is uniform, both are drawn anew until the rounded box fits, at most ten times, and
 /// then the largest centred box within the ratios is taken. The box lies uniformly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomResizedCrop {
-    /// Smallest and largest area as a share of the image's, in (0, 1]. SimCLR: 0.08 and 1.
+    /// Smallest and largest area as a fraction of the image's, in (0, 1]. SimCLR: 0.08 and 1.
     pub scale: [f64; 2],
     /// Smallest and largest width over height, in (0, ∞). SimCLR: ¾ and 4⁄3.
     pub ratio: [f64; 2],

@@ -36,9 +36,9 @@ pub(super) fn assert_close(found: &Tensor<4>, expected: &Tensor<4>) {
 }
 
 /// A count of `n` events of probability `p`, at 4.9 standard deviations (1e-6).
-pub(super) fn assert_share(count: usize, n: usize, p: f64, what: &str) {
+pub(super) fn assert_fraction(count: usize, n: usize, p: f64, what: &str) {
     let z = (count as f64 - n as f64 * p) / (n as f64 * p * (1.0 - p)).sqrt();
-    assert!(z.abs() < 4.9, "{what}: {count} of {n} instead of a share of {p}");
+    assert!(z.abs() < 4.9, "{what}: {count} of {n} instead of a fraction of {p}");
 }
 
 /// Kolmogorov–Smirnov against the uniform distribution on [0, 1] at 1e-6: critical value √(−½ ln(α/2))/√n = 2.69/√n.

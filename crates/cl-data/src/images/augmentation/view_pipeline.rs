@@ -94,9 +94,9 @@ impl ViewPipeline {
     }
 
     fn followed_by(mut self, name: String, transform: Arc<dyn Transform>) -> Result<Self, ConfigError> {
-        if let Some(first) = self.transforms.get(self.on_colours()) {
+        if let Some(first) = self.transforms.get(self.on_colors()) {
             let key = format!("transform[{}]", self.transforms.len());
-            let place = format!("transform[{}] {}", self.on_colours(), first.name);
+            let place = format!("transform[{}] {}", self.on_colors(), first.name);
             let right = format!("before {place}, which works on normalised views");
             check(transform.on_normalized(), &key, &name, right)?;
         }
@@ -106,7 +106,7 @@ impl ViewPipeline {
     }
 
     /// How many transforms, the first ones, work on colours.
-    fn on_colours(&self) -> usize {
+    fn on_colors(&self) -> usize {
         self.transforms.partition_point(|entry| !entry.transform.on_normalized())
     }
 
@@ -209,10 +209,9 @@ impl ViewPipeline {
             transform.draw(&DrawRequest { images, size, name, occurrence: *occurrence, stream, step })
         };
         let normalise = || -> Box<dyn Change> { Box::new(Normalisation(*statistics)) };
-        let (on_colours, on_normalized) = self.transforms.split_at(self.on_colours());
+        let (on_colors, on_normalized) = self.transforms.split_at(self.on_colors());
         let mut views = [Vec::new(), Vec::new()];
-        for pair in
-            on_colours.iter().map(draw).chain([[normalise(), normalise()]]).chain(on_normalized.iter().map(draw))
+        for pair in on_colors.iter().map(draw).chain([[normalise(), normalise()]]).chain(on_normalized.iter().map(draw))
         {
             views.iter_mut().zip(pair).for_each(|(changes, next)| push(changes, next));
         }

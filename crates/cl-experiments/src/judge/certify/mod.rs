@@ -23,6 +23,7 @@ use crate::spec::RunSpec;
 use crate::spec::experiment::{Experiment, Extent};
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 use crate::tasks::sparse_coding::spec::TrainingSpec;
+use burn::tensor::Device;
 use rounding::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 /// The backend that the others are held against.
 const REFERENCE: &str = "flex";
 
-/// A tolerance beyond this share of a metric's size is said to say little.
+/// A tolerance beyond this fraction of a metric's size is said to say little.
 const UNINFORMATIVE: f64 = 0.1;
 
 /// A number of a snapshot by name.
@@ -93,7 +94,7 @@ pub struct Divergence {
     pub first_step_outside: Option<u64>,
     /// Largest divergence in units of the tolerance; infinite, and `null` in JSON, where a number is none.
     #[serde(with = "as_null")]
-    pub largest_share_of_tolerance: f64,
+    pub largest_fraction_of_tolerance: f64,
     /// By step.
     pub over_time: Vec<Distance>,
 }
@@ -125,6 +126,58 @@ pub fn certify(
     let parts = catalog.parts();
     let experiment = Experiment::load(experiment, Extent::Default, parts)?;
     let runs = training_runs(&experiment)?;
+    let (ready, left_out) = backends_of_this_binary()?;
+    crate::say_line!(
+        "{} runs on each of {}; float32 rounding is tried {} times on each.",
+        runs.len(),
+        ready.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        rounding::TRIALS
+    );
+    let mut made = Vec::new();
+    for (name, device) in &ready {
+        let started = Instant::now();
+        let Some(folders) = run_all_on((name, device), &experiment.claim, &runs, output, catalog, stop)? else {
+            return Ok(None);
+        };
+        let duration_s = started.elapsed().as_secs_f64();
+        crate::say_line!("{name}: done in {duration_s:.0} s");
+        made.push(Made { name, folders, duration_s });
+    }
+    let (reference, others) = made.split_first().expect("the reference is among the backends");
+    let mut followed = Vec::new();
+    for run in &runs {
+        let snapshots = reference.snapshots(run)?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        followed.push(Followed { run, envelope: Envelope::of(&run.spec, run.seed, &snapshots), snapshots });
+    }
+    let family = Expected::intervals_of(std::slice::from_ref(&experiment), false)?;
+    let judge = Judge { parts, measures, full: false, family };
+    let verdict_of = |made: &Made| Ok(judge.judge(experiment.clone(), made.folders.clone())?.verdict);
+    let verdict: Verdict = verdict_of(reference)?;
+    let mut backends = vec![reference.result(verdict, true, BTreeMap::new())];
+    for made in others {
+        let metrics = made.divergences(&followed)?;
+        let is_inside = metrics.values().all(|d| d.first_step_outside.is_none());
+        let own = verdict_of(made)?;
+        backends.push(made.result(own, is_inside && own == verdict, metrics));
+    }
+    Ok(Some(Certificate {
+        experiment: experiment.claim.clone(),
+        reference: REFERENCE.into(),
+        tolerance: rounding::in_words(),
+        manifest: Manifest::now(REFERENCE, made.iter().map(|m| m.duration_s).sum(), 0),
+        agree: backends.iter().all(|b| b.agrees),
+        backends,
+        left_out,
+    }))
+}
+
+/// Backends by name, opened, the reference first, and those that this binary lacks with the reason.
+type Backends = (Vec<(&'static str, Device)>, BTreeMap<String, String>);
+
+fn backends_of_this_binary() -> Result<Backends, UserError> {
     let (mut ready, mut left_out) = (Vec::new(), BTreeMap::new());
     for name in device::names() {
         match device::open(name) {
@@ -142,85 +195,77 @@ pub fn certify(
              ndarray,wgpu -- certify`"
         )));
     }
-    crate::say_line!(
-        "{} runs on each of {}; float32 rounding is tried {} times on each.",
-        runs.len(),
-        ready.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
-        rounding::TRIALS
-    );
-    let mut folders_of = BTreeMap::new();
-    let mut durations = BTreeMap::new();
-    for (name, device) in &ready {
-        let started = Instant::now();
-        let mut folders = BTreeMap::new();
-        for run in &runs {
-            let spec = RunSpec::new(run.spec.clone());
-            let below = output.join("runs").join(name);
-            let folder = RunFolder::new(&below, &experiment.claim, &run.point, &spec, run.seed);
-            let session = Session {
-                device_name: name,
-                device,
-                data_dir: None,
-                checkpoint_every: Duration::from_secs_f64(CHECKPOINT_EVERY_S),
-                stop,
-                progress: &mut |_, _| {},
-                warn: &mut |text| crate::warn_line!("{text}"),
-            };
-            if let Outcome::Stopped { .. } = catalog.execute(&spec, run.seed, &folder, session)? {
-                return Ok(None);
-            }
-            folders.insert((run.point.clone(), run.seed), folder);
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        crate::say_line!("{name}: done in {seconds:.0} s");
-        durations.insert(*name, seconds);
-        folders_of.insert(*name, folders);
-    }
-    let snapshots_of = |name: &str, run: &Run| -> Result<Vec<Snapshot>, UserError> {
-        folders_of[name][&(run.point.clone(), run.seed)].snapshots()
-    };
-    let mut envelopes = Vec::new();
-    for run in &runs {
-        let reference = snapshots_of(REFERENCE, run)?;
-        if stop.load(Ordering::Relaxed) {
+    Ok((ready, left_out))
+}
+
+/// Run folders by point and seed.
+type Folders = BTreeMap<(String, u64), RunFolder>;
+
+/// Makes the runs on one backend below `output`; `None` where it was asked to stop.
+fn run_all_on(
+    (name, device): (&str, &Device),
+    claim: &str,
+    runs: &[Run],
+    output: &Path,
+    catalog: &Catalog,
+    stop: &AtomicBool,
+) -> Result<Option<Folders>, UserError> {
+    let mut folders = Folders::new();
+    for run in runs {
+        let spec = RunSpec::new(run.spec.clone());
+        let folder = RunFolder::new(&output.join("runs").join(name), claim, &run.point, &spec, run.seed);
+        let session = Session {
+            device_name: name,
+            device,
+            data_dir: None,
+            checkpoint_every: Duration::from_secs_f64(CHECKPOINT_EVERY_S),
+            stop,
+            progress: &mut |_, _| {},
+            warn: &mut |text| crate::warn_line!("{text}"),
+        };
+        if let Outcome::Stopped { .. } = catalog.execute(&spec, run.seed, &folder, session)? {
             return Ok(None);
         }
-        envelopes.push((run, Envelope::of(&run.spec, run.seed, &reference), reference));
+        folders.insert((run.point.clone(), run.seed), folder);
     }
-    let family = Expected::intervals_of(std::slice::from_ref(&experiment), false)?;
-    let judge = Judge { parts, measures, full: false, family };
-    let mut backends: Vec<BackendResult> = Vec::new();
-    for (name, _) in &ready {
-        let verdict = judge.judge(experiment.clone(), folders_of[name].clone())?.verdict;
+    Ok(Some(folders))
+}
+
+/// The runs that one backend made.
+#[derive(Debug)]
+struct Made {
+    name: &'static str,
+    folders: Folders,
+    duration_s: f64,
+}
+
+/// A run of the reference, and how far others may come apart from it.
+#[derive(Debug)]
+struct Followed<'a> {
+    run: &'a Run,
+    envelope: Envelope,
+    snapshots: Vec<Snapshot>,
+}
+
+impl Made {
+    fn snapshots(&self, run: &Run) -> Result<Vec<Snapshot>, UserError> {
+        self.folders[&(run.point.clone(), run.seed)].snapshots()
+    }
+
+    /// By metric, of the run that is closest to its tolerance.
+    fn divergences(&self, followed: &[Followed]) -> Result<BTreeMap<String, Divergence>, UserError> {
         let mut metrics = BTreeMap::new();
-        if *name != REFERENCE {
-            for (run, envelope, reference) in &envelopes {
-                let found = snapshots_of(name, run)?;
-                for (metric, divergence) in envelope.compare(reference, &found) {
-                    worst(&mut metrics, metric, divergence);
-                }
+        for Followed { run, envelope, snapshots } in followed {
+            for (metric, divergence) in envelope.compare(snapshots, &self.snapshots(run)?) {
+                worst(&mut metrics, metric, divergence);
             }
         }
-        let verdict_of_reference = backends.first().map_or(verdict, |b| b.verdict);
-        let is_inside = metrics.values().all(|d: &Divergence| d.first_step_outside.is_none());
-        backends.push(BackendResult {
-            name: name.to_string(),
-            verdict,
-            agrees: is_inside && verdict == verdict_of_reference,
-            duration_s: durations[name],
-            metrics,
-        });
+        Ok(metrics)
     }
-    let certificate = Certificate {
-        experiment: experiment.claim.clone(),
-        reference: REFERENCE.into(),
-        tolerance: rounding::in_words(),
-        manifest: Manifest::now(REFERENCE, durations.values().sum(), 0),
-        agree: backends.iter().all(|b| b.agrees),
-        backends,
-        left_out,
-    };
-    Ok(Some(certificate))
+
+    fn result(&self, verdict: Verdict, agrees: bool, metrics: BTreeMap<String, Divergence>) -> BackendResult {
+        BackendResult { name: self.name.to_string(), verdict, agrees, duration_s: self.duration_s, metrics }
+    }
 }
 
 /// A run to be compared.
@@ -253,7 +298,7 @@ fn worst(metrics: &mut BTreeMap<String, Divergence>, metric: &str, found: Diverg
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
-    if found.largest_share_of_tolerance > kept.largest_share_of_tolerance {
+    if found.largest_fraction_of_tolerance > kept.largest_fraction_of_tolerance {
         *kept = found;
     }
     kept.first_step_outside = earliest;
@@ -274,7 +319,7 @@ pub fn table(certificate: &Certificate) -> String {
             let says = if last > UNINFORMATIVE { ", which says little" } else { "" };
             text.push_str(&format!(
                 "         {metric:<20} {largest:.1e} apart at most, {:>5.2} of the tolerance ({first:.0e} growing to {last:.0e}{says}); outside: {outside}\n",
-                d.largest_share_of_tolerance
+                d.largest_fraction_of_tolerance
             ));
         }
     }

@@ -11,7 +11,7 @@ use crate::tasks::images::dataset::Dataset;
 use crate::tasks::images::evaluation::ImageEvaluation;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::images::training::{ImageSnapshot, ImageTraining};
-use crate::tasks::images::{anatomy, directions};
+use crate::tasks::images::{analysis, directions};
 use crate::tasks::learner::{Learner, LearnerOf};
 use crate::tasks::task::{Place, Task};
 use crate::tasks::weights;
@@ -132,7 +132,7 @@ fn write_task<C: EncoderConfig<Encoder: ImageEncoder>>(
             "snapshot_train": sorted(training.data().part_of_train(e.snapshot_train)),
             "snapshot_test": sorted(training.data().part_of_test(e.snapshot_test)),
             "held_out": training.data().part_of_test(spec.optimization.batch_size),
-            "looked_into": training.data().part_of_test(anatomy::IMAGES),
+            "looked_into": training.data().part_of_test(analysis::IMAGES),
             "directions_train": training.data().part_of_train(directions::IMAGES),
             "directions_test": training.data().part_of_test(directions::IMAGES),
         },

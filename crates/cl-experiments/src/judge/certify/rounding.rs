@@ -33,7 +33,7 @@ const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 /// Terms in the sums that a measure takes, for its own rounding: 512 observations.
 const MEASURE_TERMS: f64 = 512.0;
 
-/// Tolerances of one run, by metric and snapshot, as shares of the metric's largest value.
+/// Tolerances of one run, by metric and snapshot, as fractions of the metric's largest value.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     tolerances: Vec<Vec<f64>>,
@@ -96,8 +96,8 @@ impl Envelope {
                 .map(|((r, f), tolerance)| Distance { step: r.step, apart: apart(r, f), tolerance: *tolerance })
                 .collect();
             let outside = over_time.iter().find(|d| d.apart > d.tolerance).map(|d| d.step);
-            let share = largest(over_time.iter().map(|d| d.apart / d.tolerance));
-            (*name, Divergence { first_step_outside: outside, largest_share_of_tolerance: share, over_time })
+            let fraction = largest(over_time.iter().map(|d| d.apart / d.tolerance));
+            (*name, Divergence { first_step_outside: outside, largest_fraction_of_tolerance: fraction, over_time })
         };
         METRICS.iter().enumerate().map(of_metric).collect()
     }
@@ -136,10 +136,7 @@ mod tests {
     use super::*;
 
     fn snapshots(loss: impl Fn(u64) -> f64) -> Vec<Snapshot> {
-        let text = r#"{"step":0,"learning_rate":0.5,"loss":1.0,"largest_similarity":null,"energy_in_span":0.5,"coverage_mean":0.5,
-            "coverage_min":0.2,"features_with_singleton":1,"singleton_share":0.5,"norm_in_span":1.0,"norm_complement":1.0,"threshold_ratio":0.0,
-            "active_share":1.0,"correlation_sparse":0.5,"correlation_dense":0.5,"probe_r_squared":0.5,"neuron_energies":[]}"#;
-        let one: Snapshot = serde_json::from_str(text).unwrap();
+        let one = Snapshot::example();
         (0..4).map(|k| Snapshot { step: 10 * k, loss: loss(k), ..one.clone() }).collect()
     }
 
@@ -154,7 +151,7 @@ mod tests {
         assert!(
             compared(&reference)
                 .iter()
-                .all(|(_, d)| d.first_step_outside.is_none() && d.largest_share_of_tolerance == 0.0)
+                .all(|(_, d)| d.first_step_outside.is_none() && d.largest_fraction_of_tolerance == 0.0)
         );
         // Off by 3e-4 of the size: outside at step 10, inside again at step 20.
         let off = snapshots(|k| 2.0 - 0.1 * k as f64 + if k > 0 { 6e-4 } else { 0.0 });
@@ -177,7 +174,7 @@ mod tests {
         let run = |spec: &TrainingSpec| perturbed(spec, 1, 0, 0.0);
         let reference = run(&spec);
         let envelope = Envelope::of(&spec, 1, &reference);
-        assert!(envelope.compare(&reference, &run(&spec)).iter().all(|(_, d)| d.largest_share_of_tolerance == 0.0));
+        assert!(envelope.compare(&reference, &run(&spec)).iter().all(|(_, d)| d.largest_fraction_of_tolerance == 0.0));
         spec.optimization.learning_rate = cl_model::LearningRate::Constant { rate: 1.1 };
         let wrong = run(&spec);
         let outside = envelope.compare(&reference, &wrong);

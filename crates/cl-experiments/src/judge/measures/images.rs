@@ -36,15 +36,15 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
         values.extend(last.positive_similarity.map(|s| ("positive_similarity".to_string(), s)));
         values.extend(last.negative_similarity.map(|s| ("negative_similarity".to_string(), s)));
     }
-    if let Some(anatomy) = &evaluation.anatomy {
-        if let Some(layer) = anatomy.layers.last() {
-            values.insert("last_layer_zero_share".into(), layer.zero_share);
+    if let Some(analysis) = &evaluation.analysis {
+        if let Some(layer) = analysis.layers.last() {
+            values.insert("last_layer_zero_fraction".into(), layer.zero_fraction);
             values.insert("last_layer_density".into(), layer.density);
-            values.insert("last_layer_color_selective_share".into(), layer.color_selective_share);
+            values.insert("last_layer_color_selective_fraction".into(), layer.color_selective_fraction);
         }
-        let shares = &anatomy.filter_color_shares;
-        if !shares.is_empty() {
-            values.insert("filter_color_share".into(), shares.iter().sum::<f64>() / shares.len() as f64);
+        let fractions = &analysis.filter_color_fractions;
+        if !fractions.is_empty() {
+            values.insert("filter_color_fraction".into(), fractions.iter().sum::<f64>() / fractions.len() as f64);
         }
     }
     for direction in evaluation.directions.iter().flatten() {

@@ -132,3 +132,70 @@ impl Comparison {
 fn rows(matrix: &Matrix) -> Vec<Vec<f64>> {
     matrix.iter_rows().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::catalog::Catalog;
+    use crate::spec::experiment::{Experiment, Extent};
+    use std::path::Path;
+
+    fn spec() -> TrainingSpec {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/c2-linear-stage");
+        let experiment = Experiment::load(&folder, Extent::Default, Catalog::standard().parts()).unwrap();
+        experiment.point("small-step").unwrap().spec.get::<TrainingSpec>().unwrap().clone()
+    }
+
+    fn snapshot(step: u64, similarity: f64, norms: PredictedNorms) -> Snapshot {
+        let (in_span, complement) = (norms.in_span, norms.complement);
+        Snapshot {
+            step,
+            largest_similarity: Some(similarity),
+            norm_in_span: in_span,
+            norm_complement: complement,
+            ..Snapshot::example()
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_the_snapshots_within_the_bound() {
+        let spec = spec();
+        let similarities = [0.01, 0.05, 0.1, 0.3, 0.2];
+        let steps = |k: usize| 20 * k as u64;
+        let of = |norms: &dyn Fn(usize) -> PredictedNorms| -> Vec<Snapshot> {
+            similarities.iter().enumerate().map(|(k, s)| snapshot(steps(k), *s, norms(k))).collect()
+        };
+        let one = PredictedNorms { in_span: 1.0, complement: 1.0 };
+        let predicted = Comparison::new(&spec, 201, &of(&|_| one), 0.2).with_noise;
+        // Three lie below the bound, and one beyond is shown; what comes back below it is not.
+        assert_eq!(predicted.len(), 4);
+        let off = [(1.0, 1.0), (1.02, 0.99), (0.97, 1.01), (5.0, 5.0), (9.0, 9.0)];
+        let measured = of(&|k| {
+            let predicted = predicted.get(k).copied().unwrap_or(one);
+            PredictedNorms { in_span: off[k].0 * predicted.in_span, complement: off[k].1 * predicted.complement }
+        });
+        let comparison = Comparison::new(&spec, 201, &measured, 0.2);
+        assert_eq!((comparison.within_bound, &comparison.steps[..]), (3, &[0, 20, 40, 60][..]));
+        let metrics = comparison.metrics();
+        assert!((metrics["largest_error_with_noise"] - 0.03).abs() < 1e-9, "{metrics:?}");
+        assert_eq!(metrics["last_step_within_bound"], 40.0);
+        let growth = 0.97 * predicted[2].in_span / predicted[0].in_span;
+        assert!((metrics["growth_in_span"] - growth).abs() < 1e-12);
+        // A number that is none is not within anything.
+        let mut broken = measured;
+        broken[1].norm_in_span = f64::NAN;
+        assert!(Comparison::new(&spec, 201, &broken, 0.2).metrics()["largest_error_with_noise"].is_nan());
+    }
+
+    #[test]
+    fn the_prediction_begins_at_the_weights_that_training_begins_at() {
+        let spec = spec();
+        let one = PredictedNorms { in_span: 1.0, complement: 1.0 };
+        let start = Comparison::new(&spec, 202, &[snapshot(0, 0.0, one)], 0.2).mean[0];
+        let untrained = SparseCoding::<SymmetricReluConfig>::on(&spec, 202, &Device::flex()).untrained();
+        let squares: f64 = untrained.encoder.weights.val().square().sum().into_scalar();
+        assert!((start.in_span.powi(2) + start.complement.powi(2) - squares).abs() < 1e-5 * squares);
+        let other = Comparison::new(&spec, 203, &[snapshot(0, 0.0, one)], 0.2).mean[0];
+        assert_ne!(start, other);
+    }
+}

@@ -4,8 +4,8 @@
 //! `n log(RSS/n) + 3 k log n` over the number of pieces k ≤ 8 and their borders (dynamic programming; a piece
 //! has two coefficients and a border). Stages are read off the pieces:
 //! * *decoupling*: the middle of the steepest piece of the energy in span(M);
-//! * *emergence of singletons*: the middle of the steepest piece of the share of singletons;
-//! * *convergence*: the last change point of the share of singletons.
+//! * *emergence of singletons*: the middle of the steepest piece of the fraction of singletons;
+//! * *convergence*: the last change point of the fraction of singletons.
 
 use super::measure::{CompleteRun, Measure};
 use crate::io::error::UserError;
@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most pieces tried.
-const MOST_PIECES: usize = 8;
+const MAX_PIECES: usize = 8;
 
 /// Least number of snapshots in a piece.
-const LEAST_POINTS: usize = 2;
+const MIN_POINTS: usize = 2;
 
 /// The steps of the stages, as metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,9 +53,9 @@ impl Measure for StagesOfTraining {
 pub struct Stages {
     /// Middle of the steepest rise of the energy in span(M).
     pub decoupling: f64,
-    /// Middle of the steepest rise of the share of singletons.
+    /// Middle of the steepest rise of the fraction of singletons.
     pub emergence: f64,
-    /// Last change point of the share of singletons; NaN when it has none.
+    /// Last change point of the fraction of singletons; NaN when it has none.
     pub convergence: f64,
 }
 
@@ -75,7 +75,7 @@ impl Stages {
     pub fn new(snapshots: &[Snapshot]) -> Self {
         let steps: Vec<f64> = snapshots.iter().map(|s| s.step as f64).collect();
         let energy: Vec<f64> = snapshots.iter().map(|s| s.energy_in_span).collect();
-        let singletons: Vec<f64> = snapshots.iter().map(|s| s.singleton_share).collect();
+        let singletons: Vec<f64> = snapshots.iter().map(|s| s.singleton_fraction).collect();
         let middle = |piece: &Piece| (steps[piece.from] + steps[piece.to - 1]) / 2.0;
         let steepest = |pieces: &[Piece]| {
             let best = pieces.iter().max_by(|a, b| a.slope.total_cmp(&b.slope));
@@ -106,12 +106,12 @@ impl Stages {
 pub fn segment(x: &[f64], y: &[f64]) -> Vec<Piece> {
     let n = x.len();
     let line = Lines::new(x, y);
-    let most = MOST_PIECES.min(n / LEAST_POINTS);
+    let most = MAX_PIECES.min(n / MIN_POINTS);
     // best[k][to]: least sum of squares of 0..to in k + 1 pieces, and where the last one begins.
     let mut best: Vec<Vec<(f64, usize)>> = vec![(0..=n).map(|to| (line.fit(0, to).1, 0)).collect()];
     for k in 1..most {
         let row = (0..=n).map(|to| {
-            let starts = (k * LEAST_POINTS)..to.saturating_sub(LEAST_POINTS - 1);
+            let starts = (k * MIN_POINTS)..to.saturating_sub(MIN_POINTS - 1);
             let costs = starts.map(|from| (best[k - 1][from].0 + line.fit(from, to).1, from));
             costs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0))
         });
@@ -157,7 +157,7 @@ impl Lines {
     /// Slope and sum of squared residuals of points `from..to`.
     fn fit(&self, from: usize, to: usize) -> (f64, f64) {
         let n = to.saturating_sub(from) as f64;
-        if n < LEAST_POINTS as f64 {
+        if n < MIN_POINTS as f64 {
             return (0.0, f64::INFINITY);
         }
         let s: [f64; 5] = std::array::from_fn(|i| self.sums[to][i] - self.sums[from][i]);

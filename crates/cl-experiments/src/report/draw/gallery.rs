@@ -5,7 +5,7 @@ use crate::report::chart::{Gallery, Picture};
 use plotters::element::BitMapElement;
 use plotters::prelude::DrawingBackend;
 
-/// Between pictures, as a share of a picture.
+/// Between pictures, as a fraction of a picture.
 const GAP: f64 = 0.06;
 
 pub(super) fn draw<DB: DrawingBackend>(gallery: &Gallery, area: &Area<DB>, pen: Pen) -> Drawn<DB> {

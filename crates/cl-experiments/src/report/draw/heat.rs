@@ -64,10 +64,10 @@ fn scale<DB: DrawingBackend>(heat: &Heat, name: &str, area: &Area<DB>, pen: Pen)
         area.draw(&Rectangle::new([(left, at(k + 1)), (right, at(k))], color.filled()))?;
     }
     let (low, high) = heat.ends;
-    for share in [0.0, 0.5, 1.0] {
-        let y = height - (f64::from(height) * share).round() as i32;
+    for fraction in [0.0, 0.5, 1.0] {
+        let y = height - (f64::from(height) * fraction).round() as i32;
         area.draw(&PathElement::new(vec![(right, y), (right + pen.px(4.0), y)], pen.stroke(INK, 1)))?;
-        let text = significant(low + share * (high - low), 2);
+        let text = significant(low + fraction * (high - low), 2);
         area.draw_text(&text, &pen.text(TICK_SIZE - 2.0, INK, HPos::Left, VPos::Center), (right + pen.px(6.0), y))?;
     }
     let style = pen.text(TICK_SIZE, INK, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
@@ -76,8 +76,8 @@ fn scale<DB: DrawingBackend>(heat: &Heat, name: &str, area: &Area<DB>, pen: Pen)
 
 /// A shade from 0 to 1.
 fn shade(value: f64, (low, high): (f64, f64)) -> f64 {
-    let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
-    (share * (SHADES - 1.0)).round() / (SHADES - 1.0)
+    let fraction = ((value - low) / (high - low)).clamp(0.0, 1.0);
+    (fraction * (SHADES - 1.0)).round() / (SHADES - 1.0)
 }
 
 /// Neighbours of the same value: from, to, value.

@@ -71,7 +71,7 @@ fn moments(
         let predicted = mean(&directions().map(|d| d.predicted).collect::<Vec<_>>());
         let mut sorted: Vec<f64> = directions().map(|d| d.estimate).collect();
         sorted.sort_by(f64::total_cmp);
-        let quantile = |share| super::super::series::quantile(&sorted, share);
+        let quantile = |fraction| super::super::series::quantile(&sorted, fraction);
         let note = format!("{} ({})", significant(mean(&dots), 3), significant(predicted, 3));
         let mark = Mark {
             style: Style::nth(0),

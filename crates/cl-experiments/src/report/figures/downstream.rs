@@ -75,7 +75,7 @@ fn panel(
     };
     let rows: Vec<Row> = representations.iter().map(row).collect();
     let lowest = rows.iter().flat_map(|r| r.marks[0].dots.clone()).fold(0.0, f64::min);
-    let x = Axis::linear(if is_accuracy { "share right; 0.5 is chance" } else { "R²" }, lowest, 1.0);
+    let x = Axis::linear(if is_accuracy { "fraction right; 0.5 is chance" } else { "R²" }, lowest, 1.0);
     let mut rules: Vec<Rule> =
         oracle.map(|at| Rule { at, is_vertical: true, label: String::new() }).into_iter().collect();
     if is_accuracy {

@@ -16,7 +16,7 @@ const SIMILARITY_BOUND: f64 = 0.1;
 type Side = fn(&PredictedNorms) -> f64;
 
 /// Most dots of one seed.
-const MOST_DOTS: usize = 30;
+const MAX_DOTS: usize = 30;
 
 /// Per point: the norms over steps, and how far the measured ones are from the prediction.
 pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Option<Figure> {
@@ -60,9 +60,9 @@ fn points(c: &Comparison, of: &[PredictedNorms], value: Side) -> Vec<(f64, f64)>
     c.steps.iter().zip(of).map(|(step, norms)| (*step as f64, value(norms))).collect()
 }
 
-/// At most [`MOST_DOTS`], equally far apart.
+/// At most [`MAX_DOTS`], equally far apart.
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    let every = points.len().div_ceil(MOST_DOTS).max(1);
+    let every = points.len().div_ceil(MAX_DOTS).max(1);
     points.into_iter().step_by(every).collect()
 }
 

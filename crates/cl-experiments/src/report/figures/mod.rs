@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn names_of_points_become_words() {
         assert_eq!(in_words("masked-d64"), "complementary masks, d = 64");
-        assert_eq!(in_words("half-share-p0.3"), "half share, p = 0.3");
+        assert_eq!(in_words("half-masked-p0.3"), "half masked, p = 0.3");
         assert_eq!(in_words("cosine-similarity"), "cosine similarity");
         assert_eq!(in_words("contrastive-crop-flip"), "contrastive: crop, flip");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");

@@ -185,7 +185,7 @@ fn axis_words(key: &str) -> String {
     match key.rsplit('.').next().unwrap_or(key) {
         "noise_std" => "noise std σ".into(),
         "keep_probability" => "keep probability p".into(),
-        "masked_share" => "share masked s".into(),
+        "masked_fraction" => "fraction masked s".into(),
         "growth" => "bias growth g".into(),
         "cap_ratio" => "bias cap C".into(),
         "initial_ratio" => "first bias c".into(),

@@ -12,7 +12,7 @@ use super::training::over_steps;
 use crate::judge::measures::stages::Stages;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 
-/// Shares of neurons below the edges of a ribbon, and how opaque it is.
+/// Fractions of neurons below the edges of a ribbon, and how opaque it is.
 const RIBBONS: [(f64, f64, f64); 2] = [(0.05, 0.95, 0.16), (0.25, 0.75, 0.3)];
 
 /// Neurons that are drawn as lines of their own.
@@ -37,8 +37,8 @@ fn figure(claim: &str, runs: &Runs) -> Option<Figure> {
     let panels = vec![
         with_rules(ribbons(&format!("Energy in span(M) of single neurons, seed {seed}"), runs, snapshots), &rules),
         measure("Energy in span(M), all seeds", |s| s.energy_in_span),
-        measure("Share of neurons that are singletons, all seeds", |s| s.singleton_share),
-        measure("Share of active outputs, all seeds", |s| s.active_share),
+        measure("Fraction of neurons that are singletons, all seeds", |s| s.singleton_fraction),
+        measure("Fraction of active outputs, all seeds", |s| s.active_fraction),
         order(runs),
     ];
     let neuron = Style::nth(0);

@@ -13,19 +13,19 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
     if runs.is_empty() {
         return Vec::new();
     }
-    let share = |title: &str, value: fn(&Snapshot) -> f64| panel(title, runs, Range::Share, |_, s| value(s));
+    let fraction = |title: &str, value: fn(&Snapshot) -> f64| panel(title, runs, Range::Fraction, |_, s| value(s));
     let learning = vec![
         panel("Held-out loss / log(N + 1)", runs, Range::Log, |spec, s| s.loss / loss_scale(spec)),
-        share("Energy of the neurons in span(M)", |s| s.energy_in_span),
-        share("Coverage of the features, mean", |s| s.coverage_mean),
-        share("Coverage of the features, smallest", |s| s.coverage_min),
-        share("Share of neurons that are singletons", |s| s.singleton_share),
-        share("R² of a probe on 512 observations", |s| or_nan(s.probe_r_squared)),
+        fraction("Energy of the neurons in span(M)", |s| s.energy_in_span),
+        fraction("Coverage of the features, mean", |s| s.coverage_mean),
+        fraction("Coverage of the features, smallest", |s| s.coverage_min),
+        fraction("Fraction of neurons that are singletons", |s| s.singleton_fraction),
+        fraction("R² of a probe on 512 observations", |s| or_nan(s.probe_r_squared)),
     ];
     let embeddings = vec![
-        share("corr(f(x), f(Mz)) over z ≠ 0", |s| s.correlation_sparse),
-        share("corr(f(x), f(ξ)), pooled", |s| s.correlation_dense),
-        share("Share of active outputs", |s| s.active_share),
+        fraction("corr(f(x), f(Mz)) over z ≠ 0", |s| s.correlation_sparse),
+        fraction("corr(f(x), f(ξ)), pooled", |s| s.correlation_dense),
+        fraction("Fraction of active outputs", |s| s.active_fraction),
         panel("Threshold b / ‖w‖, mean over neurons", runs, Range::FromZero, |_, s| s.threshold_ratio),
     ];
     let figure = |name: &str, caption: String, panels| Figure {
@@ -51,7 +51,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
 /// The range of a vertical axis.
 enum Range {
     /// From 0 to 1, further where values are.
-    Share,
+    Fraction,
     /// From 0 to the largest.
     FromZero,
     /// Logarithmic.
@@ -62,7 +62,7 @@ fn panel(title: &str, runs: &[Runs], range: Range, value: impl Fn(&TrainingSpec,
     let curves: Vec<Curve> = runs.iter().map(|r| r.curve(|s| value(&r.spec, s))).collect();
     let heights = || curves.iter().flat_map(Curve::heights);
     let y = match range {
-        Range::Share => {
+        Range::Fraction => {
             let low = heights().filter(|v| v.is_finite()).fold(0.0, f64::min);
             Axis::linear("", if low < -0.02 { low.max(-1.0) } else { 0.0 }, 1.0)
         }

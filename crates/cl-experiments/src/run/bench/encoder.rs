@@ -48,7 +48,7 @@ pub struct Timing {
     /// Floating-point operations per second of square products on as many threads.
     pub peak_flop_per_second: f64,
     /// `flop_per_step · steps_per_second / peak_flop_per_second`; `None` away from the host.
-    pub share_of_peak: Option<f64>,
+    pub fraction_of_peak: Option<f64>,
     /// Peak memory of the process in bytes.
     pub peak_memory_byte: u64,
     /// What the encoder is like at the end.
@@ -159,7 +159,7 @@ fn timing(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed, sn
         part_s,
         flop_per_step,
         peak_flop_per_second,
-        share_of_peak: on_host.then(|| flop_per_step * steps_per_second / peak_flop_per_second),
+        fraction_of_peak: on_host.then(|| flop_per_step * steps_per_second / peak_flop_per_second),
         peak_memory_byte,
         state: State::from(snapshot),
     }
@@ -181,8 +181,8 @@ fn flop_per_step(spec: &TrainingSpec, m: usize) -> f64 {
 pub(super) const HEAD: &str = "point           d    d1     m     B     N  replicas  threads    steps/s   ms/step   data  gradient  update   MFLOP/step  of peak  peak memory";
 
 pub(super) fn row(t: &Timing) -> String {
-    let [data, gradient, update] = t.part_s.shares();
-    let of_peak = t.share_of_peak.map_or("-".to_string(), |s| format!("{:.0} %", 100.0 * s));
+    let [data, gradient, update] = t.part_s.fractions();
+    let of_peak = t.fraction_of_peak.map_or("-".to_string(), |s| format!("{:.0} %", 100.0 * s));
     let [d, d1, m, b, n] = t.shape;
     format!(
         "{:<12} {d:>4} {d1:>5} {m:>5} {b:>5} {n:>5} {:>9} {:>8} {:>10.1} {:>9.3} {data:>6} {gradient:>9} {update:>7} {:>12.1} {of_peak:>8} {:>8.0} MiB",

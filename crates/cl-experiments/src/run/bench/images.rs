@@ -64,7 +64,7 @@ pub fn time(job: &BenchJob, spec: &ImageSpec, catalog: &Catalog, place: Place) -
 pub(super) const HEAD: &str = "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
 
 pub(super) fn row(t: &ImageTiming) -> String {
-    let [data, gradient, update] = t.part_s.shares();
+    let [data, gradient, update] = t.part_s.fractions();
     format!(
         "{:<40} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
         t.point,

@@ -36,8 +36,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The share of each part in percent, for a terminal.
-    pub fn shares(&self) -> [String; 3] {
+    /// The fraction of each part in percent, for a terminal.
+    pub fn fractions(&self) -> [String; 3] {
         let total = self.data + self.gradient + self.update;
         [self.data, self.gradient, self.update].map(|part| format!("{:.0} %", 100.0 * part / total))
     }

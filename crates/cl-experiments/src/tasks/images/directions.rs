@@ -28,8 +28,8 @@ const FIRST_STEP: u64 = 1 << 40;
 pub struct Direction {
     /// Its name: `brightness`, `red − green`, `yellow − blue`, or `PC k`.
     pub name: String,
-    /// Share of the variance of the pixels along it.
-    pub variance_share: f64,
+    /// Fraction of the variance of the pixels along it.
+    pub variance_fraction: f64,
     /// Correlation of the two views of an image along it, `E[⟨u,x⁺⟩⟨u,x⁺⁺⟩]` over the second moments, centred.
     /// 0 is decoupled; `None` where views do not vary along it, such as greyscale images along a colour.
     pub view_correlation: Option<f64>,
@@ -38,8 +38,8 @@ pub struct Direction {
     pub kept_r_squared: Option<f64>,
 }
 
-/// A share of the variance that is no more than the rounding of single precision.
-const ROUNDING_SHARE: f64 = 1e-12;
+/// A fraction of the variance that is no more than the rounding of single precision.
+const ROUNDING_FRACTION: f64 = 1e-12;
 
 /// Measures colours and leading principal directions, outside autodiff.
 ///
@@ -52,7 +52,7 @@ pub fn measure<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> Result<
     let principal = principal_directions(x_train.clone(), PRINCIPAL);
     let colors = color_directions(train.height() * train.width(), data);
     let names = ["brightness", "red − green", "yellow − blue"].map(String::from);
-    let names = names.into_iter().chain((1..=principal.shares.len()).map(|k| format!("PC {k}")));
+    let names = names.into_iter().chain((1..=principal.fractions.len()).map(|k| format!("PC {k}")));
     let directions = Tensor::cat(vec![colors, principal.directions], 0).transpose();
 
     let total = x_train.clone() - x_train.clone().mean_dim(0);
@@ -64,13 +64,13 @@ pub fn measure<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> Result<
         .enumerate()
         .map(|(k, name)| {
             let [train, test] = features.clone();
-            let variance_share = if total > 0.0 { centred_square(&along_train[k]) / total } else { 0.0 };
+            let variance_fraction = if total > 0.0 { centred_square(&along_train[k]) / total } else { 0.0 };
             let kept = ridge_r_squared(train, &along_train[k], test, &along_test[k])?;
             Ok(Direction {
                 name,
-                variance_share,
+                variance_fraction,
                 view_correlation: correlations[k],
-                kept_r_squared: kept.filter(|_| variance_share > ROUNDING_SHARE),
+                kept_r_squared: kept.filter(|_| variance_fraction > ROUNDING_FRACTION),
             })
         })
         .collect()
@@ -155,7 +155,7 @@ fn view_correlations(data: &ImageData, directions: &Tensor<2>, images: &[usize],
         }
     }
     let [first, second] = &sides;
-    first.iter().zip(second).map(|(a, b)| correlation(a, b, ROUNDING_SHARE * variance)).collect()
+    first.iter().zip(second).map(|(a, b)| correlation(a, b, ROUNDING_FRACTION * variance)).collect()
 }
 
 fn flat(images: Tensor<4>) -> Tensor<2> {

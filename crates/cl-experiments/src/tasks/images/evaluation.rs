@@ -1,7 +1,7 @@
 //! Scores of a trained image encoder: kNN and a linear probe on frozen features, beside raw pixels and the encoder
 //! before data.
 
-use super::anatomy::{self, Anatomy};
+use super::analysis::{self, RepresentationAnalysis};
 use super::data::ImageData;
 use super::directions::{self, Direction, Latent};
 use crate::tasks::weights;
@@ -29,7 +29,7 @@ pub struct ImageEvaluation {
     /// The same of `weights-best.safetensors`.
     pub best_sha256: String,
     /// What is inside the encoder, where the specification asks for it.
-    pub anatomy: Option<Anatomy>,
+    pub analysis: Option<RepresentationAnalysis>,
     /// Directions of the pixels, where the specification asks for it.
     pub directions: Option<Vec<Direction>>,
     /// Latents of generated images.
@@ -48,7 +48,7 @@ pub struct Scores {
 /// How a classifier does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Share of test images whose class is right.
+    /// Fraction of test images whose class is right.
     pub accuracy: f64,
     /// Row: the class; column: what it was taken for.
     pub confusion: Vec<Vec<usize>>,
@@ -63,7 +63,7 @@ pub struct ImageBaselines {
     pub untrained: Scores,
 }
 
-/// Scores the learner at its end and at its best, outside autodiff; beside it what `anatomy.safetensors` holds, where it is asked for.
+/// Scores the learner at its end and at its best, outside autodiff; beside it what `analysis.safetensors` holds, where it is asked for.
 ///
 /// # Errors
 /// In words, when features are not finite or scoring changed a network.
@@ -82,7 +82,7 @@ pub fn evaluate<E: ImageEncoder>(
         let features = |images: &ImageSet| data.features(model, images, &all(images));
         score(data, features(train), features(test)).map_err(in_words)
     };
-    let (anatomy, inside) = wanted.anatomy.then(|| anatomy::look(data, last)).unzip();
+    let (analysis, inside) = wanted.analysis.then(|| analysis::analyse(data, last)).unzip();
     let evaluation = ImageEvaluation {
         last: scores(last)?,
         best_step,
@@ -91,8 +91,8 @@ pub fn evaluate<E: ImageEncoder>(
             true => Some(ImageBaselines { pixels: pixels(data).map_err(in_words)?, untrained: scores(&untrained())? }),
             false => None,
         },
-        anatomy,
-        directions: wanted.anatomy.then(|| directions::measure(data, last)).transpose().map_err(in_words)?,
+        analysis,
+        directions: wanted.analysis.then(|| directions::measure(data, last)).transpose().map_err(in_words)?,
         latents: directions::latents(data, last).map_err(in_words)?,
         last_sha256,
         best_sha256,

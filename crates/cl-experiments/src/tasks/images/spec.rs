@@ -107,7 +107,7 @@ pub struct ImageEvaluationSpec {
     /// Whether raw pixels and the untrained encoder are scored as well.
     pub baselines: bool,
     /// Whether activations, filters, colour units and directions are looked at, and images mapped by t-SNE.
-    pub anatomy: bool,
+    pub analysis: bool,
 }
 
 impl Specification for ImageSpec {

@@ -184,13 +184,13 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
             _ => None,
         };
         let last = broken.as_ref().unwrap_or(last);
-        let (evaluation, anatomy) = evaluate(&self.data, last, best, || self.untrained())?;
+        let (evaluation, analysis) = evaluate(&self.data, last, best, || self.untrained())?;
         let mut files = vec![
             ("weights.safetensors", weights::to_safetensors(last)?),
             ("weights-best.safetensors", weights::to_safetensors(best.0)?),
             ("evaluation.json", pretty(&evaluation).into_bytes()),
         ];
-        files.extend(anatomy.map(|bytes| ("anatomy.safetensors", bytes)));
+        files.extend(analysis.map(|bytes| ("analysis.safetensors", bytes)));
         let summary = format!(
             "kNN {:.3}, linear probe {:.3}; at the best snapshot (step {}) {:.3} and {:.3}",
             evaluation.last.knn.accuracy,

@@ -25,7 +25,7 @@ pub struct Snapshot {
     /// See [`FeatureMeasures`].
     pub features_with_singleton: usize,
     /// See [`FeatureMeasures`].
-    pub singleton_share: f64,
+    pub singleton_fraction: f64,
     /// `√Σ_i ‖M Mᵀ w_i‖²`.
     pub norm_in_span: f64,
     /// `√Σ_i ‖w_i − M Mᵀ w_i‖²`.
@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// Mean of `b_i / ‖w_i‖`.
     pub threshold_ratio: f64,
     /// See [`EmbeddingMeasures`]; on 512 observations.
-    pub active_share: f64,
+    pub active_fraction: f64,
     /// See [`EmbeddingMeasures`]; on 512 observations.
     pub correlation_sparse: f64,
     /// See [`EmbeddingMeasures`]; on 512 observations.
@@ -60,8 +60,34 @@ impl Measured for Snapshot {
             Shown { name: "Energy in span(M)", read: |s| s.energy_in_span, higher_is_better: true },
             Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
             Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
-            Shown { name: "Active share", read: |s| s.active_share, higher_is_better: false },
+            Shown { name: "Active fraction", read: |s| s.active_fraction, higher_is_better: false },
             Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
         ]
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// One at step 0, for tests.
+    pub fn example() -> Self {
+        Self {
+            step: 0,
+            learning_rate: 0.5,
+            loss: 1.0,
+            largest_similarity: None,
+            energy_in_span: 0.5,
+            coverage_mean: 0.5,
+            coverage_min: 0.2,
+            features_with_singleton: 1,
+            singleton_fraction: 0.5,
+            norm_in_span: 1.0,
+            norm_complement: 1.0,
+            threshold_ratio: 0.0,
+            active_fraction: 1.0,
+            correlation_sparse: 0.5,
+            correlation_dense: 0.5,
+            probe_r_squared: Some(0.5),
+            neuron_energies: Vec::new(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Activations, colour units, directions of the pixels, filters and the images that excite units most.
+//! Activations, colour-selective units, directions of the pixels, filters and top-activating images.
 
 use super::super::super::axis::Axis;
 use super::super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, Gallery, Heat, PANEL, Panel, Picture, Plot};
@@ -6,22 +6,22 @@ use super::super::super::series::{mean, mean_and_band};
 use super::super::BAND;
 use super::{ImageRun, ImageRuns, legend};
 use crate::io::error::UserError;
-use crate::tasks::images::anatomy::{LayerActivity, SELECTIVE};
+use crate::tasks::images::analysis::{LayerActivity, SELECTIVE};
 use crate::tasks::images::directions::Direction;
 
 /// Sparsity, density and colour per layer.
 pub fn layers(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     type Value = fn(&LayerActivity) -> f64;
-    let first = all.iter().flat_map(|r| &r.seeds).find_map(|run| run.evaluation.anatomy.as_ref())?;
+    let first = all.iter().flat_map(|r| &r.seeds).find_map(|run| run.evaluation.analysis.as_ref())?;
     let names: Vec<&str> = first.layers.iter().map(|l| l.name.as_str()).collect();
     let measures: [(&str, Value); 3] = [
-        ("Share of activations that are zero", |l| l.zero_share),
+        ("Fraction of activations that are zero", |l| l.zero_fraction),
         ("Density of features (participation ratio)", |l| l.density),
-        ("Share of units that ask for colour", |l| l.color_selective_share),
+        ("Fraction of colour-selective units", |l| l.color_selective_fraction),
     ];
     let curve = |runs: &ImageRuns, value: Value| {
         let row = |run: &ImageRun| {
-            let layers = run.evaluation.anatomy.iter().flat_map(|a| &a.layers);
+            let layers = run.evaluation.analysis.iter().flat_map(|a| &a.layers);
             layers.enumerate().map(|(k, l)| (k as f64 + 0.5, value(l))).collect::<Vec<_>>()
         };
         let rows: Vec<_> = runs.seeds.iter().map(row).filter(|row| !row.is_empty()).collect();
@@ -37,7 +37,7 @@ pub fn layers(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     Some(Figure {
         name: format!("{claim}-layers"),
         caption: format!(
-            "How layers respond to test images, from the first to the last. A unit asks for colour when its response \
+            "How layers respond to test images, from the first to the last. A unit is colour-selective when its response \
              changes by more than {SELECTIVE} of its size once colour is taken away. {BAND}"
         ),
         width: FIGURE_WIDTH,
@@ -95,11 +95,11 @@ pub fn directions(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     })
 }
 
-/// First filters, and images that excite units of the last layer most, of the first seed of each point.
+/// First filters, and top-activating images of units of the last layer, of the first seed of each point.
 pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserError> {
-    let (mut filters, mut exciting) = (Vec::new(), Vec::new());
+    let (mut filters, mut activating) = (Vec::new(), Vec::new());
     for runs in all {
-        let Some(run) = runs.seeds.iter().find(|run| run.evaluation.anatomy.is_some()) else { continue };
+        let Some(run) = runs.seeds.iter().find(|run| run.evaluation.analysis.is_some()) else { continue };
         let panel = |pictures: Vec<Picture>, columns: usize| {
             let title = runs.label();
             let rows = pictures.len().div_ceil(columns) as u32;
@@ -107,12 +107,12 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
             Panel { title, size, chart: Chart::Gallery(Gallery { pictures, columns }) }
         };
         // An encoder need not show its filters.
-        if run.evaluation.anatomy.as_ref().is_some_and(|anatomy| !anatomy.filter_color_shares.is_empty()) {
-            let (shape, values) = run.folder.tensor("anatomy.safetensors", "first_layer_filters")?;
+        if run.evaluation.analysis.as_ref().is_some_and(|analysis| !analysis.filter_color_fractions.is_empty()) {
+            let (shape, values) = run.folder.tensor("analysis.safetensors", "first_layer_filters")?;
             filters.push(panel(filter_pictures(&shape, &values), 8));
         }
-        let (shape, values) = run.folder.tensor("anatomy.safetensors", "exciting_images")?;
-        exciting.push(panel(image_pictures(&shape, &values), shape.get(1).copied().unwrap_or(1).max(1)));
+        let (shape, values) = run.folder.tensor("analysis.safetensors", "top_activating_images")?;
+        activating.push(panel(image_pictures(&shape, &values), shape.get(1).copied().unwrap_or(1).max(1)));
     }
     let figure = |name: &str, caption: &str, panels| Figure {
         name: format!("{claim}-{name}"),
@@ -128,10 +128,10 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
             filters,
         ),
         figure(
-            "exciting-images",
+            "top-activating-images",
             "Units of the last layer whose largest response stands out most over their mean, a row each, with the test images \
-             that excite them most, from the left. First seed of each point.",
-            exciting,
+             that activate them most, from the left. First seed of each point.",
+            activating,
         ),
     ];
     Ok(figures.into_iter().filter(|figure| !figure.panels.is_empty()).collect())

@@ -4,23 +4,23 @@ use super::super::super::axis::Axis;
 use super::super::super::chart::{Chart, Curve, FIGURE_WIDTH, Figure, Panel, Plot};
 use super::super::super::palette::Style;
 use super::ImageRuns;
-use crate::tasks::images::anatomy::Anatomy;
+use crate::tasks::images::analysis::RepresentationAnalysis;
 
 /// Classes are told apart up to this number.
-const MOST_CLASSES: usize = 20;
+const MAX_CLASSES: usize = 20;
 
 /// A map per point, of its first seed.
 pub fn figure(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     let mut panels = Vec::new();
     let mut how = Vec::new();
-    for runs in all.iter().filter(|r| r.class_names <= MOST_CLASSES) {
+    for runs in all.iter().filter(|r| r.class_names <= MAX_CLASSES) {
         let found = runs
             .seeds
             .iter()
-            .find_map(|run| Some((run.seed, run.evaluation.anatomy.as_ref().filter(|a| !a.map.is_empty())?)));
-        let Some((seed, anatomy)) = found else { continue };
-        panels.push(panel(runs, anatomy));
-        how.push((seed, anatomy.perplexity));
+            .find_map(|run| Some((run.seed, run.evaluation.analysis.as_ref().filter(|a| !a.map.is_empty())?)));
+        let Some((seed, analysis)) = found else { continue };
+        panels.push(panel(runs, analysis));
+        how.push((seed, analysis.perplexity));
     }
     let (_, perplexity) = how.first()?;
     let mut seeds: Vec<String> = how.iter().map(|(seed, _)| seed.to_string()).collect();
@@ -38,16 +38,16 @@ pub fn figure(claim: &str, all: &[ImageRuns]) -> Option<Figure> {
     })
 }
 
-fn panel(runs: &ImageRuns, anatomy: &Anatomy) -> Panel {
+fn panel(runs: &ImageRuns, analysis: &RepresentationAnalysis) -> Panel {
     let classes = runs.class_names;
     let of_class = |class: usize| {
-        let dots = anatomy.map.iter().filter(|p| p.2 == class).map(|p| (f64::from(p.0), f64::from(p.1))).collect();
+        let dots = analysis.map.iter().filter(|p| p.2 == class).map(|p| (f64::from(p.0), f64::from(p.1))).collect();
         Curve { dots, ..Curve::line(Style::ordered(class, classes), Vec::new()) }
     };
     let ends = |values: Vec<f64>| Axis::around("", values).bare();
     let plot = Plot {
-        x: ends(anatomy.map.iter().map(|p| f64::from(p.0)).collect()),
-        y: ends(anatomy.map.iter().map(|p| f64::from(p.1)).collect()),
+        x: ends(analysis.map.iter().map(|p| f64::from(p.0)).collect()),
+        y: ends(analysis.map.iter().map(|p| f64::from(p.1)).collect()),
         boxes: Vec::new(),
         curves: (0..classes).map(of_class).collect(),
         rules: Vec::new(),

@@ -1,5 +1,5 @@
-//! What is inside an encoder: how sparse its activations are, which of its units ask for colour, what its first
-//! filters look like, which images excite its last units most, and where images lie on a map.
+//! Representation analysis: how sparse an encoder's activations are, which of its units are colour-selective, its first
+//! filters, the top-activating images of its last units, and a map of images by their features.
 
 use super::data::ImageData;
 use crate::io::files::safetensors_bytes;
@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use cl_data::images::ImageSet;
 use cl_data::{Part, Purpose, Stream, standard_normal};
 use cl_model::Siamese;
-use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity, color_share_of_filters};
+use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity, color_fraction_of_filters};
 use cl_model::conv::ImageEncoder;
 use serde::{Deserialize, Serialize};
 
@@ -23,18 +23,18 @@ pub const PERPLEXITY: f32 = 30.0;
 const TSNE_EPOCHS: usize = 1000;
 
 /// Images of which a map can be made: each needs three neighbours.
-const LEAST_ON_MAP: usize = 4;
+const MIN_ON_MAP: usize = 4;
 
-/// A unit asks for colour when its response changes by this share once colour is taken away, see [`ColorSelectivity`].
+/// A unit is colour-selective when its response changes by this fraction once colour is taken away, see [`ColorSelectivity`].
 pub const SELECTIVE: f64 = 0.5;
 
-/// What was found inside an encoder; filters and images are in `anatomy.safetensors`.
+/// What was found inside an encoder; filters and images are in `analysis.safetensors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Anatomy {
+pub struct RepresentationAnalysis {
     /// Per layer, from the first to the last.
     pub layers: Vec<LayerActivity>,
-    /// Per filter of the first layer, the share of its squared norm that is orthogonal to grey; none where the encoder shows none.
-    pub filter_color_shares: Vec<f64>,
+    /// Per filter of the first layer, the fraction of its squared norm that is orthogonal to grey; none where the encoder shows none.
+    pub filter_color_fractions: Vec<f64>,
     /// Perplexity of the map.
     pub perplexity: f64,
     /// Seed of the map.
@@ -48,42 +48,42 @@ pub struct Anatomy {
 pub struct LayerActivity {
     /// Its name.
     pub name: String,
-    /// Share of its activations that are zero.
-    pub zero_share: f64,
+    /// Fraction of its activations that are zero.
+    pub zero_fraction: f64,
     /// Participation ratio of its units' mean activations, mean over images, see [`FeatureDensity`].
     pub density: f64,
-    /// Share of its units that ask for colour, see [`SELECTIVE`].
-    pub color_selective_share: f64,
+    /// Fraction of its units that are colour-selective, see [`SELECTIVE`].
+    pub color_selective_fraction: f64,
 }
 
-/// Looks into an encoder outside autodiff; filters and images beside what was found, as safetensors.
-pub fn look<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> (Anatomy, Vec<u8>) {
+/// Analyses an encoder outside autodiff; filters and images beside what was found, as safetensors.
+pub fn analyse<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> (RepresentationAnalysis, Vec<u8>) {
     let test = &data.splits().test;
     let part = data.part_of_test(IMAGES);
     let filters = model.encoder.first_layer_filters();
-    let exciting = exciting_images(data, model, part);
+    let activating = top_activating_images(data, model, part);
     let [height, width] = [test.height(), test.width()];
-    let pixels: Vec<f32> = exciting
+    let pixels: Vec<f32> = activating
         .iter()
         .flat_map(|(_, images)| images.iter().flat_map(|i| test.pixels(*i)))
         .map(|p| f32::from(*p) / 255.0)
         .collect();
-    let units: Vec<f32> = exciting.iter().map(|(unit, _)| *unit as f32).collect();
+    let units: Vec<f32> = activating.iter().map(|(unit, _)| *unit as f32).collect();
     let per_unit = IMAGES_PER_UNIT.min(part.len());
-    let shape = [exciting.len(), per_unit, 3, height, width];
+    let shape = [activating.len(), per_unit, 3, height, width];
     let mut tensors = vec![
-        ("exciting_images", TensorData::new(pixels, shape)),
-        ("exciting_units", TensorData::new(units, [exciting.len()])),
+        ("top_activating_images", TensorData::new(pixels, shape)),
+        ("top_activating_units", TensorData::new(units, [activating.len()])),
     ];
     tensors.extend(filters.clone().map(|filters| ("first_layer_filters", filters.into_data())));
-    let anatomy = Anatomy {
+    let analysis = RepresentationAnalysis {
         layers: layers(data, model, part),
-        filter_color_shares: filters.map_or_else(Vec::new, color_share_of_filters),
+        filter_color_fractions: filters.map_or_else(Vec::new, color_fraction_of_filters),
         perplexity: f64::from(PERPLEXITY),
         map_seed: data.seed(),
         map: map(data, model, part),
     };
-    (anatomy, safetensors_bytes(tensors))
+    (analysis, safetensors_bytes(tensors))
 }
 
 fn layers<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<LayerActivity> {
@@ -108,9 +108,9 @@ fn layers<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize])
         let selective = selectivity.iter().filter(|v| **v >= SELECTIVE).count();
         LayerActivity {
             name: layer.name,
-            zero_share: layer.sparsity.zero_share(),
+            zero_fraction: layer.sparsity.zero_fraction(),
             density: layer.density.participation_ratio(),
-            color_selective_share: selective as f64 / selectivity.len() as f64,
+            color_selective_fraction: selective as f64 / selectivity.len() as f64,
         }
     };
     seen.into_iter().map(activity).collect()
@@ -144,8 +144,12 @@ fn without_color(images: &ImageSet) -> ImageSet {
         .expect("the same sizes as an image set")
 }
 
-/// The units of the last layer with the largest single responses, and the images of each, the most exciting first.
-fn exciting_images<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<(usize, Vec<usize>)> {
+/// The units of the last layer with the largest single responses, and the images of each, the most activating first.
+fn top_activating_images<E: ImageEncoder>(
+    data: &ImageData,
+    model: &Siamese<E>,
+    part: &[usize],
+) -> Vec<(usize, Vec<usize>)> {
     let features = data.features(model, &data.splits().test, part);
     let [n, units] = features.dims();
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
@@ -159,18 +163,18 @@ fn exciting_images<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: 
     let mut ranked: Vec<(usize, f32)> = (0..units).map(|unit| (unit, standing_out(unit))).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     ranked.truncate(UNITS);
-    let most_exciting = |unit: usize| {
+    let most_activating = |unit: usize| {
         let mut images: Vec<usize> = (0..n).collect();
         images.sort_by(|a, b| response(*b, unit).total_cmp(&response(*a, unit)).then(a.cmp(b)));
         images.truncate(IMAGES_PER_UNIT);
         images.into_iter().map(|i| part[i]).collect()
     };
-    ranked.into_iter().map(|(unit, _)| (unit, most_exciting(unit))).collect()
+    ranked.into_iter().map(|(unit, _)| (unit, most_activating(unit))).collect()
 }
 
-/// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`LEAST_ON_MAP`] images.
+/// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`MIN_ON_MAP`] images.
 fn map<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<(f32, f32, usize)> {
-    if part.len() < LEAST_ON_MAP {
+    if part.len() < MIN_ON_MAP {
         return Vec::new();
     }
     let test = &data.splits().test;
