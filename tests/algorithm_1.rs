@@ -1,4 +1,4 @@
-//! What runs is Algorithm 1, as `crates/cl-model/examples/algorithm_1.rs` writes it out.
+//! What runs is Algorithm 1, as written out in `crates/cl-model/examples/algorithm_1.rs`.
 
 #[path = "../crates/cl-model/examples/algorithm_1.rs"]
 mod as_in_the_box;
@@ -13,7 +13,7 @@ use cl_experiments::tasks::sparse_coding::training::SparseCoding;
 use cl_experiments::tasks::task::Task;
 use std::sync::Arc;
 
-/// 60 steps, thresholds from step 20: as far apart as single precision and another order of sums make it.
+/// 60 steps, thresholds from step 20: as close as single precision and another order of sums allow.
 #[test]
 fn sixty_steps_are_those_of_the_papers_box() {
     let spec = small_spec();

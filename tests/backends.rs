@@ -53,14 +53,14 @@ fn state(learner: &LearnerOf<SparseCoding>) -> Vec<f64> {
     weights.iter::<f64>().chain(biases.iter::<f64>()).collect()
 }
 
-/// Every backend of this build that has a device here, the reference left out.
+/// Every backend of this build that has a device here, except the reference.
 fn others() -> Vec<(&'static str, Device)> {
     let compiled =
         cl_experiments::io::device::names().filter(|n| *n != "flex" && cl_experiments::io::device::is_compiled(n));
     compiled.map(|name| (name, cl_experiments::io::device::open(name).unwrap_or_else(|e| panic!("{e}")))).collect()
 }
 
-/// Sums of at most 32 terms in another order, three times: a few units of 2⁻²⁴ of the largest value each.
+/// Sums of at most 32 terms in a different order, three times: a few units of 2⁻²⁴ of the largest value each.
 #[test]
 #[cfg_attr(not(any(feature = "ndarray", feature = "wgpu")), ignore = "Flex alone is compiled in: nothing to compare")]
 fn three_steps_agree_on_every_backend_of_this_build() {
@@ -76,8 +76,8 @@ fn three_steps_agree_on_every_backend_of_this_build() {
     assert!(compared > 0, "a backend beside Flex is compiled in");
 }
 
-/// Replicas with other seeds, temperatures, step sizes, decay and thresholds, trained as one tensor program, against each alone on
-/// Flex.
+/// Replicas with different seeds, temperatures, learning rates, decay and thresholds, trained as one tensor program,
+/// compared with each alone on Flex.
 #[test]
 fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
     let group: Vec<(TrainingSpec, u64)> = [(3, 0.5), (4, 1.0), (5, 2.0)]
@@ -122,7 +122,7 @@ fn replicas_agree_with_single_runs_on_every_backend_of_this_build() {
     }
 }
 
-/// What a device draws has the distribution of what the host draws, and masks of pairs are complementary.
+/// Numbers drawn on a device have the distribution of those drawn on the host, and masks of pairs are complementary.
 #[test]
 fn devices_draw_what_they_should() {
     let spec = small_spec();

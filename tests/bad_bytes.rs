@@ -1,4 +1,4 @@
-//! Files that are damaged or made to do harm: each is refused, by name, at once and within bounds.
+//! Damaged or malicious files: each is rejected by name, at once and within limits.
 
 use crate::entry_points::{self, fetched, listing};
 use crate::support::{SMALL, catalog, scratch, small_experiment, top};
@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tar::{EntryType, Header};
 
-/// Single bits that are turned over in each file of the corpus, one at a time.
+/// Number of single bits that are flipped in each file of the corpus, one at a time.
 const BITS: usize = 32;
 
-/// Hands over each file of the corpus as it is, cut short, and with one bit turned over.
+/// Passes on each file of the corpus as it is, truncated, and with one bit flipped.
 fn replay(kind: &str, entry_point: fn(&[u8])) {
     let folder = top().join("tests/corpus").join(kind);
     let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -84,10 +84,10 @@ fn assert_says(text: &str, words: &[&str]) {
     }
 }
 
-/// What takes longer does what it should refuse to do: unpacking or decoding sizes that a header makes up.
+/// Anything slower is doing what it should refuse to do: unpacking or decoding sizes that a header makes up.
 const NEVER: Duration = Duration::from_secs(300);
 
-/// What the program says to an archive that it refuses. Nothing of it is left, here or elsewhere.
+/// The program's message about an archive that it rejects. Nothing of the archive is left behind anywhere.
 fn refused(bytes: &[u8]) -> String {
     let home = scratch();
     let begun = Instant::now();
@@ -171,7 +171,7 @@ fn an_archive_that_swells_is_left_after_a_mebibyte() {
     assert_says(&refused(&archive), &["swells to more than"]);
 }
 
-/// What a run folder says about its weights.
+/// The error of a run folder about its weights.
 fn weights(bytes: &[u8]) -> String {
     let scratch = scratch();
     let file = scratch.path().join("weights.safetensors");
@@ -229,12 +229,12 @@ fn safetensors_of_another_shape_or_type_are_named() {
     }
 }
 
-/// What stands in the way of training on a set below `folder`.
+/// The error that prevents training on a set below `folder`.
 fn images(dataset: &Dataset, folder: &Path) -> String {
     dataset::load(dataset, Some(folder)).unwrap_err().to_string()
 }
 
-/// The reader's own tests have the rest; here it is who trains that gets to know the file.
+/// The reader's own tests cover the rest; here, whoever trains is told which file it is.
 #[test]
 fn damaged_records_are_named_to_who_trains_on_them() {
     let record = [&[9u8][..], &[7u8; 3072]].concat();
@@ -267,7 +267,7 @@ fn png(side: u32) -> Vec<u8> {
     };
     let size = [side.to_be_bytes(), side.to_be_bytes()].concat();
     let header = [&b"IHDR"[..], &size, &[8u8, 2, 0, 0, 0]].concat();
-    // Ten bytes of compressed data without end.
+    // Ten bytes of compressed data that do not end.
     let data = [&b"IDAT"[..], b"\x78\x9c\xed\xc1\x01\x01\x00\x00\x00\x80"].concat();
     [&b"\x89PNG\r\n\x1a\n"[..], &chunk(&header), &chunk(&data), &chunk(b"IEND")].concat()
 }
@@ -293,7 +293,7 @@ fn pictures_that_are_large_in_their_header_are_refused_at_once() {
     }
 }
 
-/// Both files of an experiment with this text in them are refused and named.
+/// Both files of an experiment with this text in them are rejected and named.
 fn assert_refused(text: &str) {
     let scratch = scratch();
     let folder = scratch.path().join("fuzzed");
@@ -326,8 +326,8 @@ fn nesting_without_end_in_an_experiment_is_refused() {
     }
 }
 
-/// The program refuses an experiment in a process of its own: a stack that overflows and memory that runs out would take this
-/// one with them.
+/// The program rejects an experiment in its own process: a stack overflow or running out of memory would take this one
+/// down with it.
 #[cfg(target_os = "linux")]
 fn assert_the_program_refuses(text: &str) {
     let scratch = scratch();
@@ -349,12 +349,12 @@ fn assert_the_program_refuses(text: &str) {
     assert_says(&text, &[experiment.join("experiment.toml").to_str().unwrap()]);
 }
 
-/// The small experiment with a grid more.
+/// The small experiment with an additional grid.
 fn with_grid(grid: &str) -> String {
     format!("{}\n[grids.many]\nseeds = [1]\n{grid}", SMALL.replace("claim = \"small\"", "claim = \"fuzzed\""))
 }
 
-/// The parser counts levels of brackets and parts of a dotted key apart, to 80 each.
+/// The parser limits levels of brackets and parts of a dotted key separately, to 80 each.
 #[cfg(target_os = "linux")]
 #[test]
 fn tables_that_nest_through_dotted_keys_are_refused() {
@@ -380,7 +380,7 @@ fn a_grid_of_more_points_than_memory_holds_is_refused() {
     assert_the_program_refuses(&with_grid(&(0..8).map(axis).collect::<String>()));
 }
 
-/// A run stands in a folder that is called like its point.
+/// A run is stored in a folder that has the name of its point.
 #[test]
 fn a_point_whose_run_would_stand_elsewhere_is_refused() {
     let scratch = scratch();
@@ -401,7 +401,7 @@ const LINE: &str = concat!(
     "\n"
 );
 
-/// The error of the second line of the metrics; a run that goes on drops it.
+/// The error of the second line of the metrics; a resumed run drops it.
 fn second_line(line: &[u8]) -> String {
     let scratch = scratch();
     let (file, folder) = (scratch.path().join("metrics.jsonl"), RunFolder::at(scratch.path()));
@@ -484,7 +484,7 @@ fn cbor_map(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// What Burn's files say of a tensor.
+/// How Burn's files describe a tensor.
 fn tensor(dtype: &str, shape: &[u64], bytes: [u64; 2], parameter: Option<u64>) -> Vec<u8> {
     let mut entries =
         vec![("dtype", cbor_text(dtype)), ("shape", cbor_list(shape)), ("data_offsets", cbor_list(&bytes))];
@@ -492,7 +492,7 @@ fn tensor(dtype: &str, shape: &[u64], bytes: [u64; 2], parameter: Option<u64>) -
     cbor_map(&entries)
 }
 
-/// A file of Burn's: ten bytes, what is in it in CBOR, and the tensors from the next multiple of 256 on.
+/// A file in Burn's format: ten bytes, its contents in CBOR, and the tensors from the next multiple of 256 on.
 fn burnpack(entries: &[(&str, Vec<u8>)], tensors: &[u8]) -> Vec<u8> {
     let entries = cbor_map(entries);
     let mut bytes = [&b"NRUB\x01\x00"[..], &(entries.len() as u32).to_le_bytes(), &entries].concat();
@@ -501,7 +501,7 @@ fn burnpack(entries: &[(&str, Vec<u8>)], tensors: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The right shapes in another type: training would go on with numbers that the closed form does not take.
+/// The right shapes in another type: training would continue with numbers that the closed form does not accept.
 #[test]
 fn weights_in_double_precision_are_cast_or_passed_over() {
     let tensors = [
@@ -512,7 +512,7 @@ fn weights_in_double_precision_are_cast_or_passed_over() {
     entry_points::checkpoint(&burnpack(&[("tensors", cbor_map(&tensors))], &values));
 }
 
-/// Burn's optimizer panics over each of these.
+/// Burn's optimizer panics on each of these.
 #[test]
 fn an_optimizer_that_does_not_fit_is_passed_over() {
     let rank = |rank: u64| cbor_map(&[("7.__rank", cbor_map(&[("UInt", cbor(0, rank))]))]);

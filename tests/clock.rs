@@ -1,4 +1,4 @@
-//! No result and no decision depends on what the clock on the wall says. (`clippy.toml` keeps the program from asking it.)
+//! No result and no decision depends on the wall clock. (`clippy.toml` keeps the program from reading it.)
 
 use crate::support::{results, run, scratch, small_spec};
 use cl_experiments::run::folder::RunFolder;

@@ -1,6 +1,6 @@
 use crate::support::{binary, scratch, small_experiment};
 
-/// The error that a changed line of the small experiment gives, with the folder's name taken out.
+/// The error caused by a changed line of the small experiment, without the folder's name.
 fn error_of(replace: (&str, &str)) -> String {
     let folder = scratch();
     let experiment = small_experiment(folder.path(), replace);
@@ -94,7 +94,7 @@ fn devices_lists_what_this_binary_can_use() {
     assert_eq!(text.lines().count(), 4, "{text}");
 }
 
-/// Root passes over permissions, so the check is made where a folder cannot be: below a file.
+/// Root bypasses permissions, so the test uses a place where no folder can exist: below a file.
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let folder = scratch();

@@ -35,14 +35,14 @@ fn an_exported_batch_is_what_the_step_trains_on_with_all_its_parts() {
 fn exported(folder: &std::path::Path, step: u64) -> Vec<u8> {
     let name = format!("step-{step}.safetensors");
     let step = step.to_string();
-    // Kept from a call before, it would not be overwritten.
+    // A file from an earlier call would not be overwritten.
     let _ = std::fs::remove_file(folder.join(&name));
     let output = binary(folder, &["data", "export", "small", "--step", &step, "--output", &name]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::fs::read(folder.join(name)).unwrap()
 }
 
-/// Whatever the options of the sampler: a training set that is gone through again and again, each kind of negatives, labels.
+/// With every option of the sampler: a training set that is used repeatedly, each kind of negatives, labels.
 #[test]
 fn what_is_exported_is_what_is_trained_on_with_every_option() {
     let size = ("code_dim = 6", "code_dim = 6\ntraining_set_size = 32");
@@ -72,7 +72,7 @@ fn what_is_exported_is_what_is_trained_on_with_every_option() {
             }
         }
     }
-    // A set of as many as a batch: every step holds the same rows.
+    // A set as large as a batch: every step has the same rows.
     let folder = scratch();
     small_experiment(folder.path(), size);
     let rows = |step| {

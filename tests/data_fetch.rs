@@ -17,25 +17,25 @@ use tar::{EntryType, Header};
 /// What the server does with a request.
 #[derive(Debug, Clone)]
 enum Answer {
-    /// The file, or the range that is asked for.
+    /// The file, or the requested range.
     Serve,
-    /// The same, but the connection ends after so many bytes of the body.
+    /// The same, but the connection ends after this many bytes of the body.
     Cut(usize),
-    /// The whole file whatever is asked for.
+    /// The whole file, whatever is requested.
     IgnoreRange,
     /// A range that starts one byte late.
     WrongRange,
-    /// The whole file without saying how long it is.
+    /// The whole file without its length.
     Unsized,
-    /// Promises so many bytes and sends none.
+    /// Announces this many bytes and sends none.
     Promise(u64),
     /// A status without a body.
     Status(&'static str),
     /// Closes the connection without an answer.
     Close,
-    /// Sends so many bytes of the body, then nothing until the other side goes away.
+    /// Sends this many bytes of the body, then nothing until the other side goes away.
     Hang(usize),
-    /// Sends the body in ten pieces with so many milliseconds between them.
+    /// Sends the body in ten pieces with this many milliseconds between them.
     Trickle(u64),
 }
 
@@ -47,7 +47,7 @@ struct Seen {
     sent: usize,
 }
 
-/// A server on the loopback interface: one request a connection, one answer after the other, the last one for ever.
+/// A server on the loopback interface: one request per connection, one answer after the other, the last one forever.
 struct Server {
     url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -83,7 +83,7 @@ impl Server {
         self.seen().iter().map(|seen| seen.sent).sum()
     }
 
-    /// Puts another version of the file in place, which a line of the answer's head tells from others.
+    /// Replaces the file by another version, which has a distinguishing line in the response header.
     fn replace(&self, bytes: &[u8], version: &'static str) {
         *self.file.lock().unwrap() = (bytes.to_vec(), version);
     }
@@ -132,7 +132,7 @@ fn serve(mut connection: TcpStream, answer: &Answer, bytes: &[u8], version: &str
         return;
     }
     let pause = if let Answer::Trickle(ms) = answer { Duration::from_millis(*ms) } else { Duration::ZERO };
-    // The other side may have gone away, which is what some tests are about.
+    // The other side may have disconnected, which is what some tests are about.
     let _ = connection.write_all(format!("{head}\r\n").as_bytes());
     for piece in body.chunks(body.len() / 10 + 1) {
         let _ = connection.write_all(piece);
@@ -178,7 +178,7 @@ impl Packed {
         Self { bytes, md5, files: FILES.to_vec() }
     }
 
-    /// A folder, two data files of noise and a page about them; 60,000 bytes and something.
+    /// A folder, two data files of noise and a page about them; a little over 60,000 bytes.
     fn small() -> Self {
         Self::new(&good_entries())
     }
@@ -203,7 +203,7 @@ fn good_entries() -> Vec<(Header, Vec<u8>)> {
     ]
 }
 
-/// An entry whose name is written as it is, which a well-meaning writer would refuse.
+/// An entry whose name is written verbatim, which a well-behaved writer would refuse.
 fn entry(name: &str, kind: EntryType, data: Vec<u8>) -> (Header, Vec<u8>) {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -220,7 +220,7 @@ fn entry(name: &str, kind: EntryType, data: Vec<u8>) -> (Header, Vec<u8>) {
     (header, data)
 }
 
-/// The same entry, said to be of another size.
+/// The same entry, declared with a different size.
 fn entry_of_size(name: &str, size: u64) -> (Header, Vec<u8>) {
     let (mut header, data) = entry(name, EntryType::Regular, b"short".to_vec());
     header.set_size(size);
@@ -250,7 +250,7 @@ fn assert_says(text: &str, words: &[&str]) {
     }
 }
 
-/// Names in a folder, sorted, without the lock that stays.
+/// Names in a folder, sorted, without the lock, which stays.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|name| !name.ends_with(".lock")).collect();
@@ -495,7 +495,7 @@ fn a_silent_server_does_not_hold_the_program_for_ever() {
         let patience = Origin { attempts: 1, silence: Duration::from_millis(300), ..origin(&server.url) };
         assert_says(&complaint(get(&packed, folder.path(), &patience)), &[&server.url, "silent for 0.3 s"]);
     }
-    // A listener that nobody asks to accept: the connection stands, and no word comes.
+    // A listener that never accepts: the connection is established, but no answer comes.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/small.tar.gz", listener.local_addr().unwrap());
     let patience = Origin { attempts: 1, silence: Duration::from_millis(300), ..origin(&url) };
@@ -554,7 +554,7 @@ fn entries_that_lead_astray_are_named_and_leave_nothing_behind() {
     let file = |name: &str| entry(name, EntryType::Regular, b"escaped".to_vec());
     let kind = |kind: EntryType| entry("small-bin/link", kind, Vec::new());
     let many = |n: usize| (0..n).map(|i| file(&format!("small-bin/extra-{i}"))).collect::<Vec<_>>();
-    // The sum of what they hold is above 60,000 bytes and a mebibyte, each of them is not.
+    // Together they hold more than 60,000 bytes and a mebibyte, but each of them does not.
     let heavy = || ["a", "b"].map(|n| entry(&format!("small-bin/{n}"), EntryType::Regular, vec![0; 700_000])).to_vec();
     let cases = [
         (vec![file("../escaped")], "../escaped", "leads out"),
@@ -660,7 +660,7 @@ fn two_at_once_do_not_disturb_each_other() {
     assert_eq!(server.ranges(), [None, Some("bytes=10000-".into())]);
 }
 
-/// `/dev/full` takes no byte: the error of a full disk without filling one.
+/// `/dev/full` accepts no bytes: the error of a full disk without filling one.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told() {
@@ -673,7 +673,7 @@ fn a_full_disk_is_told() {
     assert_eq!(server.seen().len(), 1, "no attempt more");
 }
 
-/// `cl-experiments data fetch` with a proxy that leads nowhere, which must not matter on this machine.
+/// `cl-experiments data fetch` with a proxy that leads nowhere, which must not matter for this machine.
 fn command(cache: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cl-experiments"));
     command.args(["data", "fetch"]).args(arguments).env("XDG_CACHE_HOME", cache);
@@ -743,7 +743,7 @@ fn the_command_is_content_with_a_complete_folder() {
     assert_says(&texts(&output).1, &["test.bin has 30739999 bytes instead of 30740000"]);
 }
 
-/// Root passes over permissions, so the check is made where a folder cannot be: below a file.
+/// Root bypasses permissions, so the test uses a place where no folder can exist: below a file.
 #[test]
 fn the_command_names_a_folder_that_cannot_be_made_and_a_set_that_is_not_there() {
     let folder = scratch();
@@ -759,7 +759,7 @@ fn the_command_names_a_folder_that_cannot_be_made_and_a_set_that_is_not_there() 
     assert_says(&texts(&output).1, &["cifar1000", "cifar10, cifar100"]);
 }
 
-/// A limit on the size of files stands in for a disk that fills up in the middle; the shell sets it for its successor.
+/// A limit on file sizes stands in for a disk that fills up midway; the shell sets it for the program it becomes.
 #[cfg(unix)]
 #[test]
 fn the_command_keeps_what_it_has_when_the_disk_fills_up_and_goes_on_from_there() {
@@ -782,7 +782,7 @@ fn the_command_keeps_what_it_has_when_the_disk_fills_up_and_goes_on_from_there()
     let (stdout, stderr) = texts(&output);
     assert_eq!(server.ranges(), [None, Some(format!("bytes={kept}-"))]);
     assert_says(&stdout, &["going on after"]);
-    // The rest came, whole: the digest is that of all the bytes.
+    // The rest arrived intact: the digest is that of all the bytes.
     assert_says(&stderr, &[&hex::encode(Md5::digest(noise(3_000_000, 7)))]);
 }
 
@@ -796,7 +796,7 @@ fn data_are_looked_for_where_the_user_says_then_in_the_environment_then_in_the_c
         files.iter().for_each(|(file, size)| fs::write(path.join(file), vec![0; *size as usize]).unwrap());
         path
     };
-    // A named folder may hold a part of the files, or the published folder.
+    // A given folder may hold only some of the files, or contain the published folder.
     let argument = set("argument", &FILES[..1]);
     let variable = set("variable/small-bin", &FILES[1..]);
     let cache = folder.path().join("cache");

@@ -1,7 +1,7 @@
-//! One function for each kind of file that comes from outside: the bytes reach the program as a user's file does, in a
-//! folder that goes away. Whatever the bytes are, the function returns; what has to hold then is asserted in it.
+//! One function for each kind of file from outside: the bytes reach the program as a user's file does, in a temporary
+//! folder. Whatever the bytes are, the function returns; what must hold then is asserted in it.
 //!
-//! `bad_bytes.rs` calls these with the corpus, the targets below `fuzz/` with anything.
+//! `bad_bytes.rs` calls these with the corpus, the targets below `fuzz/` with arbitrary bytes.
 
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
@@ -40,7 +40,7 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Everything below a folder. Links are listed and not followed.
+/// Everything below a folder. Links are listed but not followed.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let (mut paths, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(next) = folders.pop() {
@@ -55,7 +55,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The same as paths from the folder, in order.
+/// The same as paths relative to the folder, in order.
 pub fn listing(folder: &Path) -> Vec<String> {
     let paths = below(folder);
     let shown = |path: &PathBuf| path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
@@ -123,7 +123,7 @@ pub fn experiment_file(bytes: &[u8]) {
     assert_eq!(listing(scratch.path()), before);
 }
 
-/// Points have names, costs and run folders of their own below `runs`, and grids consist of points.
+/// Checks that points have their own names, costs and run folders below `runs`, and that grids consist of points.
 fn look_at(experiment: &Experiment, runs: &Path) {
     assert!(!experiment.points.is_empty());
     assert_eq!(experiment.chosen(&[]).unwrap().len(), experiment.points.len());
@@ -166,7 +166,7 @@ pub fn cifar(bytes: &[u8]) {
     assert_eq!(listing(scratch.path()), before);
 }
 
-/// A picture of training called `x.png` and the same one of testing called `x.jpg`: the content decides.
+/// A training image called `x.png` and the same as a test image called `x.jpg`: the content decides the format.
 pub fn image_folder(bytes: &[u8]) {
     let scratch = scratch();
     let folder = folder_with(scratch.path(), "images", &[("train/a/x.png", bytes), ("test/a/x.jpg", bytes)]);
@@ -179,7 +179,7 @@ pub fn image_folder(bytes: &[u8]) {
     assert_eq!(listing(scratch.path()), before);
 }
 
-/// A training of four epochs, each of one step.
+/// A training run of four epochs of one step each.
 const TINY: &str = r#"
 [data.sparse_coding]
 code_dim = 2
@@ -252,8 +252,8 @@ fn good_checkpoint() -> &'static [Vec<u8>; 3] {
     })
 }
 
-/// The second of two epochs of a run: all its files, then all but the weights. Either it is used, or the first one is and the
-/// second one is named; training goes on from there.
+/// The second of two epochs of a run: all its files, then all but the weights. Either it is used, or the first one is
+/// used and the second one is reported by name; training resumes from there.
 pub fn checkpoint(bytes: &[u8]) {
     for damaged in [&CHECKPOINT[..], &CHECKPOINT[1..]] {
         let scratch = scratch();
@@ -291,7 +291,7 @@ pub fn checkpoint(bytes: &[u8]) {
             LearningRateScheduler::new(task().schedule().learning_rate, 0).load_record(record);
         }
         assert_eq!(listing(scratch.path()), before);
-        // Burn forgets parameters that are gone in a backward pass; the few steps in closed form here make none.
+        // Burn forgets dropped parameters during a backward pass; the few steps in closed form here make none.
         drop(Tensor::<1>::zeros([1], &Device::flex().autodiff()).require_grad().sum().backward());
     }
 }
@@ -314,10 +314,10 @@ pub fn safetensors(bytes: &[u8]) {
     assert_eq!(listing(scratch.path()), [NAME]);
 }
 
-/// The files of a run folder in the order in which bytes 0xFF part them.
+/// The files of a run folder in the order in which bytes 0xFF separate them.
 const RUN_FILES: [&str; 5] = ["spec.json", "metrics.jsonl", "evaluation.json", "manifest.json", "moments.json"];
 
-/// Steps of the checkpoint that the run goes on from.
+/// Steps of the checkpoint that the run resumes from.
 const STEPS_DONE: u64 = 20;
 
 /// The text files of a run.
@@ -352,10 +352,10 @@ pub fn run_folder(bytes: &[u8]) {
 /// The data files of [`fetched`].
 const DATA_FILES: [(&str, u64); 2] = [("one.bin", 4), ("two.bin", 2)];
 
-/// `data fetch` below `home`, with the archive put there by hand.
+/// `data fetch` below `home`, with the archive already placed there.
 ///
 /// # Errors
-/// What the program says.
+/// The program's message.
 pub fn fetched(home: &Path, bytes: &[u8]) -> Result<Fetched, UserError> {
     let md5 = hex::encode(Md5::digest(bytes));
     let archive = Archive {
@@ -366,12 +366,12 @@ pub fn fetched(home: &Path, bytes: &[u8]) -> Result<Fetched, UserError> {
         files: &DATA_FILES,
     };
     let cache = folder_with(home, "cache", &[("small.tar.gz", bytes)]);
-    // Nobody answers at this address, and nobody is asked.
+    // Nothing listens at this address, and nothing connects to it.
     let origin = Origin { attempts: 1, ..Origin::new("http://127.0.0.1:1/small.tar.gz") };
     fetch(&archive, &cache, &origin, &mut |_| {})
 }
 
-/// A `.tar.gz` as it is, and compressed from what may be a `.tar`.
+/// The bytes as a `.tar.gz`, and compressed as if they were a `.tar`.
 pub fn archive(bytes: &[u8]) {
     unpack(bytes);
     let mut compressed = GzEncoder::new(Vec::new(), Compression::none());
@@ -379,7 +379,7 @@ pub fn archive(bytes: &[u8]) {
     unpack(&compressed.finish().unwrap());
 }
 
-/// A whole folder of plain files and nothing else, or nothing. What stands beside stays as it is.
+/// A whole folder of plain files and nothing else, or nothing. What is next to it stays as it is.
 fn unpack(bytes: &[u8]) {
     let home = scratch();
     let outside = folder_with(home.path(), "outside", &[("kept", &b"kept"[..])]);

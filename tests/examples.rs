@@ -1,4 +1,4 @@
-//! Packages outside the workspace that are built on it: they share what the workspace builds.
+//! Packages outside the workspace that build on it: they share its build outputs.
 
 use crate::support::top;
 use std::collections::BTreeSet;

@@ -133,7 +133,7 @@ fn a_seed_that_comes_twice_is_refused() {
     }
 }
 
-/// A value that stands twice on an axis, or a point that is called as one of a grid.
+/// A value that occurs twice on an axis, or a point that has the name of one in a grid.
 #[test]
 fn points_of_one_name_are_refused() {
     for (values, point) in [("[0.1, 0.1]", "masked"), ("[0.1, 0.3]", "\"map,noise_std=0.3\"")] {
@@ -152,7 +152,7 @@ fn points_of_one_name_are_refused() {
     }
 }
 
-/// Values that are tables make names that no file system takes.
+/// Values that are tables make names that no file system accepts.
 #[test]
 fn points_of_a_grid_over_tables_have_short_names_of_their_own_and_are_run() {
     let folder = scratch();
@@ -191,10 +191,10 @@ values = [{ exponential_decay = { first = 0.5, decay_from = 30, decay_to = 60, l
     assert!(names.iter().all(|name| name.len() <= 160), "{names:?}");
     let output = binary(folder.path(), &["sweep", "small", "--jobs", "2"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // One of them is the point that was there.
+    // One of them is the existing point.
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("8 runs made, 0 to go"), "{text}");
-    // Given by hand, a name that long is refused.
+    // A name that long is rejected if it is given explicitly.
     let long = "x".repeat(200);
     let renamed = small_experiment(folder.path(), ("points.masked", &format!("points.{long}")));
     let error = Experiment::load(&renamed, Extent::Full, catalog().parts()).unwrap_err().to_string();
@@ -207,7 +207,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// As "Change one assumption" of the README invites: nothing of a claim depends on its name.
+/// As "Change one assumption" in the README suggests: nothing about a claim depends on its name.
 #[test]
 fn a_copied_experiment_keeps_its_measures_and_figures() {
     let folder = scratch();

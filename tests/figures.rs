@@ -143,7 +143,7 @@ fn the_heat_map_holds_the_cosines_of_stored_weights_and_features() {
     };
     let mut expected: Vec<Vec<f64>> =
         weights.iter().map(|w| model.dictionary().features().iter_rows().map(|m| cosine(w, m)).collect()).collect();
-    // A column a neuron, in another order.
+    // One column per neuron, in another order.
     assert_eq!((heat.cells.len(), heat.cells[0].len()), (6, 10));
     let mut shown: Vec<Vec<f64>> = (0..10).map(|i| heat.cells.iter().map(|row| row[i].unwrap()).collect()).collect();
     for columns in [&mut expected, &mut shown] {
@@ -200,7 +200,7 @@ fn growth_is_drawn_from_the_comparison_with_its_prediction() {
     let errors = &plot(panel(&growth, "Measured / predicted − 1")).curves;
     let error = 100.0 * (second[2].norm_complement / all[1].with_noise[2].complement - 1.0);
     assert_eq!((errors.len(), errors[3].line[2]), (4, (20.0, error)));
-    // What the measure says is the largest of what is drawn.
+    // The measure is the largest of the values drawn.
     let largest = errors.iter().step_by(2).flat_map(|c| &c.line).fold(0f64, |m, (_, e)| m.max(e.abs() / 100.0));
     assert!((result.metrics["masked"][&1]["largest_error_with_noise"] - largest).abs() < 1e-12);
 }
@@ -225,7 +225,7 @@ fn stages_are_marked_where_the_measure_finds_them() {
     }
 }
 
-/// Gaps between arms and departures from a reference are made of metrics alone.
+/// Gaps between arms and departures from a reference are made from metrics only.
 #[test]
 fn gaps_and_departures_are_those_of_the_metrics() {
     let folder = scratch();

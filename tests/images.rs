@@ -99,7 +99,7 @@ fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut 
     catalog().execute(&RunSpec::new(spec.clone()), seed, folder, session).unwrap()
 }
 
-/// Everything that must not depend on how a run was carried out is the same, byte by byte.
+/// Everything that must not depend on how a run was executed is the same, byte by byte.
 fn assert_same(a: &RunFolder, b: &RunFolder) {
     let files =
         ["metrics.jsonl", "weights.safetensors", "weights-best.safetensors", "analysis.safetensors", "evaluation.json"];
@@ -184,7 +184,7 @@ fn augmentation_decouples_colour_and_without_it_both_views_are_one() {
     }
 }
 
-/// The moments between the last file of a run and its mark, and between the mark and the removal of checkpoints.
+/// The moments between the last file of a run and its marker, and between the marker and the removal of checkpoints.
 #[test]
 fn a_run_killed_right_before_or_after_its_end_is_finished_and_tidied() {
     let folder = scratch();
@@ -200,14 +200,14 @@ fn a_run_killed_right_before_or_after_its_end_is_finished_and_tidied() {
     copy(killed.path(), &saved);
     run(&spec, &killed, &mut |_| false);
     assert_same(&whole, &killed);
-    // As if it had been killed after its files were written and before the mark was.
+    // As if it had been killed after its files were written and before the marker was.
     std::fs::remove_file(killed.path().join("COMPLETE")).unwrap();
     copy(&saved.join("checkpoint"), &killed.checkpoints());
     copy(&saved.join("best.bpk"), &killed.best());
     run(&spec, &killed, &mut |_| false);
     assert_same(&whole, &killed);
     assert!(!killed.checkpoints().exists() && !killed.best().exists());
-    // And after the mark.
+    // And after the marker.
     copy(&saved.join("checkpoint"), &killed.checkpoints());
     copy(&saved.join("best.bpk"), &killed.best());
     run(&spec, &killed, &mut |_| false);
@@ -254,7 +254,7 @@ fn a_preview_shows_images_and_pairs_of_views() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("is not overwritten"));
 }
 
-/// Folders of noise images, `classes` of them with so many training and test images each.
+/// Folders of noise images, `classes` of them with the given numbers of training and test images each.
 fn noise(folder: &Path, classes: usize, [train, test]: [usize; 2], pixel: impl Fn(usize) -> [u8; 3]) -> PathBuf {
     let images = folder.join("noise");
     for (split, count) in [("train", train), ("test", test)] {
@@ -320,7 +320,7 @@ fn training_on(spec: &ImageSpec, seed: u64, data_dir: Option<&Path>) -> Arc<Imag
     Arc::new(ImageTraining::new(spec, seed, Place { device_name: "flex", device: &device(), data_dir }).unwrap())
 }
 
-/// The state at the end is scored and exported with its own running statistics, also where another one was the best.
+/// The final state is scored and exported with its own running statistics, even if another one was the best.
 #[test]
 fn the_last_state_is_scored_exported_and_logged_with_its_own_statistics() {
     let spec = spec(("seeds = [1]", "seeds = [1]"));
@@ -360,7 +360,7 @@ fn the_last_state_is_scored_exported_and_logged_with_its_own_statistics() {
     assert!(with_another_best > 0, "no seed puts this to the test");
 }
 
-/// Whatever is measured of a network, all of its numbers are as they were, and so are those of the one in training.
+/// Whatever is measured of a network, all of its numbers stay the same, and so do those of the one in training.
 #[test]
 fn measuring_a_network_leaves_it_as_it_was() {
     use burn::module::Module;
@@ -377,7 +377,7 @@ fn measuring_a_network_leaves_it_as_it_was() {
     let _lock = folder.open(&RunSpec::new(spec.clone()), 1).unwrap();
     let mut log = cl_experiments::run::folder::MetricsLog::resume::<ImageSnapshot>(&folder, 0).unwrap().0;
     let (untrained, learner) = (Learner::untrained(&training), in_training.valid());
-    // The first is the best, so that both states are at hand at the end.
+    // The first state is the best, so that both states are available at the end.
     for learner in [&untrained, &learner] {
         let mut snapshot = learner.snapshot();
         snapshot.knn_accuracy = Some(if snapshot.step == 0 { 1.0 } else { 0.0 });
@@ -410,7 +410,7 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
     let folder = only_run(folder.path());
     let snapshots: Vec<ImageSnapshot> = folder.snapshots().unwrap();
     for snapshot in &snapshots {
-        // Noise says nothing: 16 of 64 with a standard deviation of 3.5; five of them.
+        // Noise is not informative: 16 of 64 with a standard deviation of 3.5; five of them.
         let accuracy = snapshot.knn_accuracy.unwrap();
         assert!((0.0..0.53).contains(&accuracy), "{accuracy} at step {}", snapshot.step);
     }
@@ -431,7 +431,7 @@ fn parts_of_a_set_keep_the_proportions_of_its_classes() {
     assert_ne!(training.data().part_of_test(32), other.data().part_of_test(32));
 }
 
-/// Blue is 0 everywhere: its standard deviation is as well. In grey images no colour varies, so nothing can be said of it.
+/// Blue is 0 everywhere, and so is its standard deviation. In grey images no colour varies, so nothing can be measured.
 #[test]
 fn channels_and_directions_that_do_not_vary_are_no_obstacle() {
     type Case = (&'static str, fn(usize) -> [u8; 3]);
@@ -522,7 +522,7 @@ fn a_handful_of_test_images_is_enough() {
     }
 }
 
-/// Killed in the middle under either driver, taken up by the other.
+/// Killed in the middle under either driver, resumed by the other.
 #[test]
 fn an_image_run_goes_on_bit_by_bit_under_the_other_driver() {
     let folder = scratch();

@@ -1,4 +1,4 @@
-//! SIGKILL at random moments: what is resumed ends with the bytes of what was left alone.
+//! SIGKILL at random moments: a resumed run ends with the same bytes as an undisturbed one.
 
 use crate::support::{SMALL, labelled, scratch};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// The program with its children in a process group of their own.
+    /// The program with its children in their own process group.
     fn start(&self, folder: &Path) -> Child {
         Command::new(env!("CARGO_BIN_EXE_cl-experiments"))
             .args(&self.arguments)
@@ -78,14 +78,14 @@ impl Kind {
             .expect("the binary starts")
     }
 
-    /// Nothing is judged here, so that 1 is the status of a whole `reproduce`.
+    /// Nothing is judged here, so 1 is the exit status of a complete `reproduce`.
     fn to_the_end(&self, folder: &Path) {
         let status = self.start(folder).wait().unwrap();
         assert!(matches!(status.code(), Some(0 | 1)), "{:?}: {status}", self.arguments);
     }
 }
 
-/// All files of finished work by path, without durations and what is between processes.
+/// All files of finished work by path, except manifests (they hold durations), locks and dashboard logs.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.join("runs"), folder.join("report/figures")];
@@ -110,7 +110,7 @@ fn assert_same(whole: &BTreeMap<PathBuf, Vec<u8>>, found: &BTreeMap<PathBuf, Vec
     assert!(other.is_empty(), "{when}: {other:?} differ");
 }
 
-/// Waits until no process of a group is left: one that was killed while it waited for the disk still holds its locks for a moment.
+/// Waits until no process of a group is left: one killed while waiting for the disk holds its locks for a moment.
 fn wait_for_the_dead(group: nix::unistd::Pid) {
     let begun = Instant::now();
     while nix::sys::signal::killpg(group, None).is_ok() {
@@ -119,7 +119,7 @@ fn wait_for_the_dead(group: nix::unistd::Pid) {
     }
 }
 
-/// Kills the program and its children so many times, at moments drawn from `seed`.
+/// Kills the program and its children this many times, at moments drawn from `seed`.
 fn killed(kind: &Kind, kills: u32, mut seed: u64) {
     let (undisturbed, disturbed) = (scratch(), scratch());
     kind.write(undisturbed.path());

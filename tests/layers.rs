@@ -1,4 +1,4 @@
-//! Imports of cl-experiments point down its layers, and no two files import each other, over however many others.
+//! Imports of cl-experiments point down its layers, and no two files import each other, not even indirectly.
 
 use crate::support::top;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ fn modules() -> Modules {
     found
 }
 
-/// Paths behind `crate` and `super`, those in braces one by one.
+/// Paths after `crate` and `super`, with those in braces expanded.
 fn paths(own: &[String], text: &str) -> Vec<Vec<String>> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn expand<'a>(base: &[String], mut text: &'a str, found: &mut Vec<Vec<String>>) 
     }
 }
 
-/// For each module those that it imports, less the root.
+/// For each module those that it imports, except the root.
 fn imports() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let modules = modules();
     let of = |(own, text): (&Vec<String>, &String)| {
@@ -117,7 +117,7 @@ fn imports_point_down_the_layers() {
 #[test]
 fn no_files_import_each_other() {
     let imports = imports();
-    // What nothing is left to wait for is taken away, until nothing is left.
+    // Modules that wait for nothing are removed, until nothing is left.
     let mut left: BTreeSet<&Vec<String>> = imports.keys().collect();
     loop {
         let free: Vec<&Vec<String>> =

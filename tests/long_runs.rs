@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What a process holds.
+/// The resources that a process holds.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     memory_kib: u64,
@@ -27,13 +27,13 @@ fn held(process: u32) -> Option<Held> {
     })
 }
 
-/// The child that a process has.
+/// The child of a process.
 fn child_of(process: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// Memory over time as a picture that a browser shows.
+/// Memory over time as a picture for a browser.
 fn draw(path: &Path, title: &str, held: &[Held]) {
     let most = held.iter().map(|h| h.memory_kib).max().unwrap_or(1) as f64 * 1.1;
     let place = |(i, h): (usize, &Held)| {
@@ -75,13 +75,13 @@ fn stays_small(name: &str, arguments: &[&str], trains_in_a_child: bool) {
     assert!(seen.len() > 40, "{} looks are too few", seen.len());
     let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("memory-{name}.svg"));
     draw(&picture, name, &seen);
-    // The last looks may fall into the evaluation at the end, which fits probes.
+    // The last samples may fall into the evaluation at the end, which fits probes.
     let training = &seen[seen.len() / 10..seen.len() * 9 / 10];
     let largest = |part: &[Held]| part.iter().map(|h| h.memory_kib).max().unwrap_or(0);
     let (early, late) = (largest(&training[..training.len() / 3]), largest(&training[training.len() * 2 / 3..]));
     println!("{name}: {early} KiB in the first third, {late} KiB in the last; {}", picture.display());
     assert!(late < early + early / 20 + 1024, "memory grows from {early} to {late} KiB");
-    // The learner saves in threads that come and go, so that numbers vary; they do not grow.
+    // The learner saves in threads that come and go, so the numbers vary; they do not grow.
     let third = training.len() / 3;
     for (what, count) in [("files", (|h| h.files as u64) as fn(&Held) -> u64), ("threads", |h| h.threads)] {
         let most = |part: &[Held]| part.iter().map(count).max().unwrap_or(0);

@@ -5,23 +5,23 @@
 /// Shared: a small experiment, scratch folders, the binary.
 mod support;
 
-/// Training is the algorithm of the paper, as its box has it.
+/// Training is the algorithm of the paper, as given in its box.
 mod algorithm_1;
 /// The same step on every backend that is compiled in.
 mod backends;
-/// Damaged files, and files made to do harm.
+/// Damaged or malicious files.
 mod bad_bytes;
-/// No result depends on the clock on the wall.
+/// No result depends on the wall clock.
 mod clock;
 /// What the command line says when it is used wrongly.
 mod command_line_errors;
 /// `data export` writes what a step trains on.
 mod data_export;
-/// `data fetch`: resumed, checked before it is unpacked, whole or not there.
+/// `data fetch`: resumed, checked before it is unpacked, complete or absent.
 mod data_fetch;
-/// The loaders of the program, as they are handed bytes by tests and fuzzers.
+/// The program's loaders, given bytes by tests and fuzzers.
 mod entry_points;
-/// Packages that are built on the workspace share what it builds.
+/// Packages that build on the workspace share its build outputs.
 mod examples;
 /// Every file below experiments/ is valid, judged and explained.
 mod experiment_files;
@@ -32,17 +32,17 @@ mod images;
 /// SIGKILL at random moments, for every kind of run.
 #[cfg(unix)]
 mod kill;
-/// Imports point down the layers, and go round in no circle.
+/// Imports point down the layers, without cycles.
 mod layers;
 /// Memory, files and threads over 200,000 steps.
 #[cfg(target_os = "linux")]
 mod long_runs;
-/// What is printed, to whom, and what becomes of it when nobody reads it or it cannot be written.
+/// What is printed, where, and what happens when nobody reads it or it cannot be written.
 #[cfg(unix)]
 mod output;
 /// What a program built on this one adds: identity, refusals, names.
 mod own_parts;
-/// As a user without rights, and beside other processes.
+/// As an unprivileged user, and alongside other processes.
 #[cfg(unix)]
 mod permissions;
 /// Masks let the features of a known dictionary be found; without them they are not.
@@ -51,15 +51,15 @@ mod recovery;
 mod reference_step;
 /// The report opens in a browser without errors.
 mod report_page;
-/// Measures of image encoders, on one whose answers are known.
+/// Measures of image encoders, on one for which the right values are known.
 mod representation;
-/// A run that was stopped goes on bit by bit as if it had not been.
+/// A run that was stopped resumes bit by bit as if it had not been.
 mod resume;
-/// Run folders: reused, never overwritten, damage is told.
+/// Run folders: reused, never overwritten, damage is reported.
 mod run_folders;
-/// Coverage of intervals, errors of many verdicts together.
+/// Coverage of intervals, errors of many verdicts taken together.
 mod statistics;
-/// Fractions of a sweep, sweeps that are killed, replicas, and what `bench` says.
+/// Shards of a sweep, sweeps that are killed, replicas, and what `bench` reports.
 mod sweep;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
 mod training_drivers;

@@ -1,4 +1,4 @@
-//! What is printed, to whom, and what becomes of it when nobody reads it or it cannot be written.
+//! What is printed, where, and what happens when nobody reads it or it cannot be written.
 
 use crate::support::{binary, scratch, small_experiment};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
@@ -111,7 +111,7 @@ fn without_a_terminal_to_read_keys_from_there_are_lines_and_no_dashboard() {
     drop(pty.slave);
     let mut reader = pty.master.try_clone_reader().unwrap();
     let mut text = Vec::new();
-    // Linux says that the other end is gone by an error.
+    // Linux reports that the other end is gone as an error.
     let _ = reader.read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text);
     assert_eq!(child.wait().unwrap().exit_code(), 0, "{text}");

@@ -1,4 +1,4 @@
-//! As a user without rights: what cannot be read or written is named, and what others have finished stays as it is.
+//! As an unprivileged user: what cannot be read or written is named, and what others have finished stays as it is.
 
 use crate::support::{scratch, small_experiment, small_spec};
 use cl_experiments::run::folder::RunFolder;
@@ -23,8 +23,8 @@ impl Place {
         let folder = scratch();
         mode(folder.path(), 0o755);
         let program = folder.path().join("cl-experiments");
-        // The one that was built may lie where others may not go. Another process copies it: a file that this one has open for writing
-        // cannot be started, and children of other tests inherit what is open.
+        // The binary that was built may be where others have no access. Another process copies it: a file that this one
+        // has open for writing cannot be executed, and children of other tests inherit open files.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_cl-experiments")).arg(&program).status().unwrap();
         assert!(copied.success());
         mode(&program, 0o755);
@@ -43,12 +43,12 @@ impl Place {
         command
     }
 
-    /// As whoever runs the tests.
+    /// Runs it as the user who runs the tests.
     fn as_owner(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary starts")
     }
 
-    /// As a user without rights; root gives its rights up first.
+    /// Runs it as an unprivileged user; root drops its privileges first.
     fn without_rights(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         if is_root(self.folder.path()) {
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-/// Whether whoever made this folder is root.
+/// Whether this folder belongs to root.
 fn is_root(folder: &Path) -> bool {
     fs::metadata(folder).unwrap().uid() == 0
 }
@@ -141,7 +141,7 @@ fn a_cache_that_may_not_be_written_is_named_before_anything_is_downloaded() {
     let place = Place::new();
     fs::create_dir(place.path("cache")).unwrap();
     mode(&place.path("cache"), 0o555);
-    // Nobody listens there: a download would fail with other words.
+    // Nothing listens there: a download would fail with a different message.
     let mut command = place.command(&["data", "fetch", "cifar10", "--url", "http://127.0.0.1:9/cifar.tar.gz"]);
     if is_root(place.folder.path()) {
         command.uid(NOBODY).gid(NOBODY);
@@ -151,7 +151,7 @@ fn a_cache_that_may_not_be_written_is_named_before_anything_is_downloaded() {
     mode(&place.path("cache"), 0o755);
 }
 
-/// This process stands for the first one.
+/// This process plays the part of the first one.
 #[test]
 fn a_second_process_in_a_run_folder_is_told_and_changes_nothing() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! The paper's result in small, in the tests' own time.
+//! The paper's result in small, within the time of a test.
 
 use crate::support::{change_encoder, run, scratch, small_spec, with_labels};
 use cl_data::Augmentation;

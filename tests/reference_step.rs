@@ -78,8 +78,8 @@ fn values(tensor: Tensor<2>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// 60 steps, thresholds from step 20. Rounding differs by about 6e-8 a step, and neurons near their threshold
-/// can carry it on: 1e-4 relative after 60 steps leaves a wide margin and is far below any mistake in a formula.
+/// 60 steps, thresholds from step 20. Rounding differs by about 6e-8 per step, and neurons near their threshold can
+/// amplify it: 1e-4 relative after 60 steps leaves a wide margin and is far below any mistake in a formula.
 #[test]
 fn sixty_steps_agree_with_a_loop_in_double_precision() {
     let spec = small_spec();

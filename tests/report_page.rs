@@ -36,7 +36,7 @@ fn the_page_stands_alone_and_escapes_what_it_is_given() {
     assert!(page.find("undecided").unwrap() < page.find("<svg").unwrap(), "the verdicts come first");
 }
 
-/// Every text of an experiment that comes to the page, the names of points in figures included.
+/// Every text of an experiment that gets onto the page, the names of points in figures included.
 #[test]
 fn markup_in_any_text_comes_out_as_text() {
     let folder = scratch();

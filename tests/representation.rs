@@ -1,4 +1,4 @@
-//! What is read off an encoder of images, on one whose answers are known: its features are the mean colours of an image.
+//! What is measured of an image encoder with known answers: its features are the mean colours of an image.
 
 use crate::images::spec;
 use burn::module::{Module, Param};
@@ -12,7 +12,7 @@ use cl_model::conv::{ImageEncoder, ImageShape};
 use cl_model::{Encoder, Siamese};
 use safetensors::SafeTensors;
 
-/// Colours as they were before they were normalised; `seen` scales them.
+/// Colours before they were normalised; `seen` scales them.
 #[derive(Module, Debug)]
 struct MeanColors {
     mean: Param<Tensor<1>>,
@@ -80,7 +80,7 @@ fn an_encoder_keeps_the_directions_that_its_features_span_and_no_others() {
         assert!(kept(&blind, name) <= 0.0, "{name}: {}", kept(&blind, name));
         assert!(kept(&red, name) < 0.9, "{name}: {}", kept(&red, name));
     }
-    // Red is a third of brightness and half of what stands against green.
+    // Red is a third of brightness and half of the contrast with green.
     assert!(kept(&red, "brightness") > 0.2 && kept(&red, "red − green") > 0.2);
     assert_eq!(all.len(), 3 + 16);
     assert!(all.iter().all(|d| (d.view_correlation.unwrap() - 1.0).abs() < 1e-6), "both views are the image");
@@ -132,7 +132,7 @@ fn top_activating_images_are_those_with_most_of_a_units_colour() {
     let amount = |picture: &[f32], channel: usize| picture[channel * plane..(channel + 1) * plane].iter().sum::<f32>();
     let of_test: Vec<Vec<f32>> =
         (0..test.len()).map(|i| test.pixels(i).iter().map(|p| f32::from(*p) / 255.0).collect()).collect();
-    // Units whose largest response is largest beside their mean come first.
+    // Units with the largest ratio of their largest response to their mean come first.
     let standing_out = |channel: usize| {
         let amounts: Vec<f32> = of_test.iter().map(|picture| amount(picture, channel)).collect();
         amounts.iter().copied().fold(0.0, f32::max) / (amounts.iter().sum::<f32>() / amounts.len() as f32)

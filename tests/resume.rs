@@ -35,7 +35,7 @@ fn stopped_and_resumed(spec: &TrainingSpec, at: u64, damage: impl Fn(&RunFolder)
 fn a_stopped_run_goes_on_bit_by_bit() {
     let spec = small_spec();
     let whole = uninterrupted(&spec);
-    // Before thresholds begin, right when they do, and while the step size decays.
+    // Before thresholds begin, right when they do, and while the learning rate decays.
     for at in [10, 20, 40] {
         assert_eq!(stopped_and_resumed(&spec, at, |_| {}), whole, "stopped at step {at}");
     }

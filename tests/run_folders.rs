@@ -95,8 +95,8 @@ fn under_the_learner_a_loss_that_overflows_stops_the_run_and_is_not_logged() {
     assert!(!metrics.contains("\"loss\":null"), "{metrics}");
 }
 
-/// A limit on the size of files stands for a disk that is full: writes beyond it fail. The limit grows, so that one
-/// file after the other is the one that does not fit.
+/// A limit on file sizes stands in for a full disk: writes beyond it fail. The limit grows, so that each file in turn
+/// is the one that does not fit.
 #[test]
 #[cfg(unix)]
 fn what_does_not_fit_on_the_disk_is_said_and_nothing_finished_is_lost() {

@@ -1,4 +1,4 @@
-//! Intervals cover what they say, and many verdicts on means together err as seldom as one.
+//! Intervals have their nominal coverage, and many verdicts on means together err as rarely as one.
 
 use cl_data::{Part, Purpose, Stream, standard_normal};
 use cl_experiments::judge::{Expected, FAMILY_LEVEL, Interval, Metrics, Verdict};
@@ -13,7 +13,7 @@ fn samples(count: usize, address: u64) -> Vec<Vec<f64>> {
     numbers.chunks_exact(SEEDS).map(|s| s.iter().map(|v| f64::from(*v)).collect()).collect()
 }
 
-/// The fraction of intervals around `mean`, of so many samples.
+/// The fraction of intervals that contain `mean`, one interval per sample.
 fn coverage(samples: &[Vec<f64>], mean: f64, level: f64) -> f64 {
     let covers = |s: &&Vec<f64>| {
         let interval = Interval::student(s, level);
@@ -32,7 +32,7 @@ fn intervals_of_normal_values_cover_their_mean_as_often_as_they_say() {
     }
 }
 
-/// Five values of a law that is strongly skewed: the interval covers less than it says. It is measured here, so that it is known.
+/// Five values of a strongly skewed distribution: the interval covers less than it says, as is measured here.
 #[test]
 fn intervals_of_skewed_values_cover_less() {
     let samples: Vec<Vec<f64>> =
@@ -47,7 +47,7 @@ fn expected(expectations: usize) -> Expected {
     toml::from_str(&(0..expectations).map(one).collect::<String>()).unwrap()
 }
 
-/// How often at least one of so many expectations, each with its mean exactly at the bound, gets a verdict that is not "undecided".
+/// How often at least one of several expectations with means exactly at the bound is judged other than "undecided".
 fn errors(expectations: usize, family: Option<usize>, trials: usize) -> f64 {
     let (expected, points) = (expected(expectations), ["p".to_string()]);
     let family = family.unwrap_or(expected.intervals(&points, false));

@@ -59,7 +59,7 @@ pub fn labelled(text: &str) -> String {
     format!("{before}[points.masked]\nobjective = \"supervised\"\n\n{rest}")
 }
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
@@ -91,21 +91,21 @@ pub fn small_spec() -> TrainingSpec {
     read_spec(file["points"]["masked"].as_table().unwrap().clone())
 }
 
-/// Changes the paper's encoder of a specification.
+/// Changes the paper's encoder in a specification.
 pub fn change_encoder(spec: &mut TrainingSpec, change: impl FnOnce(&mut SymmetricReluConfig)) {
     let mut encoder = *spec.symmetric_relu().expect("the paper's encoder");
     change(&mut encoder);
     spec.model.encoder = catalog().parts().vector_encoders.part("symmetric_relu", &encoder);
 }
 
-/// Changes the paper's loss of a specification.
+/// Changes the paper's loss in a specification.
 pub fn change_loss(spec: &mut TrainingSpec, change: impl FnOnce(&mut InfoNce)) {
     let mut loss = *spec.objective.config::<InfoNce>().expect("the paper's loss");
     change(&mut loss);
     spec.objective = catalog().parts().objectives.part("info_nce", &loss);
 }
 
-/// Asks for labels instead of two views.
+/// Uses labels instead of two views.
 pub fn with_labels(spec: &mut TrainingSpec, classes: ClassesSpec) {
     let mut table = toml::Table::try_from(&*spec).unwrap();
     table.insert("objective".into(), "supervised".into());
@@ -114,7 +114,7 @@ pub fn with_labels(spec: &mut TrainingSpec, classes: ClassesSpec) {
     *spec = read_spec(table);
 }
 
-/// Carries a run out in this process; `on_progress` hears the steps done.
+/// Executes a run in this process; `on_progress` is called with the steps done.
 pub fn run(
     spec: &TrainingSpec,
     seed: u64,
@@ -145,12 +145,12 @@ pub fn binary(folder: &Path, arguments: &[&str]) -> Output {
         .expect("the binary starts")
 }
 
-/// The top of the project.
+/// The root folder of the project.
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// What a finished run left behind that must not depend on how it was carried out.
+/// The results of a finished run that must not depend on how it was executed.
 pub fn results(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
     ["metrics.jsonl", "weights.safetensors", "evaluation.json"]
         .map(|name| (name.to_string(), std::fs::read(folder.path().join(name)).expect(name)))

@@ -78,7 +78,7 @@ fn a_sweep_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // Children of the killed parent end their run by themselves: wait for the folders' locks.
+    // Children of the killed parent end their run by themselves, so wait for the folders' locks.
     let begun = std::time::Instant::now();
     while begun.elapsed().as_secs() < 600 {
         let experiment = experiment(killed.path());
@@ -93,7 +93,7 @@ fn a_sweep_killed_at_any_moment_goes_on_and_ends_with_the_same_bytes() {
     }
 }
 
-/// 60 steps of a few hundred products each: what rounding leaves of three digits.
+/// 60 steps of a few hundred products each: rounding leaves three digits.
 #[test]
 fn replicas_end_where_the_same_runs_end_alone() {
     let (alone, together) = (scratch(), scratch());

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What has not come by now does not come: no machine is that slow.
+/// What has not come by now never will: no machine is that slow.
 const NEVER: Duration = Duration::from_secs(600);
 
 #[test]
@@ -64,7 +64,7 @@ fn training_under_the_learner_goes_on_bit_by_bit_after_a_signal() {
     assert_eq!(results(&resumed), results(&whole));
 }
 
-/// A long training in a terminal of its own.
+/// A long training run in its own terminal.
 struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
     writer: Box<dyn Write + Send>,
@@ -117,7 +117,7 @@ impl Terminal {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // What was written last still has to be read.
+                // The last output still has to be read.
                 std::thread::sleep(Duration::from_millis(300));
                 return status.exit_code();
             }

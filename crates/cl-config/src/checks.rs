@@ -1,8 +1,8 @@
-//! Ranges of single values.
+//! Range checks for single values.
 
 use crate::ConfigError;
 
-/// Refuses `value` unless it is `right`; `wanted` says what would be.
+/// Rejects `value` unless it is `right`; `wanted` says what would be.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -13,7 +13,7 @@ pub fn check(right: bool, key: &str, value: impl ToString, wanted: impl ToString
     Err(ConfigError { key: key.into(), value: value.to_string(), right: wanted.to_string() })
 }
 
-/// Refuses a whole number below `least`.
+/// Rejects a whole number below `least`.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -21,7 +21,7 @@ pub fn at_least(key: &str, value: u64, least: u64) -> Result<(), ConfigError> {
     check(value >= least, key, value, format!("at least {least}"))
 }
 
-/// Refuses what is no finite number.
+/// Rejects a value that is not finite.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -29,7 +29,7 @@ pub fn finite(key: &str, value: f64) -> Result<(), ConfigError> {
     check(value.is_finite(), key, value, "a finite number")
 }
 
-/// Refuses what is no finite number larger than 0.
+/// Rejects a value that is not finite and larger than 0.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -37,7 +37,7 @@ pub fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
     check(value.is_finite() && value > 0.0, key, value, "a finite number larger than 0")
 }
 
-/// Refuses what is no finite number, 0 or larger.
+/// Rejects a value that is not finite, or is negative.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -45,7 +45,7 @@ pub fn not_negative(key: &str, value: f64) -> Result<(), ConfigError> {
     check(value.is_finite() && value >= 0.0, key, value, "a finite number, 0 or larger")
 }
 
-/// Refuses what is no probability.
+/// Rejects a value that is not a probability.
 ///
 /// # Errors
 /// [`ConfigError`].

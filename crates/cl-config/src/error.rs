@@ -13,7 +13,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The same error of a configuration that stands below `key` of another one.
+    /// The same error for a configuration below `key` of another one.
     #[must_use]
     pub fn below(self, key: &str) -> Self {
         Self { key: format!("{key}.{}", self.key), ..self }

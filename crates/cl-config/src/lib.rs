@@ -1,4 +1,4 @@
-//! How the parts of a run are described in files: unchecked values in, checked ones out, one shape of error.
+//! How the parts of a run are described in files: unchecked values in, checked ones out, one kind of error.
 //!
 //! ```
 //! use cl_config::{Component, ConfigError, positive};

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 /// Both `[n, d1]`; row `i` of one belongs to row `i` of the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PositivePair {
-    /// `x⁺`, the view that queries.
+    /// `x⁺`, the query view.
     pub x_plus: Matrix,
-    /// `x⁺⁺`, the view that is the key.
+    /// `x⁺⁺`, the key view.
     pub x_plus_plus: Matrix,
 }
 
-/// How two views are made of one observation.
+/// How two views are made from one observation.
 ///
 /// With `s = masked_fraction`, each coordinate of each observation is subject to the mask with
 /// probability `s`, independently; the others go to both views as they are.
@@ -29,8 +29,8 @@ pub struct PositivePair {
 pub enum Augmentation {
     /// RandomMask: `x⁺ = D x / p`, `x⁺⁺ = (I − D) x / (1 − p)` with `D_ii ~ Bernoulli(p)`.
     ///
-    /// Wen & Li 2021, set-up (there p = ½, so that both factors are 2): a coordinate is in one view or in the
-    /// other, never in both, which takes the correlation of the dense features away.
+    /// Wen & Li 2021, set-up (there p = ½, so that both factors are 2): a coordinate is in one view or in the other,
+    /// never in both, which removes the correlation of the dense features.
     ComplementaryMask {
         /// `p`, in (0, 1).
         keep_probability: f64,
@@ -41,8 +41,8 @@ pub enum Augmentation {
     },
     /// Each view has a mask of its own: `x⁺ = D x / p`, `x⁺⁺ = D' x / p`.
     ///
-    /// Not in the paper: masks as much as [`ComplementaryMask`](Self::ComplementaryMask) and decouples
-    /// nothing, so it tells decoupling from masking.
+    /// Not in the paper: masks as much as [`ComplementaryMask`](Self::ComplementaryMask) but decouples nothing, so it
+    /// distinguishes decoupling from masking.
     IndependentMasks {
         /// `p`, in (0, 1].
         keep_probability: f64,
@@ -59,7 +59,7 @@ pub enum Augmentation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rescaling {
-    /// One over the probability to survive, so that a view equals `x` on average. The paper's.
+    /// One over the survival probability, so that a view equals `x` on average. The paper's choice.
     #[default]
     Unbiased,
     /// Nothing: a departure found in public code.
@@ -87,7 +87,7 @@ impl Augmentation {
         Self::IndependentMasks { keep_probability: 0.5, masked_fraction: 1.0, rescaling: Rescaling::Unbiased }
     }
 
-    /// Checks the values, with keys below the name.
+    /// Checks the values; keys in errors are below the name.
     pub(crate) fn check_values(&self) -> Result<(), ConfigError> {
         match *self {
             Self::ComplementaryMask { keep_probability: p, masked_fraction, .. } => {
@@ -119,7 +119,7 @@ impl Augmentation {
         self.apply_with(x, [Part::Mask, Part::SecondMask].map(|part| stream.rng(part, step)))
     }
 
-    /// The same with the generators of the first view's mask, or of the one mask of both, and of the second view's.
+    /// The same with given generators: one for the first view's mask or the shared mask, one for the second view's.
     pub(crate) fn apply_with(&self, x: Matrix, [mut rng, mut second_rng]: [ChaCha8Rng; 2]) -> PositivePair {
         self.checked().unwrap_or_else(|error| panic!("{error}"));
         let mut x_plus_plus = x.clone();
@@ -209,7 +209,7 @@ fn multiply(values: &mut [f32], words: &[u32; BLOCK], bounds: [u32; 2], factors:
     Arch::new().dispatch(
         #[inline(always)]
         move || {
-            // Taken by value: see the normal numbers.
+            // Taken by value, as in the normal numbers.
             let values = values;
             for (value, &word) in values.iter_mut().zip(words) {
                 let rest = if word < bounds[1] { factors[1] } else { factors[2] };

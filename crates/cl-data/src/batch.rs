@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Negatives {
-    /// A fresh batch of `count` observations as they are, shared by all queries of the step.
+    /// A fresh batch of `count` unaugmented observations, shared by all queries of the step.
     ///
     /// Wen & Li 2021, set-up: negatives are fresh samples.
     Fresh {
@@ -23,7 +23,7 @@ pub enum Negatives {
         /// `N`, at least 1.
         count: usize,
     },
-    /// The other keys of the batch, N = B − 1, as NT-Xent has it.
+    /// The other keys of the batch, N = B − 1, as in NT-Xent.
     OtherKeys,
 }
 
@@ -49,16 +49,16 @@ pub struct PairSampler {
     pub batch_size: usize,
     /// Negatives per step.
     pub negatives: Negatives,
-    /// Observations of the pairs that are trained on, see [`training_set`](Self::training_set); fresh ones at each step when `None`, as
-    /// in the paper.
+    /// Observations that the training pairs are made from, see [`training_set`](Self::training_set); fresh ones at each
+    /// step when `None`, as in the paper.
     pub training_set: Option<Arc<Matrix>>,
     /// The seed of the run.
     pub seed: u64,
 }
 
 impl PairSampler {
-    /// `count` observations that are drawn once: each epoch goes through them in an order of its own, with views of its own, and leaves
-    /// out what does not fill a batch at its end.
+    /// `count` observations that are drawn once: each epoch goes through them in its own order, with its own views, and
+    /// drops an incomplete batch at its end.
     ///
     /// Not in the paper: public follow-up code trains on 3,000 observations.
     pub fn training_set(data: &SparseCodingModel, count: usize, seed: u64) -> Arc<Matrix> {
@@ -91,7 +91,7 @@ impl PairSampler {
         Observations { z: all.z.select(&rows), xi: all.xi.select(&rows), x: all.x.select(&rows) }
     }
 
-    /// A batch of the same make that nothing is trained on.
+    /// A batch of the same kind that is never trained on.
     pub fn held_out_batch(&self, step: u64) -> ContrastiveBatch {
         let pairs = Stream::new(self.seed, Purpose::HeldOutPairs);
         let x = self.data.sample_inputs(self.batch_size, pairs, step);

@@ -1,8 +1,8 @@
 //! The batches of many replicas, drawn by tensor operations on their device.
 //!
-//! Drawing on the host (see [`PairSampler`](crate::PairSampler)) stays the rule: it gives every backend the same numbers, at any step, in any
-//! order. A graphics card that trains hundreds of replicas waits for the host, though. What is drawn here has the same
-//! distribution, comes from the backend's own generator, and depends on what was drawn before.
+//! Drawing on the host (see [`PairSampler`](crate::PairSampler)) remains the rule: it gives every backend the same
+//! numbers, at any step, in any order. But a GPU that trains hundreds of replicas has to wait for the host. Numbers
+//! drawn here have the same distribution, come from the backend's own generator, and depend on earlier draws.
 
 use crate::{Augmentation, DataError, SparseCodeDistribution, SparseCodingModel};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
@@ -19,7 +19,7 @@ pub struct DeviceSampler {
 }
 
 impl DeviceSampler {
-    /// A sampler of replicas that differ in their dictionary alone.
+    /// A sampler for replicas that differ only in their dictionaries.
     ///
     /// # Errors
     /// [`DataError::NotOnDevice`] for codes other than Bernoulli and for augmentations other than none and complementary masks on
@@ -83,8 +83,8 @@ mod tests {
         (1..=r).map(model).collect()
     }
 
-    /// Mean squares along features of the own and of the other replica's dictionary, at 4.9 standard errors: a coordinate's square has a
-    /// standard deviation below twice its mean.
+    /// Mean squares along the features of a replica's own dictionary and of the other's, at 4.9 standard errors: a
+    /// coordinate's square has a standard deviation below twice its mean.
     #[test]
     fn each_replica_has_the_second_moments_of_its_own_dictionary() {
         let (models, n) = (models(2), 40_000);

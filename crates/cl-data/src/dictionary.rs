@@ -18,9 +18,8 @@ pub struct Dictionary {
 impl Dictionary {
     /// The Q factor of a Gaussian `d1×d` matrix, with the sign that makes R's diagonal positive.
     ///
-    /// Computed by Gram–Schmidt, twice over and in double precision, in a fixed order: the columns are
-    /// orthonormal to f32 rounding and the same bits on every machine, which a blocked,
-    /// vectorised QR does not promise.
+    /// Computed by Gram–Schmidt, applied twice and in double precision, in a fixed order: the columns are orthonormal
+    /// to f32 rounding and have the same bits on every machine, which a blocked, vectorised QR does not guarantee.
     ///
     /// # Errors
     /// [`DataError::Config`] without features, [`DataError::MoreFeaturesThanCoordinates`] when

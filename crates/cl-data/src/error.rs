@@ -1,4 +1,4 @@
-//! What can be wrong with the description of a data model.
+//! Errors in the description of a data model.
 
 use cl_config::ConfigError;
 
@@ -16,7 +16,7 @@ pub enum DataError {
         /// Number of rows asked for.
         input_dim: usize,
     },
-    /// What is asked for is only drawn on the host.
+    /// Something that can only be drawn on the host.
     #[error("{what} are not drawn on a device; draw on the host")]
     NotOnDevice {
         /// What was asked for.

@@ -49,6 +49,6 @@ pub use sparse_code::{SparseCodeDistribution, default_nonzero_probability};
 pub use sparse_coding::{Observations, SparseCodingModel, default_noise_variance};
 pub use stream::{Part, Purpose, Stream};
 
-/// Version of the numbers this crate draws. Raised whenever the same `(seed, purpose, part, step)`
-/// gives other values, so that runs of two versions are never taken for one another.
+/// Version of the numbers this crate draws. Raised whenever the same `(seed, purpose, part, step)` gives different
+/// values, so that runs of two versions are never taken for one another.
 pub const DATA_VERSION: u32 = 1;

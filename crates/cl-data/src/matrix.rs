@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Row-major `f32` values on the host, one sample (or feature) a row.
+/// Row-major `f32` values on the host, one sample (or feature) per row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     /// Number of rows.
@@ -33,7 +33,7 @@ impl Matrix {
         &self.values[i * self.cols..(i + 1) * self.cols]
     }
 
-    /// Row `i`, to be written to.
+    /// Row `i`, for writing.
     pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
         &mut self.values[i * self.cols..(i + 1) * self.cols]
     }
@@ -46,7 +46,7 @@ impl Matrix {
     /// The rows at `indices`, in that order, `[indices.len(), cols]`.
     ///
     /// # Panics
-    /// When an index names no row.
+    /// When an index is out of range.
     pub fn select(&self, indices: &[usize]) -> Self {
         let values = indices.iter().flat_map(|i| self.row(*i)).copied().collect();
         Self::from_values(indices.len(), self.cols, values)

@@ -22,7 +22,7 @@ pub(crate) fn scaled_normal(rng: &mut impl Rng, count: usize, std: f32) -> Vec<f
     let arch = Arch::new();
     let mut words = [0u32; BLOCK];
     let mut values = [0f32; BLOCK];
-    // Grown block by block: memory that is about to be written need not be zeroed first.
+    // Grown block by block: memory that is about to be overwritten need not be zeroed first.
     let mut out = Vec::with_capacity(count);
     while out.len() < count {
         fill_words(rng, &mut words);

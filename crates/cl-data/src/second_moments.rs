@@ -6,8 +6,8 @@ use crate::{Augmentation, SparseCodingModel};
 ///
 /// With `a`, `b` the factors that a coordinate gets in `x⁺` and `x⁺⁺`, drawn independently for different
 /// coordinates, `C_rs = E[a_r b_s] (Σ_x)_rs`: off the diagonal `E[a] E[b] Σ_x`, on it `E[a b] Σ_x`.
-/// Not in the paper in this form: one line of algebra from its set-up. For complementary masks
-/// on a fraction s of the coordinates this is `C = Σ_x − s·diag(Σ_x)` at every keep probability.
+/// Not in this form in the paper: one line of algebra from its set-up. For complementary masks on a fraction s of the
+/// coordinates this is `C = Σ_x − s·diag(Σ_x)` at every keep probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SecondMoments {
     /// `C = E[x⁺ x⁺⁺ᵀ]`.

@@ -1,4 +1,4 @@
-//! Sparse codes `z`: which features an observation holds.
+//! Sparse codes `z`: which features an observation contains.
 
 use cl_config::{ConfigError, check};
 use rand::{Rng, RngExt};
@@ -17,7 +17,7 @@ pub enum SparseCodeDistribution {
     },
     /// Exactly `nonzero_count` entries, uniformly chosen, with fair signs.
     ///
-    /// Not in the paper: takes the variation of `‖z‖` out.
+    /// Not in the paper: removes the variation of `‖z‖`.
     ExactK {
         /// Number of non-zero entries, in 1..=d.
         nonzero_count: usize,
@@ -36,7 +36,7 @@ pub enum SparseCodeDistribution {
 }
 
 impl SparseCodeDistribution {
-    /// The same where every value is in its range, for codes of length `code_dim`.
+    /// Returns the distribution if every value is in its range, for codes of length `code_dim`.
     ///
     /// # Errors
     /// [`ConfigError`] with a key such as `bernoulli.nonzero_probability`.

@@ -30,7 +30,7 @@ pub struct Observations {
 }
 
 impl SparseCodingModel {
-    /// Puts a data model together; `noise_std = σ_ξ` is a standard deviation, finite and ≥ 0.
+    /// Builds a data model; `noise_std = σ_ξ` is a standard deviation, finite and ≥ 0.
     ///
     /// # Errors
     /// [`ConfigError`] with a key below `sparse_code`, or `noise_std`.
@@ -64,7 +64,7 @@ impl SparseCodingModel {
         self.sparse_code.nonzero_probability(self.dictionary.code_dim())
     }
 
-    /// Draws `count` observations with everything they are made of.
+    /// Draws `count` observations with all their parts.
     pub fn sample(&self, count: usize, stream: Stream, step: u64) -> Observations {
         let z = self.sample_codes(count, stream, step);
         let xi = self.sample_noise(count, stream, step);
@@ -73,7 +73,7 @@ impl SparseCodingModel {
         Observations { z, xi, x }
     }
 
-    /// Draws `count` observations `x` alone, `[count, d1]`: the same values as [`sample`](Self::sample).
+    /// Draws only `x` of `count` observations, `[count, d1]`: the same values as [`sample`](Self::sample).
     pub fn sample_inputs(&self, count: usize, stream: Stream, step: u64) -> Matrix {
         let z = self.sample_codes(count, stream, step);
         let mut x = self.sample_noise(count, stream, step);

@@ -28,9 +28,9 @@ pub enum Purpose {
     Targets = 9,
     /// Monte-Carlo estimates of moments.
     Moments = 10,
-    /// Positive pairs on which a held-out loss is taken.
+    /// Positive pairs on which a held-out loss is computed.
     HeldOutPairs = 11,
-    /// Negatives on which a held-out loss is taken.
+    /// Negatives on which a held-out loss is computed.
     HeldOutNegatives = 12,
     /// The classes of the supervised baseline.
     Classes = 13,
@@ -38,15 +38,15 @@ pub enum Purpose {
     GeneratedImages = 14,
     /// The two views of images that are trained on.
     ImageViews = 15,
-    /// The two views of images on which a held-out loss is taken.
+    /// The two views of images on which a held-out loss is computed.
     HeldOutImageViews = 16,
     /// The order in which images are trained on.
     ImageOrder = 17,
-    /// Observations that are drawn once and trained on again and again.
+    /// Observations that are drawn once and used repeatedly.
     TrainingSet = 18,
     /// The order in which they are trained on.
     TrainingSetOrder = 19,
-    /// Rounding that is put into a run, to see what it does.
+    /// Rounding that is added to a run, to see its effect.
     Rounding = 20,
     /// Which images of a set a measure is taken on.
     ImageSubsets = 21,
@@ -76,14 +76,14 @@ pub enum Part {
     ImageGrayscale = 23,
     /// How images are blurred.
     ImageBlur = 24,
-    /// Transforms of images that are told apart by their names, see [`Stream::named_rng`].
+    /// Transforms of images that are distinguished by name, see [`Stream::named_rng`].
     NamedImageTransform = 25,
 }
 
 /// An address for random numbers: a seed and a purpose.
 ///
-/// The generator is ChaCha with 8 rounds; its 256-bit key is made of `(seed, purpose, part)`, and of a name and
-/// two numbers where a part has any number of things, and its 64-bit nonce is the step, so that each
+/// The generator is ChaCha with 8 rounds; its 256-bit key is made of `(seed, purpose, part)`, plus a name and two
+/// numbers for a part that has any number of members, and its 64-bit nonce is the step, so that each
 /// `(seed, purpose, part, step)` has 2⁷⁰ bytes of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
@@ -97,15 +97,15 @@ impl Stream {
         Self { seed, purpose }
     }
 
-    /// The generator of one part at one step, at its beginning.
+    /// A fresh generator for one part at one step.
     pub fn rng(&self, part: Part, step: u64) -> ChaCha8Rng {
         self.generator(part, [0; 16], step)
     }
 
-    /// The generator of one of the things of a part that are told apart by a name and two numbers, at its beginning.
+    /// A fresh generator for one member of a part, distinguished by a name and two numbers.
     ///
-    /// The key holds the first 8 bytes of the name's SHA-256 and the numbers themselves. A part is read either by this
-    /// function or by [`rng`](Self::rng).
+    /// The key holds the first 8 bytes of the name's SHA-256 and the numbers themselves. A part uses either this
+    /// function or [`rng`](Self::rng).
     pub fn named_rng(&self, part: Part, name: &str, numbers: [u32; 2], step: u64) -> ChaCha8Rng {
         let mut rest = [0; 16];
         rest[..8].copy_from_slice(&Sha256::digest(name)[..8]);

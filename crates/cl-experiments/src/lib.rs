@@ -1,14 +1,14 @@
-//! Runs that hold the claims of Wen & Li (2021) to account.
+//! Runs that put the claims of Wen & Li (2021) to the test.
 //!
 //! Layers, each of which imports only those above it in this list:
 //!
 //! | layer | what it holds |
 //! |---|---|
-//! | [`io`] | errors, devices, files, output, what is fetched |
+//! | [`io`] | errors, devices, files, output, downloads |
 //! | [`spec`] | experiment files, expanded into checked specifications |
 //! | [`tasks`] | kinds of training: data, model, measures |
-//! | [`run`] | carrying a task out into a run folder, alone or many side by side |
-//! | [`judge`] | measures across runs, expectations, verdicts; mutations; backends against each other |
+//! | [`run`] | executing a task in a run folder, alone or many side by side |
+//! | [`judge`] | measures across runs, expectations, verdicts; mutation tests; comparison of backends |
 //! | [`report`] | figures and the page |
 //! | [`commands`] | the command line |
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Keeps what tensors free, so that the next step does not ask the system for it again.
+/// Keeps memory that tensors free, so that the next step does not have to request it from the system again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,12 +1,12 @@
-//! How sparse activations are, and how much units and filters care about colour.
+//! How sparse activations are, and how much units and filters depend on colour.
 //!
-//! Measures over many images are gathered batch by batch; how the images are split does not matter. An
-//! image counts the same whatever its scale: small is small beside the image's largest value.
+//! Measures over many images are accumulated batch by batch; how the images are split does not matter. An image counts
+//! the same at any scale: small means small relative to the image's largest value.
 
 use crate::host::to_f64;
 use burn::tensor::Tensor;
 
-/// A value is negligible when its size is at most this fraction of the largest of its image.
+/// A value is negligible when its magnitude is at most this fraction of the largest in its image.
 pub const NEGLIGIBLE: f64 = 1e-6;
 
 /// How many entries of a layer's activations are zero.
@@ -18,7 +18,7 @@ pub struct ActivationSparsity {
 }
 
 impl ActivationSparsity {
-    /// Nothing seen yet.
+    /// No activations yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -36,8 +36,8 @@ impl ActivationSparsity {
         self.zeros as f64 / self.entries as f64
     }
 
-    /// Fraction of entries that are at most [`NEGLIGIBLE`] beside the largest of their image, in [0, 1]; zeros
-    /// are among them.
+    /// Fraction of entries that are at most [`NEGLIGIBLE`] relative to the largest of their image, in [0, 1], including
+    /// zeros.
     pub fn negligible_fraction(&self) -> f64 {
         self.negligible as f64 / self.entries as f64
     }
@@ -52,7 +52,7 @@ pub struct FeatureDensity {
 }
 
 impl FeatureDensity {
-    /// Nothing seen yet.
+    /// No features yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -95,7 +95,7 @@ pub struct ColorSelectivity {
 }
 
 impl ColorSelectivity {
-    /// Nothing seen yet.
+    /// No activations yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -119,8 +119,8 @@ impl ColorSelectivity {
         self.total.iter_mut().zip(total).for_each(|(sum, v)| *sum += v);
     }
 
-    /// Per unit, in [0, 1]: 0 when colour does not matter, 1 when the unit never responds to an image and its
-    /// copy alike in sign. A unit that never responds has 0.
+    /// Per unit, in [0, 1]: 0 when colour does not matter, 1 when the responses to an image and its copy never have the
+    /// same sign. A unit that never responds has 0.
     pub fn per_unit(&self) -> Vec<f64> {
         let fraction = |(changed, total): (&f64, &f64)| if *total > 0.0 { changed / total } else { 0.0 };
         self.changed.iter().zip(&self.total).map(fraction).collect()
@@ -142,7 +142,7 @@ pub fn color_fraction_of_filters(filters: Tensor<4>) -> Vec<f64> {
     values.chunks_exact(values.len() / c.max(1)).map(color_fraction).collect()
 }
 
-/// Of one filter, red, green and blue one after the other.
+/// The same for one filter, given as red, green and blue one after the other.
 fn color_fraction(filter: &[f64]) -> f64 {
     let positions = filter.len() / 3;
     let total: f64 = filter.iter().map(|w| w * w).sum();
@@ -157,13 +157,13 @@ fn color_fraction(filter: &[f64]) -> f64 {
     if total > 0.0 { colour / total } else { 0.0 }
 }
 
-/// Sizes of an image's entries in a row, beside the largest: `[B, C, H, W]` to `[B, C H W]`.
+/// Magnitudes of an image's entries in a row, relative to the largest: `[B, C, H, W]` to `[B, C H W]`.
 fn per_image(activations: Tensor<4>) -> Tensor<2> {
     let [b, c, h, w] = activations.dims();
     scaled(activations.detach().abs().reshape([b, c * h * w]))
 }
 
-/// Rows divided by their largest entry; a row of zeros stays.
+/// Rows divided by their largest entry; a row of zeros is unchanged.
 fn scaled(sizes: Tensor<2>) -> Tensor<2> {
     let largest = sizes.clone().max_dim(1);
     let none = largest.clone().equal_scalar(0.0);
@@ -192,7 +192,7 @@ mod tests {
         );
         let mut whole = ActivationSparsity::new();
         whole.add(a.clone());
-        // Image 1: one zero, and 1e-9 beside 2; image 2: two zeros, and 1e-12 beside 1e-9 is not; image 3: all.
+        // Image 1: one zero, and 1e-9 next to 2; image 2: two zeros, but 1e-12 next to 1e-9 is not; image 3: all.
         assert_eq!(whole.zero_fraction(), 7.0 / 12.0);
         assert_eq!(whole.negligible_fraction(), 8.0 / 12.0);
         let mut split = ActivationSparsity::new();

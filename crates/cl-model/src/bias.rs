@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use cl_config::{ConfigError, check, finite, not_negative};
 use serde::{Deserialize, Serialize};
 
-/// How the thresholds `b_i` come about.
+/// How the thresholds `b_i` are determined.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Bias {
@@ -46,7 +46,7 @@ pub struct BiasRule {
 }
 
 impl Bias {
-    /// The same where every value is in its range.
+    /// Returns the rule if every value is in its range.
     ///
     /// # Errors
     /// [`ConfigError`] naming key, value and what would be right.

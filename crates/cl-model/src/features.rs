@@ -199,7 +199,7 @@ mod tests {
         Tensor::from_data(rows, &Device::flex())
     }
 
-    /// Features e1, e2 in three dimensions; neurons: a singleton, a mixture, pure complement, none.
+    /// Features e1, e2 in three dimensions; neurons: a singleton, a mixture, pure complement, zero.
     fn example() -> Decomposition {
         Decomposition::new(
             tensor([[2.0, 0.0, 0.5], [1.0, -1.0, 0.0], [0.0, 0.1, 3.0], [0.0, 0.0, 0.0]]),

@@ -1,13 +1,13 @@
 //! Copies of modules that share nothing with what they were copied from.
 //!
-//! `clone` is no such copy: the clones of a batch normalisation share their running statistics, and training a clone, mapping it or
-//! loading a record into it writes through to all of them. The tests below hold that down.
+//! `clone` does not make one: clones of a batch normalisation share their running statistics, and training a clone,
+//! mapping it or loading a record into it writes through to all of them. The tests below pin this down.
 
 use burn::module::Module;
 
 /// A copy of `module` that shares no state with it: `blank` with the parameters and running statistics of `module`.
 ///
-/// `blank` is made anew from the same configuration and decides where the copy is and whether it takes gradients.
+/// `blank` is created from the same configuration; it determines the copy's device and whether it takes gradients.
 ///
 /// # Panics
 /// When the shapes of parameters differ.
@@ -18,10 +18,10 @@ pub fn independent_copy<M: Module>(module: &M, blank: M) -> M {
 
 /// Brings a module's running statistics up to date; to be called before it is saved.
 ///
-/// Burn keeps the last update aside until the next forward pass on the same thread, and what is saved does
-/// not hold it: a run that goes on from there would be one update behind.
+/// Burn keeps the last update aside until the next forward pass on the same thread, and a saved module does not contain
+/// it: a run that resumes from there would be one update behind.
 pub fn settle_running_statistics(module: &impl Module) {
-    // Going to inference settles them in place, for all that share them.
+    // Switching to inference settles them in place, for all that share them.
     module.valid();
 }
 
@@ -46,7 +46,7 @@ mod tests {
         norm.running_mean.value().into_scalar()
     }
 
-    /// The trap. Where a version of Burn mends it, this test says so.
+    /// The pitfall. If a version of Burn fixes it, this test will say so.
     #[test]
     fn clones_of_a_batch_normalisation_share_their_running_statistics() {
         let device = Device::flex().autodiff();
@@ -75,13 +75,13 @@ mod tests {
         pass(&copy);
         pass(&copy);
         assert_eq!(mean(&original), moved);
-        // What inference gives is one as well.
+        // The module for inference is an independent copy as well.
         let valid = original.valid();
         pass(&original);
         assert_eq!(mean(&valid), moved);
     }
 
-    /// An update that waits for the next forward pass is in the copy, and is not applied twice.
+    /// A pending update is in the copy, and is not applied twice.
     #[test]
     fn the_last_update_is_in_the_copy() {
         let device = Device::flex().autodiff();

@@ -1,4 +1,4 @@
-//! Classification by nearest neighbours in feature space, and how well it went.
+//! Classification by nearest neighbours in feature space, and its accuracy.
 
 use crate::objectives::normalized;
 use crate::probe::ProbeError;
@@ -9,12 +9,12 @@ const LARGEST_CHUNK: usize = 1 << 23;
 
 /// Weighted k-nearest-neighbour classifier on cosine similarities (Wu et al. 2018).
 ///
-/// Each of the k most similar training rows votes for its class with weight `exp(cos/τ)`. A row of zeros
-/// has similarity 0 to all others. Of equally similar rows the earlier are nearer, and of classes with
-/// equal votes the smaller wins.
+/// Each of the k most similar training rows votes for its class with weight `exp(cos/τ)`. A row of zeros has similarity
+/// 0 to all others. Among equally similar rows the earlier ones are nearer, and among classes with equal votes the
+/// smaller one wins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KNearestNeighbors {
-    /// `k` ≥ 1; of fewer training rows, all vote. Default 200.
+    /// `k` ≥ 1; if there are fewer training rows, all vote. Default 200.
     pub k: usize,
     /// `τ` > 0. Default 0.1.
     pub temperature: f64,
@@ -73,13 +73,13 @@ impl KNearestNeighbors {
     fn vote(&self, neighbours: &mut [(f32, u32)], labels: &[usize], num_classes: usize) -> usize {
         let k = self.k.min(neighbours.len());
         neighbours.select_nth_unstable_by(k - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        // Relative to the nearest, so that no temperature overflows.
+        // Relative to the nearest, so that no temperature causes an overflow.
         let nearest = neighbours[..k].iter().map(|(similarity, _)| *similarity).fold(f32::NEG_INFINITY, f32::max);
         let mut votes = vec![0.0; num_classes];
         for (similarity, row) in &neighbours[..k] {
             votes[labels[*row as usize]] += (f64::from(similarity - nearest) / self.temperature).exp();
         }
-        // `max_by` keeps the last of equals.
+        // `max_by` returns the last among equals.
         (0..num_classes).rev().max_by(|a, b| votes[*a].total_cmp(&votes[*b])).unwrap_or(0)
     }
 }
@@ -92,7 +92,7 @@ fn unit_rows(features: Tensor<2>) -> Result<Tensor<2>, ProbeError> {
     Ok(normalized(features))
 }
 
-/// Fraction of predictions that are right.
+/// Fraction of correct predictions.
 ///
 /// # Panics
 /// When lengths differ.
@@ -101,7 +101,7 @@ pub fn accuracy(predicted: &[usize], truth: &[usize]) -> f64 {
     predicted.iter().zip(truth).filter(|(p, t)| p == t).count() as f64 / truth.len() as f64
 }
 
-/// How often each true class, by row, was taken for each class, by column.
+/// How often each true class, by row, was predicted as each class, by column.
 ///
 /// # Panics
 /// When lengths differ or a class is not below `num_classes`.

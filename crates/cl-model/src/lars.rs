@@ -1,4 +1,4 @@
-//! LARS, layer-wise adaptive steps for large batches.
+//! LARS, layer-wise adaptive learning rates for large batches.
 
 use crate::optimizer::is_norm_or_bias;
 use burn::optim::momentum::{Momentum, MomentumConfig, MomentumState};
@@ -13,9 +13,9 @@ use burn::tensor::{Device, Tensor};
 /// w ← w − v
 /// ```
 ///
-/// You et al. 2017, algorithm 1, with the ratio of SimCLR (Chen et al. 2020), whose denominator is the norm
-/// of the decayed gradient. The step size stands inside the momentum, so it matters when it changes. As
-/// there, norms and biases, see [`is_norm_or_bias`], have λ = 0 and r = 1.
+/// You et al. 2017, algorithm 1, with the ratio of SimCLR (Chen et al. 2020), whose denominator is the norm of the
+/// decayed gradient. The learning rate is inside the momentum, so it matters when it changes. As there, norms and
+/// biases, see [`is_norm_or_bias`], have λ = 0 and r = 1.
 #[derive(Clone)]
 pub struct Lars {
     momentum: Momentum,
@@ -65,7 +65,7 @@ impl Optimizer for Lars {
 mod tests {
     use super::*;
 
-    /// Three steps with the given gradients and step sizes 1, 2, 0.5.
+    /// Three steps with the given gradients and learning rates 1, 2, 0.5.
     fn three_steps<const D: usize>(mut w: Tensor<D>, gradients: [Tensor<D>; 3]) -> Vec<f32> {
         let lars = Lars::new(0.9, 0.001, 0.01);
         let mut state = None;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate `η` as a function of time.
 ///
-/// Times are in steps, or in whatever unit a run's length is given in; [`times`](Self::times) goes from one to the other.
+/// Times are in steps, or in whatever unit a run's length is given in; [`times`](Self::times) converts between them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LearningRate {
@@ -37,7 +37,7 @@ pub enum LearningRate {
         peak: f64,
         /// Length of the warm-up; 0 for none.
         warmup: f64,
-        /// When `η` is 0, after the warm-up; the end of the run where it is not given.
+        /// When `η` reaches 0, after the warm-up; the end of the run if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         end: Option<f64>,
     },
@@ -71,10 +71,10 @@ impl Component for LearningRate {
 }
 
 impl LearningRate {
-    /// The same with a cosine that ends at `end` where it says nothing else.
+    /// The same with a cosine that ends at `end` unless it gives another end.
     ///
     /// # Errors
-    /// [`ConfigError`] when its warm-up is not shorter than that.
+    /// [`ConfigError`] when its warm-up is not shorter than this.
     pub fn ending_at(self, end: f64) -> Result<Self, ConfigError> {
         match self {
             Self::WarmupCosine { peak, warmup, end: None } => {
@@ -85,7 +85,7 @@ impl LearningRate {
         }
     }
 
-    /// The same in a unit of which the present one holds `steps`; times are rounded.
+    /// The same in a unit that is `steps` times shorter than the present one; times are rounded.
     #[must_use]
     pub fn times(self, steps: u64) -> Self {
         let scaled = |time: f64| (time * steps as f64).round();

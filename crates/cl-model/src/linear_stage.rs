@@ -3,7 +3,7 @@
 use crate::host::dot;
 use faer::{Mat, Side};
 
-/// What decides growth in the linear stage. Matrices are `[d1, d1]`, row by row.
+/// What determines growth in the linear stage. Matrices are `[d1, d1]`, row by row.
 #[derive(Debug, Clone, Copy)]
 pub struct LinearStage<'a> {
     /// `C = E[x⁺ x⁺⁺ᵀ]`, symmetric.
@@ -34,9 +34,9 @@ pub struct PredictedNorms {
 /// Both predictions at each step from 0 on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// Of the mean weights `E W_t`, gradient noise left out.
+    /// Of the mean weights `E W_t`, without gradient noise.
     pub mean: Vec<PredictedNorms>,
-    /// Of the second moment of the weights, gradient noise included.
+    /// Of the second moment of the weights, with gradient noise.
     pub with_noise: Vec<PredictedNorms>,
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use cl_config::{Component, ConfigError, check, not_negative, positive};
 use serde::{Deserialize, Serialize};
 
-/// How weights follow the gradient.
+/// How weights are updated from the gradient.
 ///
 /// Weight decay leaves norms and biases alone, see [`is_norm_or_bias`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,14 +36,14 @@ pub enum OptimizerConfig {
         /// `β₂` in [0, 1). Default 0.999.
         #[serde(default = "beta_2")]
         beta_2: f64,
-        /// `ε` > 0 beside the root of the second moment. Default 1e-8.
+        /// `ε` > 0, added to the root of the second moment. Default 1e-8.
         #[serde(default = "epsilon")]
         epsilon: f64,
         /// `λ` ≥ 0: the weights lose the fraction ηλ at each step. Default 0.
         #[serde(default)]
         weight_decay: f64,
     },
-    /// [`Lars`], of SimCLR with large batches.
+    /// [`Lars`], as used by SimCLR for large batches.
     Lars {
         /// `μ` in [0, 1). Default 0.9.
         #[serde(default = "beta_1")]
@@ -174,7 +174,7 @@ fn adamw([beta_1, beta_2, epsilon]: [f64; 3], weight_decay: f64) -> ByRank<AdamW
     ByRank { vectors: config.with_weight_decay(0.0).build(), others: others.build() }
 }
 
-/// One optimiser for norms and biases, another for all other parameters. The rank decides, so that neither
+/// One optimiser for norms and biases, another for all other parameters. They are told apart by rank, so that neither
 /// the names of a module's fields nor the identities of loaded parameters matter.
 #[derive(Clone)]
 struct ByRank<O> {
@@ -213,7 +213,7 @@ mod tests {
         bias: Param<Tensor<1>>,
     }
 
-    /// Weight and bias, both from 2, after steps of 0.1 along the loss `3 w + 3 b`.
+    /// Weight and bias, both starting at 2, after steps of 0.1 along the loss `3 w + 3 b`.
     fn after(optimizer: OptimizerConfig, steps: usize) -> [f64; 2] {
         moved(optimizer.checked().unwrap().init(), steps)
     }

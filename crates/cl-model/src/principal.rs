@@ -4,16 +4,16 @@ use crate::host::rows_f64;
 use burn::tensor::{Tensor, TensorData};
 use faer::{Mat, Side};
 
-/// Orthonormal directions of largest variance, with their fraction of the whole variance.
+/// Orthonormal directions of largest variance, with their fractions of the total variance.
 #[derive(Debug, Clone)]
 pub struct PrincipalDirections {
     /// Row k is the k-th direction, `[count, dim]`, on the device of the data.
     pub directions: Tensor<2>,
-    /// Fraction of the variance along each, falling.
+    /// Fraction of the variance along each, in decreasing order.
     pub fractions: Vec<f64>,
 }
 
-/// The leading principal directions of rows; fewer than asked for where the rows do not span as many.
+/// The leading principal directions of rows; fewer than requested if the rows do not span as many.
 ///
 /// Taken from the n × n matrix of inner products of centred rows, which suits few rows of many coordinates. The sign of a
 /// direction is such that its largest coordinate is positive.
@@ -32,7 +32,7 @@ pub fn principal_directions(rows: Tensor<2>, count: usize) -> PrincipalDirection
     let eigen = gram.self_adjoint_eigen(Side::Lower).expect("a matrix of finite numbers has eigenvalues");
     let (values, vectors) = (eigen.S().column_vector(), eigen.U());
     let total: f64 = (0..n).map(|k| values[k].max(0.0)).sum();
-    // Eigenvalues rise; those that are rounding errors have no direction.
+    // Eigenvalues are in ascending order; those that are rounding errors have no direction.
     let kept: Vec<usize> = (0..n).rev().take(count).filter(|k| values[*k] > 1e-9 * total).collect();
     let weights: Vec<f32> =
         kept.iter().flat_map(|&k| (0..n).map(move |r| (vectors[(r, k)] / values[k].sqrt()) as f32)).collect();
@@ -40,7 +40,7 @@ pub fn principal_directions(rows: Tensor<2>, count: usize) -> PrincipalDirection
     let directions = weights.matmul(centred);
     let (largest, smallest) = (directions.clone().max_dim(1), directions.clone().min_dim(1));
     let sign = (largest + smallest).sign();
-    // A direction as far to either side keeps its sign.
+    // A direction with equally large coordinates of either sign keeps its sign.
     let sign = sign.clone() + sign.equal_scalar(0.0).float();
     debug_assert_eq!(directions.dims(), [kept.len(), dim]);
     PrincipalDirections { directions: directions * sign, fractions: kept.iter().map(|k| values[*k] / total).collect() }

@@ -14,14 +14,14 @@ pub const RIDGE_PENALTIES: [f64; 5] = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1];
 /// Training rows that a probe needs; it is scored on any number of rows.
 pub const MIN_TRAINING_ROWS: usize = 8;
 
-/// Fraction of the training rows that chooses the ridge penalty.
+/// Fraction of the training rows that is used to choose the ridge penalty.
 const VALIDATION_FRACTION: f64 = 0.25;
 
 /// How far, per training row, the loss of a converged logistic fit may lie above its minimum. The penalty makes
 /// the summed loss strongly convex in the weights with modulus 1 or more, so that it lies at most `‖∇‖²/2` above.
 const MAX_EXCESS: f64 = 1e-6;
 
-/// Inputs that a probe cannot be fitted on.
+/// Why a probe cannot be fitted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
@@ -66,8 +66,8 @@ impl Standardizer {
 
 /// `R²` on test rows of ridge regression fitted on training rows; `None` where the test targets do not vary.
 ///
-/// The penalty is chosen from [`RIDGE_PENALTIES`] on the last quarter of the training rows, which have to be in no particular order.
-/// Can be negative.
+/// The penalty is chosen from [`RIDGE_PENALTIES`] on the last quarter of the training rows, which must be in no
+/// particular order. Can be negative.
 ///
 /// # Shapes
 /// Features `[n, k]`, targets of length n.
@@ -86,7 +86,7 @@ pub fn ridge_r_squared(
         let (predict, offset) = fit_ridge(&train[..fit_rows], &y_train[..fit_rows], penalty);
         r_squared(&rows.iter().map(|r| predict(r) + offset).collect::<Vec<_>>(), y)
     };
-    // Where targets do not vary all penalties are as good, and the largest is taken.
+    // If targets do not vary, all penalties are equally good, and the largest is taken.
     let best = RIDGE_PENALTIES
         .into_iter()
         .map(|penalty| (penalty, score(fitted, penalty, &train[fitted..], &y_train[fitted..])))
@@ -126,7 +126,7 @@ pub fn r_squared(predicted: &[f64], y: &[f64]) -> Option<f64> {
 
 /// Accuracy on test rows of logistic regression fitted on training rows.
 ///
-/// Minimises `Σ log(1 + exp(−±(⟨β, s(x)⟩ + b))) + ‖β‖²/2` over the training rows to its minimum, from 0; `s` standardises.
+/// Minimises `Σ log(1 + exp(−±(⟨β, s(x)⟩ + b))) + ‖β‖²/2` over the training rows, starting from 0; `s` standardises.
 ///
 /// # Shapes
 /// Features `[n, k]` and `[t, k]`, labels of length n and t, t ≥ 1.
@@ -151,7 +151,7 @@ pub fn logistic_accuracy(
 
 /// Predicted classes of test rows under multi-class logistic regression fitted on training rows.
 ///
-/// Minimises `−Σ log softmax(W s(x) + b)_y + ‖W‖²/2` over the training rows to its minimum, from 0; `s` standardises.
+/// Minimises `−Σ log softmax(W s(x) + b)_y + ‖W‖²/2` over the training rows, starting from 0; `s` standardises.
 /// A class that no training row has is never predicted.
 ///
 /// # Shapes
@@ -253,7 +253,7 @@ mod tests {
         let y: Vec<f64> = rows.iter().map(|r| r[0]).collect();
         assert_eq!(ridge_r_squared(x.clone(), &y, x.clone(), &[0.1; 20]), Ok(None));
         assert_eq!(ridge_r_squared(x.clone(), &[0.1; 20], x.clone(), &[0.1; 20]), Ok(None));
-        // The mean predicts nothing of targets that vary.
+        // The mean does not predict targets that vary.
         assert!(ridge_r_squared(x.clone(), &[0.1; 20], x, &y).unwrap().unwrap() <= 0.0);
     }
 

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectorConfig {
-    /// Units of each hidden layer, from the features on; none for a linear projector.
+    /// Units of each hidden layer, starting from the features; none for a linear projector.
     pub hidden_dims: Vec<usize>,
     /// Coordinates of the embedding that the loss sees.
     pub output_dim: usize,
-    /// In front of each ReLU. Default [`Normalization::None`].
+    /// Before each ReLU. Default [`Normalization::None`].
     #[serde(default)]
     pub normalization: Normalization,
-    /// Whether it stays as it was at the beginning. Norms still normalise with the statistics of each batch.
+    /// Whether it keeps its initial weights. Norms still normalise with the statistics of each batch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
 }
@@ -38,8 +38,8 @@ impl Component for ProjectorConfig {
 }
 
 impl ProjectorConfig {
-    /// A projector of features `[B, feature_dim]`: weights `N(0, 2/n)` in front of a ReLU and `N(0, 1/n)` at the end, for n inputs
-    /// (He et al. 2015), biases 0.
+    /// A projector of features `[B, feature_dim]`: weights `N(0, 2/n)` before a ReLU and `N(0, 1/n)` at the end, for n
+    /// inputs (He et al. 2015), biases 0.
     pub fn init(&self, feature_dim: usize, normals: &mut StandardNormals<'_>, device: &Device) -> Projector {
         let (mut hidden, mut norms, mut inputs) = (Vec::new(), Vec::new(), feature_dim);
         for units in self.hidden_dims.iter().copied() {
@@ -62,12 +62,12 @@ pub(crate) fn linear(dims: [usize; 2], gain: f64, normals: &mut StandardNormals<
     linear
 }
 
-/// `W₂ relu(norm(W₁ x + b₁)) + b₂` and alike with more layers or none: the projection head of SimCLR (Chen et al. 2020).
+/// `W₂ relu(norm(W₁ x + b₁)) + b₂`, with any number of hidden layers: SimCLR's projection head (Chen et al. 2020).
 #[derive(Module, Debug)]
 pub struct Projector {
-    /// In front of the ReLUs.
+    /// The hidden layers, each followed by a ReLU.
     pub hidden: Vec<Linear>,
-    /// One per hidden layer, in front of its ReLU; none without normalisation.
+    /// One per hidden layer, before its ReLU; none without normalisation.
     pub norms: Vec<BatchNorm>,
     /// The last layer.
     pub output: Linear,

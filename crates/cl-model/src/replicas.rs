@@ -1,23 +1,23 @@
 //! Many encoders trained side by side as one tensor program: the leading axis is the replica.
 //!
-//! A small network leaves a graphics card idle, whatever its speed: each operation is over before the next is asked for. Here
-//! one operation serves all replicas, each with data, step size, temperature, weight decay and bias rule of its own. The gradient is the closed
-//! form of [`crate::closed_form`], written in tensor operations, so that it runs on any backend without a graph.
+//! A small network leaves a GPU idle: each operation is over before the next is launched. Here one operation serves all
+//! replicas, each with its own data, learning rate, temperature, weight decay and bias rule. The gradient is the closed
+//! form of [`crate::closed_form`], in tensor operations, so that it runs on any backend without a graph.
 
 use crate::{BiasRule, InfoNce, KeyGradient, Similarity};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Memory that the similarities of a step may take at once, over all replicas; one row is always held.
+/// Memory that the similarities of a step may take at once, over all replicas; at least one row is always held.
 pub const SIMILARITIES_BYTE: usize = 256 << 20;
 
-/// What one replica is trained with, apart from its step size.
+/// What one replica is trained with, apart from its learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReplicaSettings {
     /// The loss: inner products, no gradient through keys.
     pub loss: InfoNce,
     /// `λ`.
     pub weight_decay: f64,
-    /// The paper's rule, or thresholds at 0 for good.
+    /// The paper's rule, or thresholds fixed at 0.
     pub bias: Option<BiasRule>,
 }
 
@@ -52,7 +52,7 @@ pub struct ReplicaBatch {
     pub x_plus: Tensor<3>,
     /// `x⁺⁺`, `[R, B, d1]`.
     pub x_plus_plus: Tensor<3>,
-    /// `[R, N, d1]`; the other keys serve where there are none.
+    /// `[R, N, d1]`; without them the other keys serve.
     pub negatives: Option<Tensor<3>>,
 }
 
@@ -85,7 +85,7 @@ impl Replicas {
         self.rules.len()
     }
 
-    /// One step of all replicas with `step_sizes` (`η` of each) at `step`; mean losses, `[R]`.
+    /// One step of all replicas with `step_sizes` (`η` of each) at `step`; returns mean losses, `[R]`.
     ///
     /// # Panics
     /// When shapes do not match.
@@ -101,9 +101,9 @@ impl Replicas {
         loss
     }
 
-    /// Mean losses `[R]` and their gradients in the weights, `[R, m, d1]`.
+    /// Mean losses `[R]` and their gradients with respect to the weights, `[R, m, d1]`.
     ///
-    /// Similarities of so many queries with all keys are held at once that they fit [`SIMILARITIES_BYTE`].
+    /// The similarities of as many queries with all keys are held at once as fit into [`SIMILARITIES_BYTE`].
     ///
     /// # Panics
     /// When shapes do not match.
@@ -136,8 +136,8 @@ impl Replicas {
         (losses * factors, gradient.transpose().matmul(batch.x_plus))
     }
 
-    /// Losses of queries `[R, B', 1]` and the mean of what each is compared with, `[R, B', m]`, weighted by the softmax over
-    /// similarities. `keys` are the queries' own, `all_keys` serve where there are no negatives.
+    /// Losses of queries `[R, B', 1]` and the mean of what each is compared with, `[R, B', m]`, weighted by the softmax
+    /// over similarities. `keys` are the queries' own; `all_keys` are used if there are no negatives.
     fn contrast(
         &self,
         queries: Tensor<3>,
@@ -161,7 +161,7 @@ impl Replicas {
         (losses, mean_keys)
     }
 
-    /// Thresholds follow the weights, each by its replica's rule.
+    /// Updates the thresholds after the weights, each by its replica's rule.
     fn follow(&mut self, before: Tensor<2>, step: u64) {
         let device = self.weights.device();
         let is_due = |rule: &Option<BiasRule>| rule.is_some_and(|rule| step >= rule.start_step);
@@ -216,7 +216,7 @@ mod tests {
         (0..count).map(|i| scale * (((i + offset) * 7919 % 10_007) as f32 / 5003.5 - 1.0)).collect()
     }
 
-    /// Each replica has other weights, thresholds, samples and temperature; each has the loss and gradient it has alone.
+    /// Replicas differ in weights, thresholds, samples and temperature; each has the loss and gradient it has alone.
     #[test]
     fn every_replica_has_the_gradient_that_it_has_alone() {
         let device = Device::flex();

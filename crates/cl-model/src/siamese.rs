@@ -1,4 +1,4 @@
-//! The model of every kind of training: one encoder for all views, and what stands between it and the loss.
+//! The model of every kind of training: one encoder for all views, and what is between it and the loss.
 
 use crate::Projector;
 use crate::encoders::Encoder;
@@ -12,14 +12,14 @@ use burn::tensor::{Int, Tensor};
 pub struct Siamese<E: Module> {
     /// From what the network sees to features.
     pub encoder: E,
-    /// From features to what the loss of two views sees; the features themselves without one.
+    /// From features to the input of the two-view loss; the features themselves without one.
     pub projector: Option<Projector>,
     /// From features to logits of classes.
     pub head: Option<Linear>,
 }
 
 impl<E: Encoder> Siamese<E> {
-    /// What the loss of two views sees, `[n, k]`.
+    /// The input of the two-view loss, `[n, k]`.
     pub fn output(&self, x: E::Input) -> Tensor<2> {
         self.project(self.encoder.forward(x))
     }
@@ -32,7 +32,7 @@ impl<E: Encoder> Siamese<E> {
         }
     }
 
-    /// Features as the loss of two views sees them.
+    /// Features as the input of the two-view loss.
     pub fn project(&self, features: Tensor<2>) -> Tensor<2> {
         match &self.projector {
             None => features,

@@ -1,8 +1,8 @@
 //! Multi-class logistic regression, fitted to its minimum by Newton's method with conjugate gradients.
 //!
-//! The loss is convex, so that a step along a direction of descent that is short enough always lowers it; conjugate gradients need products with the
-//! Hessian alone, which cost two products with the features. (Libraries at hand use L-BFGS, whose line search gave up far
-//! from the minimum on two fifths of the standardised features of convolutional encoders, which have long tails.)
+//! The loss is convex, so a short enough step along a descent direction always lowers it; conjugate gradients only need
+//! Hessian products, which cost two products with the features. (Libraries use L-BFGS, whose line search gave up far
+//! from the minimum on two fifths of the standardised, long-tailed features of convolutional encoders.)
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -15,12 +15,12 @@ const MAX_ITERATIONS: usize = 500;
 pub(crate) struct Stopping {
     /// The norm of the gradient that counts as converged.
     pub gradient: f64,
-    /// Newton steps that are made at most.
+    /// Maximum number of Newton steps.
     pub max_steps: usize,
 }
 
 impl Stopping {
-    /// At this norm of the gradient.
+    /// Stops at this norm of the gradient.
     pub fn at_gradient(gradient: f64) -> Self {
         Self { gradient, max_steps: 200 }
     }
@@ -37,7 +37,7 @@ pub(crate) struct GradientLeft(pub f64);
 
 /// `−Σ log softmax(W x + b)_y + penalty ‖W‖²/2` over rows `x`.
 struct Loss<'a> {
-    /// Rows with a one behind them, `[n, k + 1]`.
+    /// Rows with a one appended, `[n, k + 1]`.
     rows: Mat<f64>,
     labels: &'a [usize],
     penalty: f64,
@@ -51,7 +51,7 @@ struct Evaluated {
 }
 
 impl SoftmaxRegression {
-    /// Fits, from 0, until one of two reasons to stop.
+    /// Fits, starting from 0, until one of the two criteria to stop is met.
     pub fn fit(
         rows: &[Vec<f64>],
         labels: &[usize],
@@ -68,14 +68,14 @@ impl SoftmaxRegression {
             if norm <= stopping.gradient {
                 return Ok(Self { parameters });
             }
-            // Closer the nearer the minimum is, which makes the last steps quadratic.
+            // Solved the more accurately the nearer the minimum is, which makes the last steps converge superlinearly.
             let direction = loss.newton_direction(&now, norm * (norm / first_norm).sqrt().min(0.5));
             let slope = inner(&now.gradient, &direction);
             let mut length = 1.0;
             (parameters, now) = loop {
                 let tried = &parameters + faer::Scale(length) * &direction;
                 let there = loss.at(&tried);
-                // Near the minimum a difference of losses is no more than their rounding.
+                // Near the minimum, differences of losses are no more than their rounding.
                 if there.value <= now.value + 1e-4 * length * slope + 1e-12 * now.value.abs() {
                     break (tried, there);
                 }
@@ -89,7 +89,7 @@ impl SoftmaxRegression {
         if norm <= stopping.gradient { Ok(Self { parameters }) } else { Err(GradientLeft(norm)) }
     }
 
-    /// The likeliest class of each row.
+    /// The most likely class of each row.
     pub fn predict(&self, rows: &[Vec<f64>]) -> Vec<usize> {
         let scores = product(&with_ones(rows), &self.parameters);
         let largest = |r: usize| (0..scores.ncols()).max_by(|a, b| scores[(r, *a)].total_cmp(&scores[(r, *b)]));
@@ -116,7 +116,7 @@ impl Loss<'_> {
         Evaluated { value, gradient, probabilities }
     }
 
-    /// `H V` with the Hessian at the parameters behind `probabilities`.
+    /// `H V` with the Hessian at the parameters that gave `probabilities`.
     fn hessian_times(&self, probabilities: &Mat<f64>, v: &Mat<f64>) -> Mat<f64> {
         let mut moved = product(&self.rows, v);
         for r in 0..moved.nrows() {
@@ -129,7 +129,7 @@ impl Loss<'_> {
         result
     }
 
-    /// Solves `H direction = −gradient` until what is left has at most this norm.
+    /// Solves `H direction = −gradient` until the residual has at most this norm.
     fn newton_direction(&self, now: &Evaluated, tolerance: f64) -> Mat<f64> {
         let mut direction = Mat::<f64>::zeros(now.gradient.nrows(), now.gradient.ncols());
         let mut left = -&now.gradient;
@@ -138,7 +138,7 @@ impl Loss<'_> {
         for _ in 0..MAX_ITERATIONS {
             let curved = self.hessian_times(&now.probabilities, &search);
             let curvature = inner(&search, &curved);
-            // Intercepts that move together change nothing: along them there is no curvature and no gradient.
+            // Shifting all intercepts together changes nothing: that direction has no curvature and no gradient.
             if curvature <= 0.0 {
                 break;
             }

@@ -51,7 +51,7 @@ mod tests {
         let images = Tensor::<4>::from_data([[[[1.0, 0.5]], [[0.25, 0.75]], [[0.0, 0.0]]]], &Device::flex());
         let values = |t: Tensor<4>| t.into_data().try_to_vec::<f32>().unwrap();
         let normalised = statistics.normalise(images);
-        // Also where an augmentation has moved it.
+        // Even where an augmentation has moved it.
         assert_eq!(values(normalised.clone()), [2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(values(statistics.denormalise(normalised)), [1.0, 0.5, 0.25, 0.25, 0.0, 0.0]);
     }

@@ -24,7 +24,7 @@ const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
 /// The largest list of class names that is read.
 const MAX_NAMES_BYTES: u64 = 1 << 16;
 
-/// Which of its two labels a CIFAR-100 image is known by.
+/// Which of its two labels is used for a CIFAR-100 image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cifar100Labels {
@@ -40,7 +40,7 @@ struct LabelByte {
     num_classes: usize,
 }
 
-/// The label bytes of a record, in order, and which of them counts.
+/// The label bytes of a record, in order, and which of them is used.
 struct RecordFormat {
     label_bytes: &'static [LabelByte],
     chosen: usize,
@@ -53,11 +53,11 @@ const CIFAR100_LABEL_BYTES: &[LabelByte] =
 
 /// Reads CIFAR-10's binary files.
 ///
-/// Training images are those of `data_batch_1.bin` to `data_batch_5.bin`, in this order; whichever of
-/// them are there are read, one at least, and a gap is not an error: [`ImageSet::len`] says how many
-/// images came, 10,000 a file in the original. Test images are those of `test_batch.bin`. Class names
-/// are the lines of `batches.meta.txt`, or [`CIFAR10_CLASSES`] without that file. When `folder` holds a
-/// folder `cifar-10-batches-bin`, as the archive has it, the files are taken from there.
+/// Training images are those of `data_batch_1.bin` to `data_batch_5.bin`, in this order; those that exist are read, at
+/// least one, and a gap is not an error: [`ImageSet::len`] tells how many images were read, 10,000 per file in the
+/// original. Test images are those of `test_batch.bin`. Class names are the lines of `batches.meta.txt`, or
+/// [`CIFAR10_CLASSES`] without that file. When `folder` contains a folder `cifar-10-batches-bin`, as the archive does,
+/// the files are taken from there.
 ///
 /// # Shapes
 /// Images `[n, 3, 32, 32]`.
@@ -82,9 +82,9 @@ pub fn read_cifar10(folder: &Path) -> Result<ImageSplits, ImageError> {
 
 /// Reads CIFAR-100's binary files `train.bin` and `test.bin`.
 ///
-/// Class names are the lines of `fine_label_names.txt` or `coarse_label_names.txt`; without that file
-/// they are "class 0", "class 1" and so on. When `folder` holds a folder `cifar-100-binary`, as the
-/// archive has it, the files are taken from there.
+/// Class names are the lines of `fine_label_names.txt` or `coarse_label_names.txt`; without that file they are "class
+/// 0", "class 1" and so on. When `folder` contains a folder `cifar-100-binary`, as the archive does, the files are
+/// taken from there.
 ///
 /// # Shapes
 /// Images `[n, 3, 32, 32]`.
@@ -186,7 +186,7 @@ mod tests {
     use std::fs::File;
     use tempfile::{TempDir, tempdir};
 
-    /// Records whose pixels all have the value given beside the label bytes.
+    /// Records whose pixels all have the value given with the label bytes.
     fn records(records: &[(&[u8], u8)]) -> Vec<u8> {
         records.iter().flat_map(|(labels, value)| [*labels, &[*value; IMAGE_BYTES]].concat()).collect()
     }
@@ -335,7 +335,7 @@ mod tests {
         let test = folder.path().join("test_batch.bin");
         File::create(&test).unwrap();
         assert_eq!(message(folder.path(), read_cifar10(folder.path())), "test_batch.bin is empty");
-        // A file with a hole: long, and no bytes on the disk.
+        // A sparse file: long, but without bytes on the disk.
         File::create(&test).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
         assert_eq!(
             message(folder.path(), read_cifar10(folder.path())),
@@ -369,10 +369,10 @@ mod tests {
         );
     }
 
-    /// The real images, whose folder `CL_CIFAR10_DIR` names: all of them, or a part with equally many
-    /// training images of each class. The training set is quoted with channel means 0.491, 0.482 and 0.447
-    /// and deviations 0.247, 0.243 and 0.262; 5,000 images have a standard error of 0.002 (their means vary
-    /// by about 0.12), so 0.01 is five of them.
+    /// The real images, in the folder given by `CL_CIFAR10_DIR`: all of them, or a part with equally many training
+    /// images of each class. The training set is usually quoted with channel means 0.491, 0.482 and 0.447 and
+    /// deviations 0.247, 0.243 and 0.262; 5,000 images have a standard error of 0.002 (their means vary by about 0.12),
+    /// so 0.01 is five of them.
     #[test]
     #[ignore = "needs CIFAR-10, whose folder CL_CIFAR10_DIR names"]
     fn the_real_images_have_ten_classes_and_the_known_means() {

@@ -48,13 +48,13 @@ pub enum ImageError {
         /// Number of class names.
         num_classes: usize,
     },
-    /// Two classes have one name.
+    /// Two classes have the same name.
     #[error("two classes are called {name:?}")]
     RepeatedClassName {
         /// The name.
         name: String,
     },
-    /// A list of class names has one twice.
+    /// A list of class names contains one twice.
     #[error("{}: the class name {name:?} stands there twice; each class has a name of its own", path.display())]
     RepeatedName {
         /// The list.
@@ -81,7 +81,7 @@ pub enum ImageError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// A file or folder is not there.
+    /// A file or folder does not exist.
     #[error("{path} is missing; needed is {needed}")]
     Missing {
         /// What was looked for.
@@ -89,19 +89,19 @@ pub enum ImageError {
         /// What has to be there.
         needed: &'static str,
     },
-    /// Something other than a folder stands where a folder has to be.
+    /// Something other than a folder is where a folder has to be.
     #[error("{path} is not a folder")]
     NotAFolder {
-        /// What stands there.
+        /// What is there.
         path: PathBuf,
     },
-    /// Something other than a file stands where a file has to be.
+    /// Something other than a file is where a file has to be.
     #[error("{path} is not a file")]
     NotAFile {
-        /// What stands there.
+        /// What is there.
         path: PathBuf,
     },
-    /// A file is larger than what is read.
+    /// A file is larger than the limit.
     #[error("{path} has {bytes} bytes; files of this kind are read up to {limit} bytes")]
     TooLarge {
         /// The file.
@@ -111,7 +111,7 @@ pub enum ImageError {
         /// The largest length that is read.
         limit: u64,
     },
-    /// A file has no bytes.
+    /// A file is empty.
     #[error("{path} is empty")]
     EmptyFile {
         /// The file.
@@ -149,7 +149,7 @@ pub enum ImageError {
         /// Number of classes.
         num_classes: usize,
     },
-    /// A list of class names has another length than there are classes.
+    /// A list of class names does not have as many names as there are classes.
     #[error("{path} holds {found} class names, one a line; {expected} are needed")]
     WrongNumberOfNames {
         /// The file.
@@ -182,7 +182,7 @@ pub enum ImageError {
         /// The folder that lacks it.
         missing_in: PathBuf,
     },
-    /// A file beside the images has none of the endings that are read.
+    /// A file among the images has none of the extensions that are read.
     #[error("{path} is not called .png, .jpg or .jpeg; other files in a class folder are left out only when hidden")]
     NotAnImageName {
         /// The file.
@@ -218,7 +218,7 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
     },
-    /// An image has another size, and resizing is refused.
+    /// An image has a different size, and other sizes are refused.
     #[error("{path} is {width} x {height} pixels; {size} x {size} is needed")]
     WrongImageSize {
         /// The file.

@@ -18,7 +18,7 @@ pub(super) fn read_file(path: &Path, limit: u64, needed: &'static str) -> Result
     }
 }
 
-/// Whether `path` is a folder, as an error if not.
+/// Checks that `path` is a folder.
 pub(super) fn require_folder(path: &Path, needed: &'static str) -> Result<(), ImageError> {
     let metadata = fs::metadata(path).map_err(|source| unreadable(path, source, needed))?;
     if metadata.is_dir() { Ok(()) } else { Err(ImageError::NotAFolder { path: path.into() }) }

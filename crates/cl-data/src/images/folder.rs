@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The largest image file that is read, 64 MiB.
 pub const MAX_IMAGE_FILE_BYTES: u64 = 64 << 20;
-/// The largest width or height of an image file, and the largest size images are brought to.
+/// The largest width or height of an image file, and the largest size images are resized to.
 pub const MAX_IMAGE_SIDE: usize = 8192;
 /// What a decoder may allocate for one image, 256 MiB.
 pub const MAX_DECODER_BYTES: u64 = 256 << 20;
@@ -31,8 +31,8 @@ pub struct ImageFolderOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OtherSizes {
-    /// The largest square around its centre is brought to `size` with a triangle filter. (The shorter
-    /// side becomes `size` and the middle of the longer one stays.)
+    /// The largest square around its centre is resized to `size` with a triangle filter. (The shorter side becomes
+    /// `size` and the middle of the longer one stays.)
     #[default]
     Resize,
     /// The image is refused.
@@ -41,15 +41,14 @@ pub enum OtherSizes {
 
 /// Reads `folder/train/<class>/*.png` (or `.jpg`, `.jpeg`, in any case) and the same under `test`.
 ///
-/// Classes are labelled in the order of their names and have to be the same in both splits; the images
-/// of a class come in the order of their file names, both by bytes. Images become 8-bit RGB: alpha is
-/// dropped, grey is repeated, more bits are rounded off; orientation tags are not heeded. A file's
-/// content, not its ending, decides how it is decoded.
+/// Classes are labelled in the order of their names and have to be the same in both splits; the images of a class are
+/// in the order of their file names; both orders are bytewise. Images become 8-bit RGB: alpha is dropped, grey is
+/// repeated, higher bit depths are rounded; orientation tags are ignored. A file's content, not its extension, decides
+/// how it is decoded.
 ///
-/// Hidden entries, whose names begin with a dot, are left out; anything else that does not belong is
-/// an error, so that no image is left out unnoticed. Symbolic links are followed where they stay inside
-/// `folder`. Decoders are bounded by [`MAX_IMAGE_FILE_BYTES`], [`MAX_IMAGE_SIDE`] and
-/// [`MAX_DECODER_BYTES`].
+/// Hidden entries, whose names begin with a dot, are skipped; anything else that does not belong is an error, so that
+/// no image is skipped unnoticed. Symbolic links are followed if they stay inside `folder`. Decoders are limited by
+/// [`MAX_IMAGE_FILE_BYTES`], [`MAX_IMAGE_SIDE`] and [`MAX_DECODER_BYTES`].
 ///
 /// # Shapes
 /// Images `[n, 3, size, size]`.
@@ -91,7 +90,7 @@ fn same_classes(present_in: &Path, has: &Entries, missing_in: &Path, lacks: &Ent
 struct Reader<'a> {
     /// The folder as it was given, for messages.
     folder: &'a Path,
-    /// The same without links.
+    /// The same with links resolved.
     root: PathBuf,
     options: ImageFolderOptions,
 }
@@ -143,8 +142,8 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    /// Refuses a link that points outside the folder. What is no link lies where its folder lies, and
-    /// that has been looked at before.
+    /// Rejects a link that points outside the folder. Anything else is in its own parent folder, which has already been
+    /// checked.
     fn refuse_link_out(&self, path: &Path) -> Result<(), ImageError> {
         let failed = |source| ImageError::Io { path: path.into(), source };
         if !fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
@@ -194,8 +193,8 @@ fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     Ok(image.into_rgb8())
 }
 
-/// Whether the picture of a JPEG file has its end-of-image marker. Segments are passed over by their lengths, so that a preview in the
-/// header is none of the picture, and what follows the end, such as a video, is not looked at.
+/// Whether the image in a JPEG file has its end-of-image marker. Segments are skipped by length, so that a preview in
+/// the header is not taken for the image, and what follows the end, such as a video, is ignored.
 fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     const TEM: u8 = 0x01;
     const RST0: u8 = 0xd0;
@@ -204,7 +203,7 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     const EOI: u8 = 0xd9;
     let mut at = 2;
     loop {
-        // In a scan's data 0xff stands before 0 where it is no marker, and before 0xff where it fills.
+        // In scan data, 0xff before 0 is not a marker, and 0xff before 0xff is padding.
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(found) = rest.array_windows().position(|[a, b]| *a == 0xff && !matches!(b, 0 | 0xff)) else {
             return false;
@@ -213,7 +212,7 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
         at += found + 2;
         match marker {
             EOI => return true,
-            // Another picture begins before this one has ended.
+            // Another image begins before this one has ended.
             SOI => return false,
             TEM | RST0..=RST7 => {}
             _ => match bytes.get(at..at + 2) {
@@ -224,8 +223,8 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     }
 }
 
-/// The largest square around the centre, brought to `size` × `size`. Cut before it is resized, so that
-/// a long and narrow image takes no more memory than it has.
+/// The largest square around the centre, resized to `size` × `size`. It is cropped before resizing, so that a long and
+/// narrow image takes no more memory than it already has.
 fn centre_square(image: &RgbImage, size: u32) -> RgbImage {
     let (width, height) = image.dimensions();
     let side = width.min(height);
@@ -279,7 +278,7 @@ mod tests {
         read(folder).unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "")
     }
 
-    /// Fills a file that stands where an image has to be.
+    /// Fills a file that is in the place of an image.
     fn write(folder: &TempDir, name: &str, content: &[u8]) {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -447,12 +446,12 @@ mod tests {
             let expected = "train/cat/a.png ends before its picture does: no end-of-image marker follows the last scan";
             assert_eq!(message(&folder), expected);
         }
-        // What follows the end is not looked at, such as the video of a phone's photo with marker-like bytes, or another picture.
+        // What follows the end is ignored: the video of a phone's photo with marker-like bytes, another picture.
         for tail in [b"\0\0\xff\xda\0\0".as_slice(), b"\xff\xd9", &jpeg[..jpeg.len() / 2], b"\xff"] {
             write(&folder, "train/cat/a.png", &[jpeg.as_slice(), tail].concat());
             assert!(read(&folder).is_ok(), "{tail:?}");
         }
-        // A picture that is cut is not whole for another one behind it.
+        // A truncated picture is not complete because another one follows it.
         write(&folder, "train/cat/a.png", &[cut(&jpeg, 70), jpeg.clone()].concat());
         assert!(read(&folder).is_err());
         write(&folder, "train/cat/a.png", b"");

@@ -22,19 +22,19 @@ pub struct ImageSet {
     class_names: Vec<String>,
 }
 
-/// The images to learn from and those kept apart.
+/// The images to train on and those held out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSplits {
-    /// Learnt from.
+    /// Training images.
     pub train: ImageSet,
-    /// Kept apart; same size and classes as `train`.
+    /// Test images; same size and classes as `train`.
     pub test: ImageSet,
 }
 
 impl ImageSet {
     /// Wraps pixels `[n, 3, height, width]`, image by image and plane by plane, with `n` labels.
     ///
-    /// A set may hold no image at all; a class may have none.
+    /// A set may be empty; a class may have no images.
     ///
     /// # Errors
     /// [`ImageError::Zero`] for a height, width or number of classes of 0, [`ImageError::WrongPixelCount`],
@@ -72,7 +72,7 @@ impl ImageSet {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -115,7 +115,7 @@ impl ImageSet {
     /// The images at `indices` as values in [0, 1], `[indices.len(), 3, height, width]`.
     ///
     /// # Panics
-    /// When an index names no image.
+    /// When an index is out of range.
     pub fn tensor(&self, indices: &[usize], device: &Device) -> Tensor<4> {
         let mut values = Vec::with_capacity(indices.len() * self.image_len());
         for &i in indices {
@@ -136,7 +136,7 @@ impl ImageSet {
             sums[k % CHANNELS] += values.iter().map(|v| u64::from(*v)).sum::<u64>();
             squares[k % CHANNELS] += values.iter().map(|v| u64::from(*v).pow(2)).sum::<u64>();
         }
-        // n Σv² − (Σv)² in whole numbers, so that nothing cancels.
+        // n Σv² − (Σv)² in integers, so that nothing cancels.
         let n = (self.len() * plane) as u128;
         let std = |k: usize| {
             let spread = n * u128::from(squares[k]) - u128::from(sums[k]).pow(2);
@@ -149,7 +149,7 @@ impl ImageSet {
     /// The images at `indices`, in that order; classes stay as they are.
     ///
     /// # Panics
-    /// When an index names no image.
+    /// When an index is out of range.
     pub fn subset(&self, indices: &[usize]) -> Self {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
         for &i in indices {
@@ -184,8 +184,8 @@ impl ImageSet {
 
     /// The first 16 hexadecimal digits of a SHA-256 of the content.
     ///
-    /// Hashed are, numbers as 64 bits little-endian: `n`, 3, height, width and K; length and bytes of
-    /// each class name; labels; pixels.
+    /// The hash covers, with numbers as 64 bits little-endian: `n`, 3, height, width and K; length and bytes of each
+    /// class name; labels; pixels.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         let mut number = |value: usize, text: &str| {
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(error.to_string(), "class \"class 0\" has 1 images, 2 are asked for");
     }
 
-    /// Computed apart with Python's struct and hashlib from the layout in the documentation.
+    /// Computed independently with Python's struct and hashlib from the layout in the documentation.
     #[test]
     fn the_fingerprint_is_the_documented_hash() {
         assert_eq!(counting().fingerprint(), "5c62b8e7e9835d59");

@@ -10,14 +10,14 @@ pub fn epoch_order(count: usize, stream: Stream, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// A random order of images of which every beginning holds the classes in the proportions of the whole, a pure function of the
-/// labels, the stream and the number of the set under it.
+/// A random order of images of which every prefix keeps the proportions of the classes; a pure function of the labels,
+/// the stream and the number of the set within it.
 ///
-/// The k-th image of a class of n, counted from 0 in a random order, stands at the place that `(k + ½)/n` has among those of all
-/// classes; ties are in a random order of the classes. The first `c` images hold as many of each class as the method of Webster and
-/// Sainte-Laguë gives it of `c` seats.
+/// The k-th image of a class of n, counted from 0 in a random order, is placed by the rank of `(k + ½)/n` among those
+/// of all classes; ties are broken by a random order of the classes. The first `c` images contain as many of each class
+/// as the method of Webster and Sainte-Laguë allots to it out of `c` seats.
 ///
-/// Files are often ordered by class, so that the first images of a set say nothing about the set.
+/// Files are often ordered by class, so that the first images of a set are not representative of it.
 pub fn stratified_order(labels: &[usize], num_classes: usize, stream: Stream, set: u64) -> Vec<usize> {
     let mut rng = stream.rng(Part::Whole, set);
     let mut of_class = vec![Vec::new(); num_classes];
@@ -25,7 +25,7 @@ pub fn stratified_order(labels: &[usize], num_classes: usize, stream: Stream, se
     let mut classes: Vec<usize> = (0..num_classes).collect();
     classes.shuffle(&mut rng);
     of_class.iter_mut().for_each(|images| images.shuffle(&mut rng));
-    // (2k + 1)/n as a fraction of whole numbers, so that ties are ties.
+    // (2k + 1)/n as an exact fraction, so that ties are ties.
     let mut places: Vec<(u64, u64, usize)> = Vec::with_capacity(labels.len());
     for class in classes {
         let n = of_class[class].len() as u64;
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(counts(&[1, 1, 3, 3], &order(&[1, 1, 3, 3])[..2], 4), [0, 1, 0, 1]);
     }
 
-    /// With fewer places than classes of one size, each seed draws other classes.
+    /// With fewer places than classes of one size, each seed draws different classes.
     #[test]
     fn classes_of_one_size_are_as_likely_in_a_small_part() {
         let labels: Vec<usize> = (0..40).map(|i| i / 4).collect();
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(sorted, (0..100).collect::<Vec<_>>());
     }
 
-    /// Pins the numbers: another order is another version of the data.
+    /// Pins the numbers: a different order is a new version of the data.
     #[test]
     fn the_order_is_the_same_everywhere() {
         assert_eq!(epoch_order(8, Stream::new(1, Purpose::ImageOrder), 0), [4, 1, 0, 3, 7, 2, 6, 5]);

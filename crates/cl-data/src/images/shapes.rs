@@ -1,13 +1,13 @@
-//! Generated images: one shape on a textured ground.
+//! Generated images: one shape on a textured background.
 //!
-//! Not in the paper: images on which everything can be run without a download, with the latents known.
-//! The *shape* is the class, the sparse feature that is wanted. The *colours* are the dense feature: two
-//! crops of an image share them, images differ in them, and they are drawn independently of the class.
-//! All shapes of one radius have the same area, so that not even the amounts of the two colours speak of
-//! the class (what remains is the length of the edge, whose pixels mix both colours).
+//! Not in the paper: images on which everything can be run without a download, with known latents. The *shape* is the
+//! class, the sparse feature that is wanted. The *colours* are the dense feature: two crops of an image share them,
+//! images differ in them, and they are drawn independently of the class. All shapes of one radius have the same area,
+//! so that not even the amounts of the two colours reveal the class (what remains is the length of the edge, whose
+//! pixels mix both colours).
 //!
-//! Every value is made of additions, multiplications, divisions and square roots in one order, so that
-//! an image has the same bytes on every machine.
+//! Every value is computed by additions, multiplications, divisions and square roots in a fixed order, so that an image
+//! has the same bytes on every machine.
 
 use super::{ImageSet, ImageSplits};
 use crate::normal::sin_cos_turn;
@@ -35,7 +35,7 @@ pub enum Shape {
     Bar,
 }
 
-/// Everything an image is painted from, pixel noise apart.
+/// Everything an image is painted from, except pixel noise.
 ///
 /// Places and lengths are fractions of the image's side, x to the right and y down from the upper left
 /// corner; angles are in radians and turn x towards y.
@@ -45,15 +45,15 @@ pub struct ShapeLatents {
     pub shape: Shape,
     /// Red, green and blue of the shape, in [0, 1].
     pub foreground: [f32; 3],
-    /// Red, green and blue of the ground, in [0, 1], which the texture goes up and down from.
+    /// Red, green and blue of the background, in [0, 1], around which the texture varies.
     pub ground: [f32; 3],
     /// Centre of the shape, `[x, y]`.
     pub centre: [f32; 2],
     /// Radius of the disc that has the shape's area.
     pub radius: f32,
-    /// How far the shape is turned.
+    /// Rotation of the shape.
     pub rotation: f32,
-    /// Waves of the ground's texture per side.
+    /// Waves of the background's texture per side.
     pub texture_frequency: f32,
     /// Direction the waves run in.
     pub texture_angle: f32,
@@ -64,7 +64,7 @@ pub struct ShapeLatents {
 /// Images and what they were painted from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratedImages {
-    /// The images, labelled by the place of their shape in [`Shape::ALL`].
+    /// The images, labelled by the position of their shape in [`Shape::ALL`].
     pub images: ImageSet,
     /// The latents of each image.
     pub latents: Vec<ShapeLatents>,
@@ -72,14 +72,14 @@ pub struct GeneratedImages {
 
 /// How images with one shape each are drawn.
 ///
-/// Every latent is uniform in its range and independent of the others, but for the two colours, which
-/// are drawn again until they are `min_contrast` apart. The classes are equally likely.
+/// Every latent is uniform in its range and independent of the others, except for the two colours, which are redrawn
+/// until they are `min_contrast` apart. The classes are equally likely.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShapesModel {
-    /// Height and width in pixels, in 8..=1024; 32 by default, as CIFAR has it.
+    /// Height and width in pixels, in 8..=1024; 32 by default, as in CIFAR.
     pub size: usize,
-    /// K, the first so many of [`Shape::ALL`], in 2..=6; all six by default.
+    /// K: the first K of [`Shape::ALL`] are drawn, in 2..=6; all six by default.
     pub num_shapes: usize,
     /// Smallest and largest radius, fractions of the side; [0.16, 0.22] by default.
     pub radius: [f32; 2],
@@ -90,11 +90,11 @@ pub struct ShapesModel {
     pub max_rotation: f32,
     /// Smallest and largest value of a colour channel, within [0, 1]; [0.12, 0.88] by default.
     pub color_range: [f32; 2],
-    /// Least Euclidean distance of the two colours, at most the width of `color_range`; 0.5 by default.
+    /// Minimum Euclidean distance of the two colours, at most the width of `color_range`; 0.5 by default.
     pub min_contrast: f32,
-    /// Height of the texture's waves, added to all three channels of the ground, in [0, 0.5]; 0.12 by default.
+    /// Amplitude of the texture, added to all three channels of the background, in [0, 0.5]; 0.12 by default.
     pub texture_amplitude: f32,
-    /// Fewest and most waves per side, within [0, size/2]; [3, 8] by default.
+    /// Smallest and largest number of waves per side, within [0, size/2]; [3, 8] by default.
     pub texture_frequency: [f32; 2],
     /// Standard deviation of the normal noise on every pixel value, in [0, 1]; 0.02 by default.
     pub noise_std: f32,
@@ -138,7 +138,7 @@ impl Shape {
 
     /// Distance from the edge of the shape of area π around the origin, negative inside.
     ///
-    /// Exact beside straight and round edges; beyond the corners of the triangle it is too small.
+    /// Exact next to straight and round edges; beyond the corners of the triangle it is too small.
     #[inline(always)]
     fn signed_distance(self, x: f32, y: f32) -> f32 {
         match self {
@@ -198,8 +198,8 @@ impl Component for ShapesModel {
 impl ShapesModel {
     /// Draws `count` images.
     ///
-    /// Latents come from [`Part::Whole`] and pixel noise from [`Part::DenseNoise`], image after image: the
-    /// first images of a larger sample are those of a smaller one, and other noise leaves the latents.
+    /// Latents come from [`Part::Whole`] and pixel noise from [`Part::DenseNoise`], image after image: the first images
+    /// of a larger sample are those of a smaller one, and different noise does not change the latents.
     ///
     /// # Shapes
     /// Images `[count, 3, size, size]`.
@@ -344,7 +344,7 @@ mod tests {
         Stream::new(5, Purpose::GeneratedImages)
     }
 
-    /// A white shape in the middle of a black ground without texture.
+    /// A white shape in the middle of a black background without texture.
     fn white(shape: Shape, rotation: f32) -> ShapeLatents {
         ShapeLatents {
             shape,
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// Which points a shape of area π holds, by its measures.
+    /// Which points a shape of area π contains, by its dimensions.
     #[test]
     fn shapes_hold_the_points_they_should() {
         let corners = [
@@ -489,8 +489,8 @@ mod tests {
         }
     }
 
-    /// Noise of 0.1 on 150,000 values that are never clipped: the standard error of its deviation is
-    /// 0.0002, rounding to bytes adds 0.00001.
+    /// Noise of 0.1 on 150,000 values that are never clipped: the standard error of its deviation is 0.0002, and
+    /// rounding to bytes adds 0.00001.
     #[test]
     fn noise_changes_pixels_by_its_deviation_and_no_latent() {
         let quiet = ShapesModel { color_range: [0.45, 0.55], min_contrast: 0.0, ..untextured(32) };
@@ -573,13 +573,13 @@ mod tests {
             let statistic = between_classes(&labels, &values);
             assert!(statistic < 40.9, "latent {k}: {statistic}");
         }
-        // What does depend on the class is found.
+        // A value that does depend on the class is detected.
         let values: Vec<f64> = labels.iter().zip(&numbers).map(|(k, n)| f64::from(n[0]) + 0.02 * *k as f64).collect();
         assert!(between_classes(&labels, &values) > 100.0);
     }
 
-    /// Mean red, green and blue of 6,000 whole images, each at 1e-7; and half an image finds its other half
-    /// by mean colour alone among 300 (by chance one in 300 does).
+    /// Mean red, green and blue of 6,000 whole images, each at 1e-7; and half an image finds its other half by mean
+    /// colour alone among 300 (by chance one in 300 does).
     #[test]
     fn mean_colour_tells_the_image_and_not_the_class() {
         let images = ShapesModel::default().sample(6000, stream(), 0).images;

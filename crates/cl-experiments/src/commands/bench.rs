@@ -1,4 +1,4 @@
-//! `bench`: how fast a step is, where its time goes, and how far that is from what the processor can do.
+//! `bench`: how fast a step is, where its time goes, and how far that is from the processor's peak.
 
 use crate::io::error::UserError;
 use crate::io::files::{pretty, write_whole};
@@ -46,7 +46,7 @@ pub struct Bench {
 /// Times, prints and draws.
 ///
 /// # Errors
-/// [`UserError`] as [`bench`], and when a file cannot be written.
+/// [`UserError`] as for [`bench`], and when a file cannot be written.
 pub fn run(arguments: &Bench, catalog: &Catalog) -> Result<(), UserError> {
     let request = Request {
         experiment: arguments.experiment.clone(),

@@ -1,4 +1,4 @@
-//! `certify`: one experiment on every backend, or what is recomputed of a run without this program.
+//! `certify`: runs one experiment on every backend, or exports a run so that Python can recompute it.
 
 use super::{FAILS, Laboratory, STOPPED};
 use crate::io::error::UserError;
@@ -29,10 +29,10 @@ pub struct Certify {
     pub output: PathBuf,
 }
 
-/// Certifies, or writes what is recomputed; the exit status.
+/// Certifies, or exports what is to be recomputed; returns the exit status.
 ///
 /// # Errors
-/// [`UserError`] as [`certify`] and [`python::export`], and when a file cannot be written.
+/// [`UserError`] as for [`certify`] and [`python::export`], and when a file cannot be written.
 pub fn run(arguments: &Certify, laboratory: &Laboratory, stop: &AtomicBool) -> Result<u8, UserError> {
     let output = &arguments.output;
     if arguments.against_python {

@@ -1,4 +1,4 @@
-//! `data`: what is generated, what is published.
+//! `data`: generated and published data.
 
 use crate::io::error::UserError;
 use crate::io::fetch::{self, Fetched};
@@ -49,10 +49,10 @@ pub struct Fetch {
     pub url: Option<String>,
 }
 
-/// Writes a batch, or brings a data set.
+/// Writes a batch, or fetches a data set.
 ///
 /// # Errors
-/// [`UserError`] as [`export`] and [`fetch::run`].
+/// [`UserError`] as for [`export`] and [`fetch::run`].
 pub fn run(data: Data, catalog: &Catalog) -> Result<(), UserError> {
     match data {
         Data::Export(arguments) => {

@@ -39,7 +39,7 @@ pub struct Preview {
 /// Writes a sheet.
 ///
 /// # Errors
-/// [`UserError`] as [`preview::write`].
+/// [`UserError`] as for [`preview::write`].
 pub fn run(images: Images, catalog: &Catalog) -> Result<(), UserError> {
     let Images::Preview(Preview { experiment, point, seed, images, data_dir, output }) = images;
     let (path, pairs) = (output.clone(), preview::PAIRS);

@@ -13,7 +13,7 @@ use cl_model::conv::ImageEncoder;
 use cl_model::{EncoderConfig, Objective, VectorEncoder};
 use std::process::ExitCode;
 
-/// A laboratory: the standard one, and whatever a program built on this one adds.
+/// A laboratory: the standard parts, and whatever a program built on this one adds.
 ///
 /// ```no_run
 /// use cl_experiments::Laboratory;
@@ -25,8 +25,8 @@ use std::process::ExitCode;
 /// }
 /// ```
 ///
-/// Whatever is added has a name, by which experiment files choose it, and a version, which enters the identity of runs. A run with
-/// such a part is only reused by the executable that made it.
+/// Whatever is added has a name, by which experiment files choose it, and a version, which is part of the identity of
+/// runs. A run with such a part is only reused by the executable that made it.
 #[derive(Debug)]
 pub struct Laboratory {
     pub(super) catalog: Catalog,
@@ -35,49 +35,49 @@ pub struct Laboratory {
 }
 
 impl Laboratory {
-    /// All that this program comes with.
+    /// Everything built into this program.
     pub fn standard() -> Self {
         Self { catalog: Catalog::standard(), measures: measures::standard(), figures: Figures::standard() }
     }
 
-    /// Says where the sources of a program built on this one are, for the manifest of its runs: `env!("CARGO_MANIFEST_DIR")`.
+    /// Sets where the sources of a program built on this one are, for its manifests: `env!("CARGO_MANIFEST_DIR")`.
     #[must_use]
     pub fn built_from(self, directory: &'static str) -> Self {
         crate::io::manifest::set_own_sources(directory);
         self
     }
 
-    /// Adds an encoder of vectors, for `model.encoder.<name>` beside `data.sparse_coding`.
+    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with `data.sparse_coding`.
     #[must_use]
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(self, name: &str) -> Self {
         Self { catalog: self.catalog.vector_encoder::<C>(name), ..self }
     }
 
-    /// Adds an encoder of images, for `model.encoder.<name>` beside `data.images`.
+    /// Adds an image encoder, chosen by `model.encoder.<name>` together with `data.images`.
     #[must_use]
     pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(self, name: &str) -> Self {
         Self { catalog: self.catalog.image_encoder::<C>(name), ..self }
     }
 
-    /// Adds a transform of images, for `views.transform` beside `data.images`.
+    /// Adds an image transform, for `views.transform` together with `data.images`.
     #[must_use]
     pub fn transform<T: Component + Transform>(self, name: &str) -> Self {
         Self { catalog: self.catalog.transform::<T>(name), ..self }
     }
 
-    /// Adds an objective of two views, for `objective.<name>`.
+    /// Adds a two-view objective, chosen by `objective.<name>`.
     #[must_use]
     pub fn objective<O: Component + Objective>(self, name: &str) -> Self {
         Self { catalog: self.catalog.objective::<O>(name), ..self }
     }
 
-    /// Adds a kind of data with its model and its measures, for `data.<name>`.
+    /// Adds a kind of data with its model and its measures, chosen by `data.<name>`.
     #[must_use]
     pub fn task<T: Task>(self, name: &str) -> Self {
         Self { catalog: self.catalog.task::<T>(name), ..self }
     }
 
-    /// Adds a measure of complete runs, for `measures` of experiment files.
+    /// Adds a measure of complete runs, chosen in `measures` of experiment files.
     ///
     /// ```
     /// use cl_config::{Component, ConfigError};
@@ -112,7 +112,7 @@ impl Laboratory {
         self
     }
 
-    /// Adds a kind of figure, for `figures` of experiment files: what it draws for a claim after its runs.
+    /// Adds a kind of figure, chosen in `figures` of experiment files; `draw` gets a claim after its runs.
     #[must_use]
     pub fn figure(
         self,
@@ -122,7 +122,7 @@ impl Laboratory {
         Self { figures: self.figures.with(name, move |result, _| draw(result)), ..self }
     }
 
-    /// Parses the command line, does what it says, and returns the exit status.
+    /// Parses the command line, executes it, and returns the exit status.
     pub fn main(self) -> ExitCode {
         let ended = super::run(&self);
         match ended.and_then(|status| crate::io::output::finish().map(|()| status)) {

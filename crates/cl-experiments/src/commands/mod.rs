@@ -1,6 +1,6 @@
 //! The command line: paths, device and output, never a scientific value.
 //!
-//! One file a verb. Each makes a plain request of its arguments, calls the function that carries it out, and says what came of it.
+//! One file per verb. Each turns its arguments into a request, calls what executes it, and reports the result.
 
 mod bench;
 mod certify;
@@ -22,10 +22,10 @@ use clap_complete::Shell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit status where a claim does not hold.
+/// Exit status when a claim does not hold.
 const FAILS: u8 = 1;
 
-/// Exit status of what was asked to stop, as shells have it for Ctrl-C.
+/// Exit status of a stopped command; shells use the same for Ctrl-C.
 const STOPPED: u8 = 130;
 
 /// Feature learning in self-supervised contrastive learning, as a laboratory.
@@ -71,11 +71,11 @@ enum Command {
     BenchOne,
 }
 
-/// Parses the command line and does what it says. Returns the exit status: 0, 1 where a claim does not hold,
-/// 130 where the run was stopped.
+/// Parses the command line and executes it. Returns the exit status: 0, 1 when a claim does not hold, 130 when the run
+/// was stopped.
 ///
 /// # Errors
-/// [`UserError`], which goes with exit status 2.
+/// [`UserError`], for which the exit status is 2.
 pub fn run(laboratory: &Laboratory) -> Result<u8, UserError> {
     let catalog = &laboratory.catalog;
     let stop = || stop_on_signals();
@@ -112,7 +112,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| "it has to be a number of seconds from 0 to 1e9".into())
 }
 
-/// A switch that signals turn on.
+/// A flag that signals set.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, UserError> {
     let stop = Arc::new(AtomicBool::new(false));
     let heard = stop.clone();

@@ -53,10 +53,10 @@ pub struct Reproduce {
     data_dir: Option<PathBuf>,
 }
 
-/// Judges and reports with or without making what is missing; the exit status.
+/// Judges and reports, with or without executing missing runs; returns the exit status.
 ///
 /// # Errors
-/// [`UserError`] as [`reproduce`], and for `report --broken`.
+/// [`UserError`] as for [`reproduce`], and for `report --broken`.
 pub fn run(
     arguments: &Reproduce,
     run_missing: bool,
@@ -97,7 +97,7 @@ impl Reproduce {
     }
 }
 
-/// The command as a user would type it at the top of the project.
+/// The command as a user would type it in the root folder of the project.
 fn command_line() -> String {
     format!("cargo run --release -- {}", shell::join(std::env::args_os().skip(1)))
 }
@@ -105,19 +105,19 @@ fn command_line() -> String {
 /// What to reproduce and where.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Claims by name; all but those that are run on request when empty.
+    /// Claims by name; when empty, all except those that are only run on request.
     pub claims: Vec<String>,
-    /// How much of each.
+    /// Which part of each is run.
     pub extent: Extent,
-    /// Where experiments are.
+    /// The folder of experiments.
     pub experiments: PathBuf,
     /// Where the report goes.
     pub output: PathBuf,
     /// Where and how runs take place.
     pub conditions: Conditions,
-    /// Whether missing runs are made, or only what is there is judged.
+    /// Whether to execute missing runs, or to judge only what is there.
     pub run_missing: bool,
-    /// Whether mistakes are also made on purpose, see [`crate::judge::mutations`].
+    /// Whether to run the mutation tests as well, see [`crate::judge::mutations`].
     pub broken: bool,
     /// The command as it was given, for the report.
     pub command: String,
@@ -126,16 +126,16 @@ pub struct Request {
 /// How a reproduction ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
-    /// Every claim was judged; whether all hold.
+    /// Every claim was judged.
     Judged {
         /// No claim fails or is undecided.
         all_hold: bool,
     },
-    /// It was asked to stop before the runs were complete.
+    /// It was stopped before the runs were complete.
     Stopped,
 }
 
-/// Runs, judges and reports. Each verdict is said as soon as the runs behind it are complete.
+/// Runs, judges and reports. Each verdict is printed as soon as its runs are complete.
 ///
 /// # Errors
 /// [`UserError`] on unknown claims, files that cannot be read or written, or runs that failed.
@@ -189,7 +189,7 @@ pub fn reproduce(request: &Request, laboratory: &Laboratory, stop: &AtomicBool) 
     conclude(request, laboratory, &judge, &results, started, stop)
 }
 
-/// Writes the report and `verdicts.json`, with mistakes made on purpose where they are asked for.
+/// Writes the report and `verdicts.json`, including the mutation tests if requested.
 fn conclude(
     request: &Request,
     laboratory: &Laboratory,
@@ -215,7 +215,7 @@ fn conclude(
     let mut tested = Vec::new();
     if request.broken {
         let file = request.experiments.join("mutations.toml");
-        // Mistakes are made in the default set.
+        // Mutation tests use the default set.
         let judge = Judge { full: false, ..*judge };
         let Some(found) = mutations::test(results, judge, &file, &request.conditions, stop)? else {
             crate::say_line!("Stopped; the same command goes on from the last checkpoint of each run.");
@@ -236,7 +236,7 @@ fn conclude(
     Ok(Conclusion::Judged { all_hold: as_expected && results.iter().all(|r| r.verdict == Verdict::Holds) })
 }
 
-/// The experiments asked for, and how many intervals are judged with theirs.
+/// The requested experiments, and the number of intervals that are judged together with theirs.
 fn load(request: &Request, laboratory: &Laboratory) -> Result<(Vec<Experiment>, usize), UserError> {
     let folders = Experiment::folders(&request.experiments)?;
     let is = |name: &str, claim: &str| name.to_lowercase() == claim.to_lowercase();
@@ -251,7 +251,7 @@ fn load(request: &Request, laboratory: &Laboratory) -> Result<(Vec<Experiment>, 
             )));
         }
     }
-    // Verdicts do not depend on which claims are asked for together: the family is always that of all claims, and of what is named besides.
+    // Verdicts do not depend on which claims are requested: the family is always all claims and whatever else is named.
     let (mut experiments, mut family) = (Vec::new(), Vec::new());
     for (name, folder) in &folders {
         let is_named = request.claims.iter().any(|claim| is(name, claim));
@@ -280,7 +280,7 @@ fn peak_memory(results: &[ClaimResult]) -> u64 {
     folders.filter_map(|f| f.manifest().ok()).map(|m| m.peak_memory_byte).max().unwrap_or(0)
 }
 
-/// A claim's verdict and what it rests on, for a terminal.
+/// A claim's verdict and what it is based on, for the terminal.
 fn table(result: &ClaimResult) -> String {
     let mut text = format!("\n{}", line(result));
     for j in &result.judgements {
@@ -297,7 +297,7 @@ fn table(result: &ClaimResult) -> String {
     text
 }
 
-/// A line a claim.
+/// One line per claim.
 fn summary(results: &[ClaimResult]) -> String {
     results.iter().fold("\n".to_string(), |text, result| text + &line(result))
 }

@@ -48,10 +48,10 @@ pub struct Sweep {
     pub data_dir: Option<PathBuf>,
 }
 
-/// Sweeps; the exit status.
+/// Sweeps; returns the exit status.
 ///
 /// # Errors
-/// [`UserError`] as [`sweep`].
+/// [`UserError`] as for [`sweep`].
 pub fn run(arguments: Sweep, catalog: &Catalog, stop: &AtomicBool) -> Result<u8, UserError> {
     let request = Request {
         experiment: arguments.experiment,

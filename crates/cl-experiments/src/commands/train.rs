@@ -34,10 +34,10 @@ pub struct Train {
     pub data_dir: Option<PathBuf>,
 }
 
-/// Trains; the exit status.
+/// Trains; returns the exit status.
 ///
 /// # Errors
-/// [`UserError`] as [`train`].
+/// [`UserError`] as for [`train`].
 pub fn run(arguments: Train, catalog: &Catalog, stop: Arc<AtomicBool>) -> Result<u8, UserError> {
     let request = Request {
         experiment: arguments.experiment,

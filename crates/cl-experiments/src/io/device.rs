@@ -4,7 +4,7 @@ use crate::io::error::UserError;
 use crate::io::panics::quietly;
 use burn::tensor::Device;
 
-/// A backend this binary may hold: its name, what turns it on, what it needs.
+/// A backend that may be compiled into this binary: its name, the feature that enables it, what it needs.
 struct Backend {
     name: &'static str,
     feature: Option<&'static str>,
@@ -58,7 +58,7 @@ pub fn open(name: &str) -> Result<Device, UserError> {
             "--device {name}: this binary was built without it; build with `cargo run --release --features {feature} -- …`"
         )));
     }
-    // A backend without its driver panics on first use: ask it for one number.
+    // A backend without its driver panics on first use: have it compute one number.
     let device = quietly(|| {
         let device = instantiate(kind, index);
         let _ = burn::tensor::Tensor::<1>::zeros([1], &device).into_data();
@@ -86,12 +86,12 @@ fn instantiate(kind: &str, index: usize) -> Device {
     }
 }
 
-/// Names of all backends, the reference first, whether this binary holds them or not.
+/// Names of all backends, the reference first, whether or not they are compiled into this binary.
 pub fn names() -> impl Iterator<Item = &'static str> {
     BACKENDS.iter().map(|b| b.name)
 }
 
-/// Whether a device computes in the memory of this process, so that looking at a number costs nothing.
+/// Whether a device computes in the memory of this process, so that reading a number costs nothing.
 pub fn is_host(name: &str) -> bool {
     matches!(name, "flex" | "ndarray")
 }
@@ -112,7 +112,7 @@ pub fn list() -> String {
     lines
 }
 
-/// Whether this binary holds the backend of a name.
+/// Whether the backend of this name is compiled into this binary.
 pub fn is_compiled(name: &str) -> bool {
     BACKENDS.iter().any(|b| b.name == name && b.compiled)
 }

@@ -1,4 +1,4 @@
-//! What a user can get wrong, said with file, key, value and what would be right.
+//! User errors, reported with file, key, value and what would be right.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ pub enum SpecError {
     /// A key is missing, unknown or of the wrong type.
     #[error("{message}")]
     Parse {
-        /// The parser's words, which name the key.
+        /// The parser's message, which names the key.
         message: String,
     },
     /// A value is out of range.
@@ -17,11 +17,11 @@ pub enum SpecError {
     Range(#[from] cl_config::ConfigError),
 }
 
-/// Something wrong with what the user gave: exit status 2, as opposed to a claim that fails.
+/// Something wrong with the user's input: exit status 2, as opposed to a claim that fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {
-    /// A file holds something wrong.
+    /// Something is wrong with a file.
     #[error("{}: {message}", path.display())]
     File {
         /// The file.
@@ -32,7 +32,7 @@ pub enum UserError {
     /// An argument is wrong.
     #[error("{0}")]
     Argument(String),
-    /// A run could not go on.
+    /// A run could not continue.
     #[error("{0}")]
     Run(String),
 }

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and what they hold.
+//! Atomic writing of files, and what they hold.
 
 use crate::io::error::UserError;
 use burn::tensor::TensorData;
@@ -9,10 +9,10 @@ use std::io::Write;
 use std::path::Path;
 use tempfile::Builder;
 
-/// How names of files begin that are not whole yet.
+/// Prefix of the names of files that are not complete yet.
 pub const STAGED: &str = ".staged-";
 
-/// Writes `path` aside and renames it, so that it is whole or not there.
+/// Writes `path` under a temporary name and renames it, so that it is either complete or absent.
 ///
 /// # Errors
 /// [`UserError::File`] naming the file.
@@ -23,7 +23,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut staged = Builder::new();
     staged.prefix(&prefix).suffix(name.as_ref());
-    // Removed where anything fails from here on.
+    // Removed if anything fails from here on.
     let mut staged = match readable_by_others() {
         Some(permissions) => staged.permissions(permissions).tempfile_in(folder),
         None => staged.tempfile_in(folder),
@@ -34,7 +34,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), UserError> {
     Ok(())
 }
 
-/// What files get that are created without asking for anything; the umask takes from it.
+/// The permissions of files created with defaults, before the umask is applied.
 #[cfg(unix)]
 fn readable_by_others() -> Option<Permissions> {
     Some(std::os::unix::fs::PermissionsExt::from_mode(0o666))
@@ -57,12 +57,12 @@ pub fn safetensors_bytes<'a>(tensors: impl IntoIterator<Item = (&'a str, TensorD
     safetensors::serialize(views, None).expect("plain tensors can be serialised")
 }
 
-/// JSON for people, with a newline at the end.
+/// JSON for human readers, with a newline at the end.
 pub fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain data") + "\n"
 }
 
-/// Removes what a process that was killed had begun to write. The folder has to be held by this one.
+/// Deletes files that a killed process had begun to write. This process must hold the folder's lock.
 ///
 /// # Errors
 /// [`UserError::File`] naming the file that cannot be removed.
@@ -70,7 +70,7 @@ pub fn remove_staged(folder: &Path) -> Result<(), UserError> {
     remove_where(folder, |name| name.starts_with(STAGED))
 }
 
-/// The same where other processes may be writing: only what was begun by one that is gone.
+/// The same where other processes may be writing: only files begun by a process that is gone.
 ///
 /// # Errors
 /// [`UserError::File`] naming the file that cannot be removed.

@@ -1,4 +1,4 @@
-//! How and by what a run was made.
+//! How, and by which program, a run was made.
 
 use crate::io::error::UserError;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// How and by what a run was made.
+/// How, and by which program, a run was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Commit of the sources that the program was built from, `unknown` outside a checkout.
@@ -22,7 +22,7 @@ pub struct Manifest {
     pub data_version: u32,
     /// Version of the arithmetic.
     pub algorithm_version: u32,
-    /// Backend by name.
+    /// Name of the backend.
     pub device: String,
     /// `RAYON_NUM_THREADS`, or the number of cores.
     pub threads: usize,
@@ -30,14 +30,14 @@ pub struct Manifest {
     pub platform: String,
     /// Wall-clock seconds of the session that finished the run.
     pub duration_s: f64,
-    /// Runs that were trained as one tensor program with this one, itself included.
+    /// Number of runs trained as one tensor program with this one, including itself.
     #[serde(default = "alone")]
     pub replicas: usize,
-    /// Steps that session did; fewer than the run's when it was resumed.
+    /// Steps done in that session; fewer than the run's total if it was resumed.
     pub steps_done: u64,
-    /// Peak memory of the process in bytes; 0 where the system does not say.
+    /// Peak memory of the process in bytes; 0 if the system does not report it.
     pub peak_memory_byte: u64,
-    /// Where a run has parts of a program built on this one: what it was made by.
+    /// For a run with parts of a program built on this one: the program that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<OwnProgram>,
 }
@@ -49,7 +49,7 @@ pub struct OwnProgram {
     pub parts: Vec<(String, u32)>,
     /// SHA-256 of the executable.
     pub executable_sha256: String,
-    /// Commit of its sources when the run ended, `unknown` outside a checkout or where the program does not say where they are.
+    /// Commit of its sources when the run ended, `unknown` outside a checkout or if their location is not known.
     pub commit: String,
     /// Whether its sources held uncommitted changes then.
     pub dirty: Option<bool>,
@@ -59,7 +59,7 @@ pub struct OwnProgram {
 
 static OWN_SOURCES: OnceLock<&'static str> = OnceLock::new();
 
-/// Says where the sources of a program built on this one are; the first word counts.
+/// Sets where the sources of a program built on this one are; only the first call counts.
 pub(crate) fn set_own_sources(directory: &'static str) {
     OWN_SOURCES.get_or_init(|| directory);
 }
@@ -88,7 +88,7 @@ impl OwnProgram {
     }
 }
 
-/// SHA-256 of the executable that this process runs, read once.
+/// SHA-256 of the executable of this process, read once.
 ///
 /// # Errors
 /// [`UserError`] when it cannot be read.
@@ -137,7 +137,7 @@ impl Manifest {
     }
 }
 
-/// Peak memory of this process in bytes; 0 where the system does not say.
+/// Peak memory of this process in bytes; 0 if the system does not report it.
 #[cfg(unix)]
 pub(crate) fn peak_memory_byte() -> u64 {
     use nix::sys::resource::{UsageWho, getrusage};

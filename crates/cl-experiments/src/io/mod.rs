@@ -1,4 +1,4 @@
-//! What stands between this program and the world: errors, devices, files, output, downloads.
+//! Everything between this program and the outside world: errors, devices, files, output, downloads.
 
 pub mod device;
 pub mod error;

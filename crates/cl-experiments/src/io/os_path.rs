@@ -1,4 +1,4 @@
-//! Paths in JSON between this program and its children: as the system has them, which need not be text.
+//! Paths in JSON between this program and its children, in the system's form, which need not be valid text.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     OsString::deserialize(deserializer).map(PathBuf::from)
 }
 
-/// The same of paths that may be absent.
+/// The same for optional paths.
 pub mod option {
     use super::{Deserialize, Deserializer, OsString, PathBuf, Serialize, Serializer};
 

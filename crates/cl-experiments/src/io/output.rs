@@ -1,14 +1,14 @@
-//! What is said on standard output and standard error.
+//! Output on standard output and standard error.
 //!
-//! A reader that has left (`… | head -1`) ends nothing: what only prints comes to a quiet end, and a run goes on. Any other failure to
-//! write is kept and told when the command ends, see [`finish`].
+//! A reader that has gone away (`… | head -1`) is not an error: a command that only prints ends quietly, and a run
+//! continues. Any other write error is kept and reported when the command ends, see [`finish`].
 
 use crate::io::error::UserError;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 
-/// What went wrong first when standard output was written to.
+/// The first error from writing to standard output.
 static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
 /// Writes to standard output. The macros [`say`](crate::say) and [`say_line`](crate::say_line) call this.
@@ -22,15 +22,15 @@ pub fn write(text: Arguments<'_>) {
     }
 }
 
-/// Writes to standard error, where nothing is left to be told of a failure. The macro [`warn_line`](crate::warn_line) calls this.
+/// Writes to standard error; a failure cannot be reported anywhere. Used by [`warn_line`](crate::warn_line).
 pub fn warn(text: Arguments<'_>) {
     let _ = std::io::stderr().lock().write_fmt(text);
 }
 
-/// Whether all that was said could be written.
+/// Checks that all output could be written.
 ///
 /// # Errors
-/// [`UserError::Run`] with the system's words, such as those about a full disk.
+/// [`UserError::Run`] with the system's message, such as the one about a full disk.
 pub fn finish() -> Result<(), UserError> {
     match FAILURE.lock().ok().and_then(|mut failure| failure.take()) {
         Some(reason) => Err(UserError::Run(format!("standard output cannot be written: {reason}"))),
@@ -38,19 +38,19 @@ pub fn finish() -> Result<(), UserError> {
     }
 }
 
-/// Says something on standard output.
+/// Prints to standard output.
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => { $crate::io::output::write(format_args!($($text)*)) };
 }
 
-/// Says a line on standard output.
+/// Prints a line to standard output.
 #[macro_export]
 macro_rules! say_line {
     ($($text:tt)*) => { $crate::io::output::write(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// Says a line on standard error.
+/// Prints a line to standard error.
 #[macro_export]
 macro_rules! warn_line {
     ($($text:tt)*) => { $crate::io::output::warn(format_args!("{}\n", format_args!($($text)*))) };

@@ -1,10 +1,10 @@
-//! Panics of libraries that have no other way to say that something failed.
+//! Panics of libraries that have no other way to report a failure.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Mutex};
 
-/// The hook is the process's: it is changed by one thread at a time.
+/// The panic hook is global to the process: only one thread may change it at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Runs `f`, turning a panic into its message without printing it.
@@ -18,9 +18,9 @@ pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| first_line(&*payload).unwrap_or_else(|| "unknown reason".into()))
 }
 
-/// What ran, and the messages of panics in any thread meanwhile, the first one first; none is printed.
+/// The result of a call, and the messages of panics in any thread meanwhile, in order; none is printed.
 pub struct Recorded<T> {
-    /// The result, or nothing after a panic in this thread.
+    /// The result, or `None` after a panic in this thread.
     pub result: Option<T>,
     /// Messages in the order of the panics.
     pub messages: Vec<String>,
@@ -53,7 +53,7 @@ fn first_line(payload: &(dyn Any + Send)) -> Option<String> {
     text.lines().next().map(String::from)
 }
 
-/// The system's words in a message that shows an error of it for programmers, or the whole message.
+/// The system's own message inside a message that contains the debug output of its error, or the whole message.
 pub fn in_words(message: &str) -> &str {
     let quoted = message.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
     quoted.map_or(message, |(words, _)| words)

@@ -1,14 +1,14 @@
-//! Commands as a user can paste them into a shell.
+//! Commands in a form that a user can paste into a shell.
 
 use std::ffi::OsStr;
 
-/// Words with blanks between them, quoted where a shell would take them apart.
+/// Joins words with spaces, quoting those that a shell would split or interpret.
 pub fn join(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
     words.into_iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
-/// A word, quoted where a shell would take it apart. What is not text, or holds control characters, is written in the `$'…'` of bash
-/// and zsh.
+/// A word, quoted if a shell would split or interpret it. A word that is not valid text, or that contains control
+/// characters, is written in the `$'…'` syntax of bash and zsh.
 pub fn quote(word: &OsStr) -> String {
     match word.to_str() {
         Some(text) if !text.contains(char::is_control) => {

@@ -1,4 +1,4 @@
-//! TOML files from outside: read within bounds, laid over each other, changed along a path.
+//! TOML files from outside: read within limits, merged, modified at a path.
 
 use crate::io::error::UserError;
 use serde::Deserialize;
@@ -7,19 +7,19 @@ use std::path::Path;
 use toml::de::DeValue;
 use toml::{Table, Value};
 
-/// Parts of a dotted key, at most; specifications nest less.
+/// Maximum number of parts in a dotted key; specifications nest less deeply.
 const MAX_KEY_DEPTH: usize = 16;
 
-/// Bytes of a TOML file, at most.
+/// Maximum size of a TOML file in bytes.
 const LARGEST_FILE_BYTE: u64 = 4 << 20;
 
-/// Levels of tables and lists in a TOML file, at most; experiments nest less.
+/// Maximum nesting depth of tables and lists in a TOML file; experiments nest less deeply.
 const MAX_TABLE_DEPTH: usize = 64;
 
 /// Reads a TOML file into a checked type.
 ///
 /// # Errors
-/// [`UserError::File`] with the parser's words, which show line and key.
+/// [`UserError::File`] with the parser's message, which shows line and key.
 pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError> {
     let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be read: {e}"));
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -32,7 +32,7 @@ pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError
         ));
     }
     let wrong = |e: toml::de::Error| UserError::file(path, e.to_string().trim().to_string());
-    // First as it stands: what nests too deep for the checks and merges that follow is not looked at closer.
+    // First parsed as is: a file that nests too deeply for the checks and merges that follow is not examined further.
     let spanned = toml::de::DeTable::parse(&text).map_err(wrong)?;
     if nests_deeper(spanned.get_ref().values(), MAX_TABLE_DEPTH) {
         return Err(UserError::file(
@@ -43,7 +43,7 @@ pub fn read_toml<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, UserError
     toml::from_str(&text).map_err(wrong)
 }
 
-/// Whether values nest more than so many levels deep; looks no deeper than that.
+/// Whether values nest more than this many levels deep; looks no deeper than that.
 fn nests_deeper<'a, 'b: 'a>(values: impl Iterator<Item = &'a toml::Spanned<DeValue<'b>>>, levels: usize) -> bool {
     let mut values = values.peekable();
     if levels == 0 {
@@ -56,8 +56,8 @@ fn nests_deeper<'a, 'b: 'a>(values: impl Iterator<Item = &'a toml::Spanned<DeVal
     })
 }
 
-/// Lays `overrides` over `table`, key by key. A table that names another variant (one key, and not the one that is
-/// there) replaces the whole; the tables below `sections` have keys of their own and no variants.
+/// Merges `overrides` into `table`, key by key. A table that names another variant (a single key, different from the
+/// existing one) replaces the whole; the tables below `sections` have ordinary keys and no variants.
 pub fn merge(table: &mut Table, overrides: &Table, sections: &[&str]) {
     for (key, value) in overrides {
         let is_section = sections.contains(&key.as_str());
@@ -80,7 +80,7 @@ fn is_other_variant(old: &Table, new: &Table) -> bool {
 /// Sets the value at a dotted path.
 ///
 /// # Errors
-/// In words, when the path leads through what is no table or has too many parts.
+/// A message, when the path leads through something that is not a table, or has too many parts.
 pub fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     let mut keys: Vec<&str> = path.split('.').take(MAX_KEY_DEPTH + 1).collect();
     if keys.len() > MAX_KEY_DEPTH {
@@ -99,7 +99,7 @@ pub fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The table that keys lead to from the value of `name`; places in a list are counted from 0.
+/// The table that `keys` lead to from the value of `name`; list indices are counted from 0.
 fn below<'a>(value: &'a mut Value, name: &str, keys: &[&str]) -> Result<&'a mut Table, String> {
     match (value, keys) {
         (Value::Table(table), []) => Ok(table),

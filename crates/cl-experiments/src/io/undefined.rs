@@ -1,21 +1,21 @@
-//! Numbers that may be undefined: `None` in what a run records, not a number where verdicts and figures are made of them, `null`
-//! in JSON, which has no other word for it.
+//! Numbers that may be undefined: `None` in the records of a run, NaN where verdicts and figures are made of them, and
+//! `null` in JSON, which has no NaN.
 
-/// A number of a run as one that verdicts and figures take: what is undefined fails, and is not drawn.
+/// A recorded number as verdicts and figures need it: an undefined one becomes NaN, which fails and is not drawn.
 pub fn or_nan(value: Option<f64>) -> f64 {
     value.unwrap_or(f64::NAN)
 }
 
-/// The largest of numbers; not a number where one is none, 0 where there are none at all.
+/// The largest absolute value; NaN if any number is NaN, 0 if there are no numbers.
 pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(f64::abs).max_by(f64::total_cmp).unwrap_or(0.0)
 }
 
-/// For fields of type `f64`: what is not finite is written as `null`, which is read as not a number.
+/// For fields of type `f64`: values that are not finite are written as `null`, which is read as NaN.
 pub mod as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// `null` for what is not finite.
+    /// Writes `null` for a value that is not finite.
     ///
     /// # Errors
     /// Those of the serializer.
@@ -23,7 +23,7 @@ pub mod as_null {
         value.is_finite().then_some(*value).serialize(serializer)
     }
 
-    /// Not a number for `null`.
+    /// Reads `null` as NaN.
     ///
     /// # Errors
     /// Those of the deserializer.

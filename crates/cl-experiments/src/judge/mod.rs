@@ -1,13 +1,13 @@
 //! From numbers to verdicts.
 //!
 //! An expectation is about one metric at one point, or about a linear combination of points taken seed by seed.
-//! * `over = "every_seed"`: it holds when the value of each seed lies within the bounds and fails when one does
-//!   not. This is a statement about the seeds that were run: five of five say, at 95 %, that more than 0.05^(1/5) = 55 % of all
-//!   seeds lie within.
-//! * `over = "mean"`: a two-sided Student interval over seeds at level `1 − 0.05/k`, with k the number of such
-//!   expectations in all claims, whichever are asked for, and in what is named besides (Bonferroni), has to lie within the bounds; the expectation fails
-//!   when the interval lies outside, and is undecided when it straddles a bound. `more_than` leaves its bound out. The interval is right for normal
-//!   values; for strongly skewed ones five seeds cover less (the tests say how much).
+//! * `over = "every_seed"`: it holds when the value of each seed lies within the bounds and fails when one does not.
+//!   This is a statement about the seeds that were run: five out of five imply, at 95 %, that more than 0.05^(1/5) = 55
+//!   % of all seeds lie within.
+//! * `over = "mean"`: a two-sided Student interval over seeds at level `1 − 0.05/k`, k the number of such expectations
+//!   in all claims, requested or not, and whatever else is named (Bonferroni), has to lie within the bounds; the
+//!   expectation fails if it lies outside, and is undecided if it straddles a bound. `more_than` excludes its bound.
+//!   Exact for normal values; for strongly skewed ones five seeds cover less (tests say how much).
 //!
 //! With fewer seeds than [`MIN_SEEDS`] nothing holds: what does not fail is undecided. A claim holds when all
 //! its judged expectations hold, and fails when one fails.
@@ -25,7 +25,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Seeds below which nothing is said to hold.
+/// Minimum number of seeds for anything to hold.
 pub const MIN_SEEDS: usize = 5;
 
 /// Error probability of all the intervals that are judged together.
@@ -67,7 +67,7 @@ pub struct Expectation {
     pub over: Over,
     /// Where the expectation comes from.
     pub source: String,
-    /// Whether it takes part in the verdict.
+    /// Whether it counts towards the verdict.
     #[serde(default = "yes")]
     pub judged: bool,
     /// Whether it is about points of the full set.
@@ -85,7 +85,7 @@ fn yes() -> bool {
 pub enum Over {
     /// The value of each seed.
     EverySeed,
-    /// The mean over seeds, through an interval.
+    /// The mean over seeds, by means of an interval.
     Mean,
 }
 
@@ -95,7 +95,7 @@ pub enum Over {
 pub enum Verdict {
     /// It does.
     Holds,
-    /// The numbers do not say.
+    /// The numbers do not decide it.
     Undecided,
     /// It does not.
     Fails,
@@ -114,7 +114,7 @@ impl std::fmt::Display for Verdict {
 /// Metrics by point, seed and name.
 pub type Metrics = BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>;
 
-/// An expectation beside what was found.
+/// An expectation together with what was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// The metric.
@@ -127,19 +127,19 @@ pub struct Judgement {
     pub over: Over,
     /// Where the expectation comes from.
     pub source: String,
-    /// Value per seed; not a number where it is undefined.
+    /// Value per seed; NaN where undefined.
     #[serde(with = "values_as_null")]
     pub values: Vec<(u64, f64)>,
     /// Mean and interval over seeds.
     pub summary: Interval,
-    /// What follows; `None` where it is only reported.
+    /// The verdict; `None` if the expectation is only reported.
     pub verdict: Option<Verdict>,
 }
 
 /// A mean with a two-sided Student interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Mean; not a number where there is no value.
+    /// Mean; NaN if there are no values.
     #[serde(with = "as_null")]
     pub mean: f64,
     /// Lower end; −∞ for a single value, `null` in JSON.
@@ -190,13 +190,13 @@ impl Expected {
         Ok(expected)
     }
 
-    /// Intervals that are judged in an experiment with these points.
+    /// Number of intervals that are judged in an experiment with these points.
     pub fn intervals(&self, points: &[String], full: bool) -> usize {
         let judged = self.wanted(full).filter(|e| e.judged && e.over == Over::Mean);
         judged.map(|e| e.subjects(points).len()).sum()
     }
 
-    /// Intervals that are judged in several experiments together.
+    /// Number of intervals that are judged in several experiments together.
     ///
     /// # Errors
     /// [`UserError`] when an `expected.toml` cannot be read.
@@ -204,10 +204,10 @@ impl Expected {
         experiments.iter().map(|e| Ok(Self::load(&e.folder)?.intervals(&e.point_names(), full))).sum()
     }
 
-    /// Whether expectations are about points that there are, and about numbers that runs have.
+    /// Checks that expectations are about existing points, and about metrics that runs have.
     ///
     /// # Errors
-    /// [`UserError::File`] naming the expectation, the point or metric, and what comes nearest.
+    /// [`UserError::File`] naming the expectation, the point or metric, and the closest match.
     pub fn check(&self, path: &Path, points: &[String], metrics: &Metrics, full: bool) -> Result<(), UserError> {
         for (number, e) in self.expect.iter().enumerate().filter(|(_, e)| full || !e.full_only) {
             let wrong = |what: &str, name: &str, among: Vec<&String>| {
@@ -229,8 +229,8 @@ impl Expected {
         Ok(())
     }
 
-    /// Holds metrics against the expectations. `points` are those of the experiment, `family` is the number of intervals
-    /// that are judged together, those of other claims included.
+    /// Compares metrics with the expectations. `points` are those of the experiment, `family` is the number of
+    /// intervals that are judged together, including those of other claims.
     pub fn judge(&self, points: &[String], metrics: &Metrics, full: bool, family: usize) -> Vec<Judgement> {
         let level = 1.0 - FAMILY_LEVEL / family.max(1) as f64;
         let wanted: Vec<&Expectation> = self.wanted(full).collect();
@@ -319,7 +319,7 @@ impl Expectation {
     }
 }
 
-/// Values by seed with `null` for what is not finite.
+/// Values by seed, with `null` for those that are not finite.
 mod values_as_null {
     use crate::io::undefined::as_null;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

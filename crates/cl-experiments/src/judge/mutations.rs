@@ -1,7 +1,7 @@
-//! Mistakes made on purpose: which claims notice.
+//! Mutation tests: mistakes made on purpose, and which claims notice them.
 //!
-//! A claim that holds whatever the program does says nothing. Each [`Change`] is a mistake that a program like this one could have, made here by
-//! changing what runs are specified to do; the runs that a claim is judged by are held against what is expected and predicted without it.
+//! A claim that holds whatever the program does says nothing. Each [`Change`] is a mistake such a program could have,
+//! made by changing what runs are told to do; they are judged by the unchanged predictions.
 
 use crate::io::error::UserError;
 use crate::io::toml_file::read_toml;
@@ -31,11 +31,11 @@ pub enum Change {
     MasksNotRescaled,
     /// Thresholds stay at 0.
     ThresholdsLeftOut,
-    /// Keys pass a gradient.
+    /// Gradients flow through keys.
     GradientThroughKeys,
     /// Classes and downstream targets belong to other observations.
     LabelsShuffled,
-    /// One of the mistakes of a program for images.
+    /// One of the mistakes specific to images.
     #[serde(untagged)]
     OnImages(Mistake),
 }
@@ -46,7 +46,7 @@ pub enum Change {
 pub struct Mutation {
     /// The mistake.
     pub change: Change,
-    /// What it is, in words.
+    /// A description.
     pub title: String,
     /// Claims that must not hold with it; all others must.
     pub breaks: Vec<String>,
@@ -62,7 +62,7 @@ pub struct MutationResult {
     pub mutation: Mutation,
     /// By claim.
     pub claims: Vec<ClaimUnderMutation>,
-    /// Whether exactly those claims do not hold that must not.
+    /// Whether exactly the expected claims do not hold.
     pub as_expected: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct ClaimUnderMutation {
     pub without: Verdict,
     /// Its verdict with it.
     pub with: Verdict,
-    /// Expectations that do not hold with it, beside what was found.
+    /// Expectations that do not hold with it, and what was found.
     pub by: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ pub struct ClaimUnderMutation {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MutationFile {
-    /// Claims that mistakes are held against.
+    /// Claims that mistakes are tested on.
     claims: Vec<String>,
     mutation: Vec<Mutation>,
 }
@@ -157,11 +157,11 @@ impl Change {
     }
 }
 
-/// Makes every mistake of `file` in the experiments of results; `None` where it was asked to stop. Runs stand below `mutations/` in the folder
-/// of runs, so that nobody takes them for others.
+/// Makes every mistake of `file` in the experiments of `results`; `None` if stopped. The runs are stored below
+/// `mutations/` in the folder of runs, so that they are not taken for others.
 ///
 /// # Errors
-/// [`UserError`] when the file names a claim that it does not list, when none of its claims is among the results, or runs failed.
+/// [`UserError`] when the file names a claim it does not list, none of its claims is among the results, or runs failed.
 pub fn test(
     results: &[ClaimResult],
     judge: Judge,
@@ -182,7 +182,7 @@ pub fn test(
         }
         judged
     };
-    // All at once, so that what several have in common is run once and cores do not wait between them.
+    // All at once, so that runs in common are executed once and cores are not idle in between.
     let all = mutations.iter().flat_map(|m| changed(m.change)).collect();
     let below = Conditions {
         runs: conditions.runs.join("mutations"),
@@ -204,7 +204,7 @@ pub fn test(
         let of_change: Vec<Planned> = planned.by_ref().take(judged.len()).collect();
         let mut claims = Vec::new();
         for (result, planned) in results.iter().zip(of_change) {
-            // Points that are reported only have no runs here.
+            // Points that are only reported have no runs here.
             let with = judge.judge(result.experiment.clone(), planned.folders)?;
             let missed = with.judgements.iter().filter(|j| j.verdict.is_some_and(|v| v != Verdict::Holds));
             claims.push(ClaimUnderMutation {
@@ -224,7 +224,7 @@ pub fn test(
     Ok(Some(tested))
 }
 
-/// The experiment with the points that its verdict depends on, and without its maps.
+/// The experiment with only the points that its verdict depends on, and without its maps.
 fn judged_alone(result: &ClaimResult) -> Experiment {
     let mut judged = result.experiment.clone();
     let in_maps: BTreeSet<&String> = result.experiment.grids.iter().flat_map(|g| &g.points).collect();
@@ -238,7 +238,7 @@ fn judged_alone(result: &ClaimResult) -> Experiment {
     judged
 }
 
-/// The table for a terminal.
+/// The table for the terminal.
 pub fn table(results: &[MutationResult]) -> String {
     let mut text = String::new();
     for n in results {

@@ -1,4 +1,4 @@
-//! Axes: what range they show, where the ticks stand and what is written at them.
+//! Axes: their range, their ticks and the labels of the ticks.
 
 use super::number::{decimal, significant};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -21,7 +21,7 @@ impl Axis {
         let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
         let step = round_step((high - low) / 4.5);
         let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
-        // A step of 2.5 needs one digit more than its power of ten says.
+        // A step of 2.5 needs one digit more than its power of ten suggests.
         let decimals = decimals + usize::from((step * 10f64.powi(decimals as i32)).fract().abs() > 1e-6);
         let first = (low / step - 1e-6).ceil() as i64;
         let last = (high / step + 1e-6).floor() as i64;
@@ -67,7 +67,7 @@ impl Axis {
         Self { label: label.into(), low: 0.0, high: names.len().max(1) as f64, is_log: false, ticks }
     }
 
-    /// One unit per index, from 0, with a few numbers written.
+    /// One unit per index, from 0, with a few of the numbers as labels.
     pub fn indices(label: &str, count: usize) -> Self {
         let step = round_step(count as f64 / 4.5).max(1.0).ceil() as usize;
         let ticks = (1..=count).filter(|i| i % step == 0).map(|i| (i as f64 - 0.5, i.to_string())).collect();
@@ -80,7 +80,7 @@ impl Axis {
         self
     }
 
-    /// The same axis with ticks at these values alone.
+    /// The same axis with ticks at these values only.
     pub fn with_ticks(mut self, ticks: impl IntoIterator<Item = f64>) -> Self {
         self.ticks = ticks.into_iter().map(|t| (t, significant(t, 3))).collect();
         self
@@ -97,7 +97,7 @@ impl Axis {
         (self.low, self.high)
     }
 
-    /// What is written at the ticks.
+    /// The labels of the ticks.
     pub fn tick_labels(&self) -> impl Iterator<Item = &str> {
         self.ticks.iter().map(|(_, label)| label.as_str())
     }

@@ -6,11 +6,11 @@ use super::palette::{Marker, Style};
 /// A titled chart of a given size.
 #[derive(Debug, Clone)]
 pub struct Panel {
-    /// In words.
+    /// Its title.
     pub title: String,
     /// Width and height before scaling.
     pub size: (u32, u32),
-    /// What is inside.
+    /// What it contains.
     pub chart: Chart,
 }
 
@@ -36,7 +36,7 @@ pub struct Plot {
     pub y: Axis,
     /// Drawn first.
     pub boxes: Vec<Bin>,
-    /// What is drawn.
+    /// The curves.
     pub curves: Vec<Curve>,
     /// Reference lines.
     pub rules: Vec<Rule>,
@@ -70,7 +70,7 @@ pub struct Curve {
     pub dots: Vec<(f64, f64)>,
     /// x, lower and upper end.
     pub whiskers: Vec<(f64, f64, f64)>,
-    /// What is written beside the line.
+    /// The label next to the line.
     pub label: String,
     /// Whether a few markers are set along the line.
     pub has_markers: bool,
@@ -104,9 +104,9 @@ impl Curve {
 pub struct Rule {
     /// Where it crosses its axis.
     pub at: f64,
-    /// Whether it stands upright.
+    /// Whether it is vertical.
     pub is_vertical: bool,
-    /// A word beside it.
+    /// The label next to it.
     pub label: String,
 }
 
@@ -117,7 +117,7 @@ pub struct Rows {
     pub x: Axis,
     /// From top to bottom.
     pub rows: Vec<Row>,
-    /// Upright reference lines.
+    /// Vertical reference lines.
     pub rules: Vec<Rule>,
 }
 
@@ -132,7 +132,7 @@ pub struct Row {
     pub marks: Vec<Mark>,
 }
 
-/// What stands in a row.
+/// A mark in a row.
 #[derive(Debug, Clone)]
 pub struct Mark {
     /// How it looks.
@@ -143,7 +143,7 @@ pub struct Mark {
     pub interval: Option<(f64, f64)>,
     /// Single values.
     pub dots: Vec<f64>,
-    /// An upright tick, as for a predicted value, in a style of its own.
+    /// A vertical tick, as for a predicted value, with its own style.
     pub tick: Option<(f64, Style)>,
 }
 
@@ -156,11 +156,11 @@ pub struct Heat {
     pub y: Axis,
     /// Rows from the top; `None` where nothing is known.
     pub cells: Vec<Vec<Option<f64>>>,
-    /// What the darkest and the lightest colour stand for.
+    /// The values of the darkest and the lightest colour.
     pub ends: (f64, f64),
     /// Whether numbers are written into the cells.
     pub has_numbers: bool,
-    /// Name of the colours' scale; none without a scale.
+    /// Label of the colour scale; `None` for no scale.
     pub scale: Option<String>,
 }
 
@@ -205,7 +205,7 @@ pub enum Swatch {
     Area(f64),
     /// An interval.
     Whisker,
-    /// An upright tick.
+    /// A vertical tick.
     Tick,
 }
 
@@ -216,7 +216,7 @@ pub struct Entry {
     pub label: String,
     /// How it looks.
     pub style: Style,
-    /// As what it is shown.
+    /// What it is shown as.
     pub swatch: Swatch,
 }
 
@@ -232,9 +232,9 @@ impl Entry {
 pub struct Figure {
     /// File name without extension.
     pub name: String,
-    /// What is seen, in a sentence or two.
+    /// What the figure shows, in a sentence or two.
     pub caption: String,
-    /// Width of the file's drawing.
+    /// Width of the drawing in a file.
     pub width: u32,
     /// The panels, which flow from left to right.
     pub panels: Vec<Panel>,

@@ -27,13 +27,13 @@ const SUBPIXELS: u32 = 2;
 /// Room at the left of a legend.
 const INDENT: u32 = 14;
 
-/// Makes DejaVu Sans the font of all figures: no font of the system is needed.
+/// Makes DejaVu Sans the font of all figures, so that no system font is needed.
 pub fn register_fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let fonts = [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())];
         for (style, font) in fonts {
-            // A font that is part of the program can be read; without it figures would fail with their own error.
+            // A font built into the program can be read; otherwise figures would fail with their own error.
             let _ = register_font("sans-serif", style, font);
         }
     });
@@ -79,10 +79,10 @@ fn draw_figure<DB: DrawingBackend>(figure: &Figure, root: &DrawingArea<DB, Shift
     root.present()
 }
 
-/// The whole figure as a file's SVG.
+/// The whole figure as an SVG file.
 ///
 /// # Errors
-/// The backend's words.
+/// The backend's message.
 pub fn svg(figure: &Figure) -> Result<String, String> {
     let (w, h) = size(figure);
     let body = svg_body((w, h), |root| draw_figure(figure, root, SVG_SCALE))?;
@@ -95,10 +95,10 @@ pub fn svg(figure: &Figure) -> Result<String, String> {
     Ok(open + &body)
 }
 
-/// One panel as SVG to be put into a page: as wide as there is room.
+/// One panel as SVG to embed in a page, as wide as there is room.
 ///
 /// # Errors
-/// The backend's words.
+/// The backend's message.
 pub fn inline_svg(panel: &Panel) -> Result<String, String> {
     let body = svg_body(panel.size, |root| {
         root.fill(&WHITE)?;
@@ -108,10 +108,10 @@ pub fn inline_svg(panel: &Panel) -> Result<String, String> {
     Ok(opening(panel.size, &panel.title) + &body)
 }
 
-/// What stands before an entry of a legend, as SVG.
+/// What precedes a legend entry, as SVG.
 ///
 /// # Errors
-/// The backend's words.
+/// The backend's message.
 pub fn inline_swatch(entry: &Entry) -> Result<String, String> {
     let size = (40, 20);
     let body = svg_body(size, |root| {
@@ -134,7 +134,7 @@ fn opening((w, h): (u32, u32), label: &str) -> String {
 
 type SvgDrawn<'a> = draw::Drawn<SvgCanvas<'a>>;
 
-/// What stands between `<svg …>` and the end, `</svg>` included.
+/// Everything after `<svg …>`, including `</svg>`.
 fn svg_body(
     (w, h): (u32, u32),
     draw: impl for<'a, 'b> FnOnce(&'b DrawingArea<SvgCanvas<'a>, Shift>) -> SvgDrawn<'a>,
@@ -147,7 +147,7 @@ fn svg_body(
         draw(&root).map_err(|e| e.to_string())?;
     }
     let body = text.split_once('>').map_or("", |(_, body)| body);
-    // Defaults need not be said once per element.
+    // Defaults need not be repeated for each element.
     let body = body.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
     Ok(match body.rsplit_once("</svg>") {
         Some((shapes, end)) => format!("{shapes}{pictures}</svg>{end}"),
@@ -155,7 +155,7 @@ fn svg_body(
     })
 }
 
-/// Draws the figure as PNG into `path` and as SVG beside it.
+/// Writes the figure into `folder`, as SVG and as PNG.
 ///
 /// # Errors
 /// [`UserError::File`] naming the file.

@@ -1,7 +1,7 @@
-//! From judged claims to figures and one page that stands alone.
+//! From judged claims to figures and one self-contained page.
 //!
-//! `figures` says what is drawn for which claim, as data (`chart`, `axis`); `draw` draws it on any backend;
-//! `figure` makes files of it; `page` puts all together.
+//! `figures` decides what is drawn for each claim, as data (`chart`, `axis`); `draw` draws it on any backend; `figure`
+//! writes it to files; `page` assembles the report.
 
 pub mod axis;
 pub mod chart;
@@ -29,9 +29,9 @@ use std::path::{Path, PathBuf};
 pub struct ReportContext<'a> {
     /// The command as a user would type it.
     pub command: &'a str,
-    /// Wall-clock seconds, where runs were made.
+    /// Wall-clock seconds, if runs were executed.
     pub duration_s: Option<f64>,
-    /// Peak memory of the largest process in bytes; 0 where the system does not say.
+    /// Peak memory of the largest process in bytes; 0 if the system does not report it.
     pub peak_memory_byte: u64,
     /// Whether it is the full set.
     pub full: bool,
@@ -39,7 +39,7 @@ pub struct ReportContext<'a> {
 
 pub use figures::Figures;
 
-/// Draws what a step costs over a quantity into a folder that is there, as SVG and PNG.
+/// Draws the cost of a step over a quantity into an existing folder, as SVG and PNG.
 ///
 /// # Errors
 /// [`UserError`] when a file cannot be written.
@@ -47,7 +47,7 @@ pub fn write_growth(growth: &Growth, folder: &Path) -> Result<(), UserError> {
     figure::write(&figures::cost::figure(growth), folder)
 }
 
-/// Draws how far backends come apart into a folder that is there, as SVG and PNG.
+/// Draws how far backends diverge into an existing folder, as SVG and PNG.
 ///
 /// # Errors
 /// [`UserError`] when a file cannot be written.
@@ -58,7 +58,7 @@ pub fn write_divergence(certificate: &Certificate, folder: &Path) -> Result<(), 
 /// Writes `report.html`, `figures/*.svg` and `figures/*.png` below `output`; returns the page's path.
 ///
 /// # Errors
-/// [`UserError`] when a run cannot be read or a file not written.
+/// [`UserError`] when a run cannot be read or a file cannot be written.
 pub fn write(
     results: &[ClaimResult],
     mutations: &[MutationResult],

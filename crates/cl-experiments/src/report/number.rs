@@ -1,6 +1,6 @@
 //! Numbers as people write them.
 
-/// Up to four significant digits, with a real minus sign; powers of ten where zeros would have to be counted.
+/// Up to four significant digits, with a real minus sign; powers of ten where there would be too many zeros.
 pub fn number(value: f64) -> String {
     significant(value, 4)
 }
@@ -29,7 +29,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     format!("{sign}{}", without_zeros(&format!("{:.decimals$}", value.abs())))
 }
 
-/// With exactly so many decimals, as in a row of ticks.
+/// With exactly this many decimals, as in a row of ticks.
 pub fn decimal(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let is_zero = text.chars().all(|c| c == '0' || c == '.');

@@ -90,7 +90,7 @@ impl PageFigure {
     /// Draws every panel and swatch.
     ///
     /// # Errors
-    /// The backend's words.
+    /// The backend's message.
     pub fn new(figure: &Figure) -> Result<Self, String> {
         // A figure made for more than the page's width shrinks before its panels wrap.
         let width = |w: u32| w * PAGE_WIDTH.min(figure.width) / figure.width;

@@ -1,4 +1,4 @@
-//! Colours, dashes and markers that are told apart without colour vision.
+//! Colours, dashes and markers that can be told apart without colour vision.
 
 use plotters::style::RGBColor;
 use plotters::style::colors::colormaps::ViridisRGB;
@@ -10,7 +10,7 @@ pub const MUTED: RGBColor = RGBColor(95, 99, 104);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(226, 228, 231);
 
-/// Okabe and Ito's colours; yellow is left out, for it is too light on white.
+/// Okabe and Ito's colours, without yellow, which is too light on white.
 const OKABE_ITO: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -21,16 +21,16 @@ const OKABE_ITO: [RGBColor; 7] = [
     RGBColor(40, 40, 40),
 ];
 
-/// How a line is broken.
+/// How a line is dashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dash {
     /// Not at all.
     Solid,
-    /// Long pieces.
+    /// Long dashes.
     Long,
     /// Dots.
     Dots,
-    /// Short pieces.
+    /// Short dashes.
     Short,
 }
 
@@ -61,12 +61,12 @@ pub struct Style {
 }
 
 impl Style {
-    /// The style of a place in a list.
+    /// The style for a position in a list.
     pub fn nth(index: usize) -> Self {
         Self::with_color(OKABE_ITO[index % OKABE_ITO.len()], index)
     }
 
-    /// The style of a place in an ordered list of `count`, from dark to light.
+    /// The style for a position in an ordered list of `count`, from dark to light.
     pub fn ordered(index: usize, count: usize) -> Self {
         Self::with_color(viridis(0.85 * index as f64 / count.saturating_sub(1).max(1) as f64), index)
     }

@@ -22,7 +22,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// All points with a complete run that are part of no grid.
+    /// All points with a complete run that do not belong to a grid.
     ///
     /// # Errors
     /// [`UserError`] when a complete folder cannot be read.
@@ -100,7 +100,7 @@ pub fn mean_and_band(rows: &[Vec<(f64, f64)>]) -> (Vec<(f64, f64)>, Vec<(f64, f6
     (line, band)
 }
 
-/// The value below which a fraction of `sorted` lies, between neighbours by proportion.
+/// The value below which a fraction of `sorted` lies, interpolated linearly between neighbours.
 pub fn quantile(sorted: &[f64], fraction: f64) -> f64 {
     let place = fraction * sorted.len().saturating_sub(1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);

@@ -1,4 +1,4 @@
-//! SVG with pictures in it.
+//! SVG with embedded pictures.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +10,7 @@ use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyl
 use std::fmt::Write;
 use std::io::Error;
 
-/// Draws as [`SVGBackend`] does, and keeps pictures as PNG in elements of their own, where that draws a rectangle a pixel.
+/// Draws like [`SVGBackend`], but embeds pictures as PNG, where that would draw one rectangle per pixel.
 pub struct SvgCanvas<'a> {
     shapes: SVGBackend<'a>,
     pictures: &'a mut String,
@@ -19,7 +19,7 @@ pub struct SvgCanvas<'a> {
 type Drawn = Result<(), DrawingErrorKind<Error>>;
 
 impl<'a> SvgCanvas<'a> {
-    /// Draws into `shapes`, a whole `<svg>` element; `pictures` are the elements to come before its end.
+    /// Draws into `shapes`, a whole `<svg>` element; `pictures` are the elements to be inserted before its end.
     pub fn new(shapes: &'a mut String, pictures: &'a mut String, size: (u32, u32)) -> Self {
         Self { shapes: SVGBackend::with_string(shapes, size), pictures }
     }

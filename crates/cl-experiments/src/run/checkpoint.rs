@@ -1,5 +1,5 @@
-//! Checkpoints: burn-train's three files per epoch, each written aside and renamed, so that a file that is
-//! there is whole, and an epoch is there when its three files are.
+//! Checkpoints: burn-train's three files per epoch, each written under a temporary name and renamed, so that an
+//! existing file is complete, and an epoch exists once all three of its files do.
 
 use crate::io::error::UserError;
 use crate::io::files::STAGED;
@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 const NAMES: [&str; 3] = ["model", "optim", "scheduler"];
 
-/// Epochs that are kept: while one is being written the one before is whole.
+/// Number of epochs kept: while one is being written, the previous one is intact.
 pub const EPOCHS_KEPT: usize = 2;
 
-/// Writes `<name>-<epoch>.bpk` whole or not at all.
+/// Writes `<name>-<epoch>.bpk` completely or not at all.
 #[derive(Debug, Clone)]
 pub struct AtomicCheckpointer {
     directory: PathBuf,
@@ -32,7 +32,7 @@ impl AtomicCheckpointer {
     /// Checkpointers for model, optimizer and scheduler, in this order.
     ///
     /// # Errors
-    /// [`UserError::File`] when the folder cannot be made.
+    /// [`UserError::File`] when the folder cannot be created.
     pub fn all(directory: &Path) -> Result<[Self; 3], UserError> {
         std::fs::create_dir_all(directory)
             .map_err(|e| UserError::file(directory, format!("the checkpoint folder cannot be made: {e}")))?;
@@ -64,7 +64,7 @@ impl<R: Checkpoint> Checkpointer<R> for AtomicCheckpointer {
     }
 }
 
-/// The epochs whose three files are there, latest first.
+/// The epochs for which all three files exist, latest first.
 pub fn epochs(directory: &Path) -> Vec<usize> {
     let there = |name: &str, epoch: usize| directory.join(format!("{name}-{epoch}.bpk")).is_file();
     let mut epochs: Vec<usize> = std::fs::read_dir(directory)
@@ -81,7 +81,7 @@ pub fn epochs(directory: &Path) -> Vec<usize> {
     epochs
 }
 
-/// Saves an epoch and drops all but the latest [`EPOCHS_KEPT`].
+/// Saves an epoch and deletes all but the latest [`EPOCHS_KEPT`].
 ///
 /// # Errors
 /// [`UserError::File`] naming the folder.
@@ -107,8 +107,8 @@ pub fn save<L: Module>(
     Ok(())
 }
 
-/// A learner and its optimizer at the latest epoch that can be used, with that epoch; fresh ones and `None` when there is
-/// none. An epoch that cannot be used is reported through `warn`, and the one before is tried.
+/// A learner and its optimizer at the latest usable epoch, with that epoch; fresh ones and `None` if there is none. An
+/// unusable epoch is reported through `warn`, and the previous one is tried.
 pub fn restore_latest<T: Task>(
     task: &Arc<T>,
     folder: &RunFolder,
@@ -138,12 +138,12 @@ pub fn restore_latest<T: Task>(
     (Learner::start(task), task.optimizer(), None)
 }
 
-/// What `f` gives, or `reason` where it panics: Burn panics over records that do not fit.
+/// The result of `f`, or `reason` if it panics: Burn panics on records that do not fit.
 fn or_panic<T>(reason: &str, f: impl FnOnce() -> T) -> Result<T, String> {
     quietly(f).map_err(|_| reason.to_string())
 }
 
-/// `blank`, a module made anew, with the weights of a file.
+/// Loads the weights in a file into `blank`, a freshly created module.
 fn load<L: Module>(path: &Path, blank: L) -> Result<L, String> {
     let expected = shapes(&blank);
     let restored = or_panic("it does not fit this model", || {
@@ -167,12 +167,12 @@ fn load_optimizer<T: Task>(path: &Path, task: &T) -> Result<ModuleOptimizer, Str
     })?
 }
 
-/// The learning rates have to go on where the weights do.
+/// Checks that the learning rate resumes at the same step as the weights.
 fn check_step(path: &Path, steps_done: u64) -> Result<(), String> {
     let record = or_panic("it does not fit these learning rates", || {
         <LrSchedulerRecord as Checkpoint>::load(path.to_path_buf()).map_err(|e| e.to_string())
     })??;
-    // burn-train puts it below the number of its parameter group.
+    // burn-train stores it under the number of its parameter group.
     match record.scalar::<u64>("next").or_else(|| record.record("0").scalar("next")) {
         Some(next) if next == steps_done => Ok(()),
         Some(next) => Err(format!("it stands at step {next} instead of {steps_done}")),

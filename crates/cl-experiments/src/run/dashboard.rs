@@ -1,5 +1,5 @@
-//! What burn-train's learner is fed and what it shows: batches of an epoch, a snapshot as its "validation", numbers
-//! of the snapshot as its metrics.
+//! What burn-train's learner receives and displays: the batches of an epoch, a snapshot as its "validation", and
+//! numbers of the snapshot as its metrics.
 
 use crate::io::error::UserError;
 use crate::run::folder::{MetricsLog, RunFolder};
@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Least time between two lines when there is no dashboard.
+/// Minimum time between two lines when there is no dashboard.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Hands out the batches of one epoch per iteration.
+/// Yields the batches of one epoch per iteration.
 pub struct BatchLoader<T> {
     task: Arc<T>,
     per_epoch: u64,
@@ -83,19 +83,19 @@ impl<T: Task> DataLoader<T::Batch> for BatchLoader<T> {
     }
 
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<T::Batch>> {
-        // Only asked for with several devices, which `train` does not offer.
+        // Only called with several devices, which `train` does not offer.
         self.share()
     }
 }
 
-/// What "validation" is given: where a snapshot goes.
+/// The input of "validation": where a snapshot goes.
 #[derive(Clone)]
 pub struct EpochEnd {
     sink: Arc<Sink>,
 }
 
 impl EpochEnd {
-    /// The end of every epoch.
+    /// The item that ends every epoch.
     pub fn new(sink: Arc<Sink>) -> Self {
         Self { sink }
     }
@@ -131,7 +131,7 @@ impl Sink {
         Self { folder: folder.clone(), log: Mutex::new(log), interrupter, steps, last_line, failure: Mutex::new(None) }
     }
 
-    /// What went wrong, once.
+    /// The error, if any; later calls return `None`.
     pub fn failure(&self) -> Option<UserError> {
         self.failure.lock().ok().and_then(|mut failure| failure.take())
     }
@@ -221,7 +221,7 @@ impl<S: Measured> Adaptor<Arc<S>> for SnapshotOutput<S> {
     }
 }
 
-/// One number of a snapshot as a dashboard metric.
+/// One number of a snapshot, as a dashboard metric.
 #[derive(Clone)]
 pub struct SnapshotMetric<S> {
     name: MetricName,
@@ -230,7 +230,7 @@ pub struct SnapshotMetric<S> {
 }
 
 impl<S: Measured> SnapshotMetric<S> {
-    /// The metric of each number shown.
+    /// One metric per number shown.
     pub fn all() -> Vec<Self> {
         let metric =
             |shown: Shown<S>| Self { name: Arc::new(shown.name.to_string()), shown, state: Default::default() };

@@ -5,13 +5,13 @@
 //! | `spec.json` | the resolved specification and the versions of data and algorithm |
 //! | `manifest.json` | commit, lock hash, device, versions, duration, peak memory |
 //! | `metrics.jsonl` | one [snapshot](crate::tasks::task::Measured) per epoch |
-//! | `evaluation.json`, `moments.json` | what came out |
+//! | `evaluation.json`, `moments.json` | the results |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
 //! | `checkpoint/` | while the run is under way |
 //! | `COMPLETE` | written last |
 //!
-//! Files are staged and renamed. A folder is never overwritten: a complete one is reused, an incomplete one is
-//! resumed, and another specification has another digest.
+//! Files are staged and renamed. A folder is never overwritten: a complete one is reused, an incomplete one is resumed,
+//! and a different specification has a different digest.
 
 use crate::io::error::UserError;
 use crate::io::files::{pretty, remove_staged, write_whole};
@@ -35,7 +35,7 @@ pub struct RunFolder {
     path: PathBuf,
 }
 
-/// Holds a run folder against other processes until it is dropped.
+/// Locks a run folder against other processes until it is dropped.
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
@@ -47,13 +47,13 @@ impl RunFolder {
         Self { path: runs.join(claim).join(format!("{point}-{}", spec.digest())).join(format!("seed-{seed}")) }
     }
 
-    /// A folder by its path.
+    /// The run folder at a path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The complete folder of this specification and seed under whatever claim and point it was run, or the
-    /// one where it belongs.
+    /// The complete folder of this specification and seed, whatever claim and point it was run under; otherwise the
+    /// folder where it belongs.
     pub fn find(runs: &Path, claim: &str, point: &str, spec: &RunSpec, seed: u64) -> Self {
         let own = Self::new(runs, claim, point, spec, seed);
         if own.path.exists() {
@@ -73,7 +73,7 @@ impl RunFolder {
         found.into_iter().next().map_or(own, Self::at)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -83,11 +83,11 @@ impl RunFolder {
         self.path.join(MARKER).is_file()
     }
 
-    /// Whether a complete run is one that this program may go by: one with parts of a program built on this one counts only where the
-    /// same executable made it, as those parts may have changed since.
+    /// Checks that this program may use a complete run: one with parts of a program built on this one can only be
+    /// reused by the executable that made it, because those parts may have changed since.
     ///
     /// # Errors
-    /// [`UserError`] naming the folder and the parts where another executable made it, or when it cannot be read.
+    /// [`UserError`] naming the folder and the parts if another executable made it, or when it cannot be read.
     pub fn check_maker(&self, spec: &RunSpec) -> Result<(), UserError> {
         let parts: Vec<String> = spec.own_parts().into_iter().map(|part| part.name).collect();
         if parts.is_empty() || !self.is_complete() {
@@ -107,7 +107,7 @@ impl RunFolder {
         ))
     }
 
-    /// Writes how the run was made, and that it is finished.
+    /// Writes how the run was made, and marks it as finished.
     ///
     /// # Errors
     /// [`UserError::File`] naming the file that cannot be written.
@@ -123,10 +123,10 @@ impl RunFolder {
         self.path.join("checkpoint")
     }
 
-    /// Makes the folder, locks it and writes or checks the specification.
+    /// Creates the folder, locks it, and writes or checks the specification.
     ///
     /// # Errors
-    /// [`UserError`] when the folder cannot be written, another process holds it, or it holds another run.
+    /// [`UserError`] when the folder cannot be written, another process has locked it, or it holds another run.
     pub fn open(&self, spec: &RunSpec, seed: u64) -> Result<RunLock, UserError> {
         fs::create_dir_all(&self.path)
             .map_err(|e| UserError::file(&self.path, format!("the run folder cannot be made: {e}")))?;
@@ -191,7 +191,7 @@ impl RunFolder {
         Ok((spec.map_err(|e| UserError::file(self.path.join("spec.json"), e))?, identity.seed))
     }
 
-    /// Writes a file aside and renames it.
+    /// Writes a file under a temporary name and renames it.
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.
@@ -207,10 +207,10 @@ impl RunFolder {
         self.write(name, pretty(value).as_bytes())
     }
 
-    /// Says that the run is finished. Checkpoints are dropped: the weights are in `weights.safetensors`.
+    /// Marks the run as finished. Checkpoints are deleted: the weights are in `weights.safetensors`.
     ///
     /// # Errors
-    /// [`UserError::File`] naming the marker, or what cannot be removed.
+    /// [`UserError::File`] naming the marker, or what cannot be deleted.
     pub fn complete(&self) -> Result<(), UserError> {
         self.write(MARKER, b"this run is finished; its files do not change any more\n")?;
         self.drop_checkpoints()
@@ -235,8 +235,8 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Removes what a process left behind that was killed right after its run was finished. Where that is not allowed it stays: nothing is
-    /// read from it.
+    /// Deletes what was left behind by a process that was killed right after its run was finished. If that is not
+    /// permitted, it stays: nothing reads it.
     pub fn tidy(&self) {
         let (checkpoints, best) = (self.checkpoints(), self.best());
         if self.is_complete() && (checkpoints.exists() || best.exists()) {
@@ -335,15 +335,15 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log for a run that goes on after `steps_done` steps: later lines, and a last line that was cut,
-    /// are dropped. The second value says whether the snapshot of `steps_done` is there already.
+    /// Opens the log of a run that resumes after `steps_done` steps: later lines and a truncated last line are dropped.
+    /// The second value says whether the snapshot at `steps_done` is already there.
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.
     pub fn resume<S: Measured>(folder: &RunFolder, steps_done: u64) -> Result<(Self, bool), UserError> {
         let path = folder.path().join("metrics.jsonl");
         let text = match fs::read(&path) {
-            // Bytes that are not UTF-8 end the lines that are kept.
+            // Lines are kept up to the first bytes that are not UTF-8.
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(e) => return Err(UserError::file(&path, format!("it cannot be read: {e}"))),
@@ -369,7 +369,7 @@ impl MetricsLog {
         Ok((Self { path, file }, last == Some(steps_done)))
     }
 
-    /// Adds a line.
+    /// Appends a line.
     ///
     /// # Errors
     /// [`UserError::File`] naming the file.

@@ -1,7 +1,7 @@
 //! `train`: the same step under burn-train's learner, with Burn's dashboard.
 //!
-//! An epoch ends with a snapshot, its "validation". The run folder is the one that `reproduce`
-//! would use, and either goes on where the other stopped.
+//! An epoch ends with a snapshot, its "validation". The run folder is the one that `reproduce` would use, and each of
+//! the two resumes where the other stopped.
 
 use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
@@ -37,22 +37,22 @@ pub struct Request {
     pub seed: Option<u64>,
     /// Where runs are.
     pub runs: PathBuf,
-    /// The device by name.
+    /// Name of the device.
     pub device: String,
-    /// Whether the dashboard is shown where there is a terminal for it.
+    /// Whether to show the dashboard if there is a terminal for it.
     pub wants_dashboard: bool,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<PathBuf>,
 }
 
-/// Whether there is a terminal to draw on and one to read keys from, as the dashboard needs both: without the latter it ends in the
-/// middle of the screen.
+/// Whether there is a terminal to draw on and one to read keys from: the dashboard needs both, and without the latter
+/// it exits in the middle of the screen.
 fn has_terminal() -> bool {
     let reads_keys = || std::io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok();
     std::io::stdout().is_terminal() && reads_keys()
 }
 
-/// Trains what one task asks for; whether that came to its end.
+/// Trains one task; returns whether training ran to its end.
 ///
 /// # Errors
 /// [`UserError`] when data or the device cannot be used, a file cannot be written, or numbers stop being finite.
@@ -89,7 +89,7 @@ pub(crate) fn train_task<T: Task>(
     Ok(true)
 }
 
-/// The learner at its end, one way or another, and the step it began at.
+/// Runs the learner until it ends, for whatever reason; returns it with the step it began at.
 fn launch<T: Task>(
     task: &Arc<T>,
     folder: &RunFolder,
@@ -133,15 +133,15 @@ fn launch<T: Task>(
 
     let over = Arc::new(AtomicBool::new(false));
     let watcher = watch(stop, interrupter, over.clone());
-    // The dashboard's "stop at once" is a panic of its own.
+    // The dashboard's "stop at once" is implemented as a panic.
     let Recorded { result, messages } = panics::recorded(|| supervised.launch(learner));
     over.store(true, Ordering::Relaxed);
-    // It only sleeps and looks at flags.
+    // The watcher only sleeps and checks flags.
     let _ = watcher.join();
     Ok((ended(result, &messages, &sink)?, first_step))
 }
 
-/// The model where training came to an end by itself.
+/// The model, if training ended by itself.
 fn ended<M>(result: Option<LearningResult<M>>, messages: &[String], sink: &Sink) -> Result<M, UserError> {
     if let Some(failure) = sink.failure() {
         return Err(failure);
@@ -161,7 +161,7 @@ fn ended<M>(result: Option<LearningResult<M>>, messages: &[String], sink: &Sink)
     }
 }
 
-/// Passes a signal on to burn-train, also where the dashboard has reset its interrupter.
+/// Forwards a signal to burn-train, even if the dashboard has reset its interrupter.
 fn watch(stop: Arc<AtomicBool>, interrupter: Interrupter, over: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         while !over.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 use burn::optim::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use cl_model::LearningRate;
 
-/// [`LearningRate`] as burn-train's scheduler. (Burn's own refuse rates above 1.)
+/// [`LearningRate`] as burn-train's scheduler. (Burn's own schedulers reject rates above 1.)
 #[derive(Debug, Clone)]
 pub struct LearningRateScheduler {
     schedule: LearningRate,

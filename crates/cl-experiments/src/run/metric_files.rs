@@ -1,6 +1,6 @@
-//! Burn's metrics in files, as its own logger lays them out: `<folder>/<split>/epoch-<n>/<Metric>.log`, a line a step.
+//! Burn's metrics in files, in its own logger's layout: `<folder>/<split>/epoch-<n>/<Metric>.log`, a line per step.
 //!
-//! Burn's own logger panics where it cannot write, in a thread of its own, and takes the process with it.
+//! When Burn's own logger cannot write, it panics in a separate thread and takes the process down with it.
 
 use crate::io::error::UserError;
 use crate::run::dashboard::Sink;
@@ -14,11 +14,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Writes metrics below a folder; the first failure ends the training through a [`Sink`], and nothing is written after it.
+/// Writes metrics below a folder; the first failure ends the training through a [`Sink`] and stops all writing.
 pub struct MetricFiles {
     folder: PathBuf,
     names: HashMap<MetricId, MetricName>,
-    /// Files of the epoch under way.
+    /// Files of the current epoch.
     files: HashMap<PathBuf, BufWriter<File>>,
     epoch: usize,
     sink: Arc<Sink>,
@@ -26,7 +26,7 @@ pub struct MetricFiles {
 }
 
 impl MetricFiles {
-    /// Files below `folder`, which is made when it is needed.
+    /// Files below `folder`, which is created when needed.
     pub fn new(folder: PathBuf, sink: Arc<Sink>) -> Self {
         Self { folder, names: HashMap::new(), files: HashMap::new(), epoch: 0, sink, has_failed: false }
     }
@@ -36,7 +36,7 @@ impl MetricFiles {
         folder.join(format!("{}.log", name.replace(' ', "_")))
     }
 
-    /// Brings what is buffered to the files and closes them.
+    /// Flushes and closes the files.
     fn close(&mut self) {
         for (path, mut file) in std::mem::take(&mut self.files) {
             let flushed = file.flush();
@@ -91,7 +91,7 @@ impl MetricLogger for MetricFiles {
             let flushed = file.flush();
             self.told(&path, flushed);
         }
-        // Where there is no file there is nothing to show.
+        // Without a file there is nothing to show.
         let text = fs::read_to_string(path).unwrap_or_default();
         text.lines().map(NumericEntry::deserialize).collect()
     }

@@ -1,8 +1,8 @@
-//! Carrying tasks out: one run into its [`folder`], many of them side by side.
+//! Executing tasks: one run in its [`folder`], or many of them side by side.
 //!
-//! [`catalog`] knows what runs can be made of. [`headless`] and [`learner`] (burn-train's, with its [`dashboard`]) take the same steps and go on from each other's
-//! [`checkpoint`]s; [`plan`] says which runs there are, [`queue`] makes them in child processes, [`replicas`] as one tensor program;
-//! [`sweep`] makes the runs of an experiment file, [`mod@bench`] times steps.
+//! [`catalog`] knows what runs can be built from. [`headless`] and [`learner`] (burn-train's, with its [`dashboard`])
+//! take the same steps and resume from each other's [`checkpoint`]s; [`plan`] lists runs, [`queue`] executes them in
+//! child processes, [`replicas`] as one tensor program; [`sweep`] covers an experiment file, [`mod@bench`] times steps.
 
 pub mod bench;
 pub mod catalog;

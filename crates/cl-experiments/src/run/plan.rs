@@ -1,4 +1,4 @@
-//! Which runs there are, where each belongs, which are missing, and what they cost.
+//! Which runs there are, where each one belongs, which are missing, and what they cost.
 
 use crate::io::error::UserError;
 use crate::run::folder::RunFolder;
@@ -11,23 +11,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// Multiply-adds per second and core that time estimates start from, before anything was measured.
+/// Multiply-adds per second per core that time estimates assume, for want of a measurement.
 const ASSUMED_SPEED: f64 = 4e10;
 
-/// Where and how runs take place.
+/// Where and how runs are executed.
 #[derive(Debug, Clone)]
 pub struct Conditions {
-    /// Where runs are.
+    /// The folder of runs.
     pub runs: PathBuf,
-    /// Other folders of runs, whose complete runs are taken as well.
+    /// Other folders of runs, whose complete runs are used as well.
     pub also: Vec<PathBuf>,
-    /// The device by name.
+    /// Name of the device.
     pub device: String,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<PathBuf>,
-    /// Least time between two checkpoints of a run, in seconds.
+    /// Minimum time between two checkpoints of a run, in seconds.
     pub checkpoint_every_s: f64,
-    /// Runs side by side.
+    /// Number of runs executed side by side.
     pub side_by_side: usize,
 }
 
@@ -36,22 +36,22 @@ pub struct Conditions {
 pub struct Planned {
     /// The experiment.
     pub experiment: Experiment,
-    /// By point and seed.
+    /// The folders by point and seed.
     pub folders: BTreeMap<(String, u64), RunFolder>,
 }
 
-/// Experiments and the runs behind them; what several of them share is run once.
+/// Experiments and their runs; runs that several of them share are executed once.
 #[derive(Debug)]
 pub struct Plan {
     /// The experiments.
     pub planned: Vec<Planned>,
-    /// Every run once.
+    /// Every run, once.
     runs: Vec<Job>,
     side_by_side: usize,
 }
 
 impl Plan {
-    /// Gives each run its folder.
+    /// Assigns each run its folder.
     pub fn new(experiments: Vec<Experiment>, conditions: &Conditions) -> Self {
         let mut by_identity: BTreeMap<(String, u64), RunFolder> = BTreeMap::new();
         let mut runs = Vec::new();
@@ -83,8 +83,8 @@ impl Plan {
         Self { planned, runs, side_by_side: conditions.side_by_side }
     }
 
-    /// Keeps every n-th run from the i-th on, counted from 0 and the costliest first. Which runs those are depends on the
-    /// experiments alone, not on what is complete already, so that shards begun at different times never overlap.
+    /// Keeps every n-th run from the i-th on, counting from 0 with the costliest first. The choice depends only on the
+    /// experiments, not on what is already complete, so shards started at different times never overlap.
     pub fn keep_shard(&mut self, i: usize, n: usize) {
         let rank = |job: &Job| (job.spec.digest(), job.seed);
         self.runs.sort_by(|a, b| b.spec.cost().total_cmp(&a.spec.cost()).then_with(|| rank(a).cmp(&rank(b))));
@@ -92,7 +92,7 @@ impl Plan {
         self.runs.retain(|_| place.next().is_some_and(|place| place % n == i));
     }
 
-    /// Runs, complete ones included.
+    /// Number of runs, including complete ones.
     pub fn all(&self) -> usize {
         self.runs.len()
     }
@@ -100,7 +100,7 @@ impl Plan {
     /// Runs that are not complete.
     ///
     /// # Errors
-    /// [`UserError`] when a complete one may not be reused, see [`RunFolder::check_maker`].
+    /// [`UserError`] when a complete run may not be reused, see [`RunFolder::check_maker`].
     pub fn missing(&self) -> Result<Vec<Job>, UserError> {
         let mut missing = Vec::new();
         for job in &self.runs {
@@ -114,7 +114,7 @@ impl Plan {
         Ok(missing)
     }
 
-    /// What missing runs are and cost, in a line.
+    /// A line saying how many runs are missing and what they cost.
     pub fn cost(&self, missing: &[Job]) -> String {
         if missing.is_empty() {
             return format!("All {} runs are complete; they are reused.", self.all());
@@ -122,7 +122,7 @@ impl Plan {
         let steps: u64 = missing.iter().map(|j| j.spec.steps()).sum();
         let cost: f64 = missing.iter().map(|j| j.spec.cost()).sum();
         let estimate = cost / ASSUMED_SPEED / self.side_by_side as f64;
-        // An encoder that does not say what it costs leaves next to nothing.
+        // An encoder that does not report its cost makes the estimate next to nothing.
         let estimate = match estimate < 1.0 {
             true => String::new(),
             false => {
@@ -136,7 +136,7 @@ impl Plan {
         )
     }
 
-    /// Makes missing runs under a progress bar. `complete` is asked for what to say of an experiment as soon as all its runs are there.
+    /// Executes missing runs under a progress bar; prints what `complete` returns for each newly complete experiment.
     pub fn carry_out(
         &self,
         missing: &[Job],
@@ -187,7 +187,7 @@ impl Plan {
     }
 }
 
-/// As many runs side by side as asked for; one per core when not said.
+/// The number of runs side by side: as requested, otherwise one per core.
 pub fn side_by_side(asked: Option<NonZeroUsize>) -> usize {
     asked.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from)
 }

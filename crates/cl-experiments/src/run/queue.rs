@@ -1,7 +1,7 @@
 //! Runs side by side: one child process and one core each.
 //!
-//! Child processes keep apart what is global in a process: the backend's seed, peak memory, panics. Inside a small
-//! matrix product threads cost more than they bring, so each child has one.
+//! Child processes isolate what is global to a process: the backend's seed, peak memory, panics. Within a small matrix
+//! product, threads cost more than they gain, so each child has only one.
 
 use crate::io::error::UserError;
 use crate::io::os_path;
@@ -18,26 +18,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A run to be made.
+/// A run to be executed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Job {
     /// What to run.
     pub spec: RunSpec,
-    /// Under which seed.
+    /// Its seed.
     pub seed: u64,
-    /// Where.
+    /// Its folder.
     #[serde(with = "os_path")]
     pub folder: PathBuf,
-    /// The device by name.
+    /// Name of the device.
     pub device: String,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     #[serde(with = "os_path::option")]
     pub data_dir: Option<PathBuf>,
-    /// Least time between two checkpoints, in seconds.
+    /// Minimum time between two checkpoints, in seconds.
     pub checkpoint_every_s: f64,
 }
 
-/// A job as a child reads it.
+/// A job in the form in which a child reads it.
 #[derive(Deserialize)]
 struct JobInWriting {
     spec: toml::Table,
@@ -50,17 +50,17 @@ struct JobInWriting {
     checkpoint_every_s: f64,
 }
 
-/// What a child tells its parent, a JSON line each.
+/// What a child tells its parent, one JSON line per message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Message {
-    /// Steps done, of all.
+    /// Steps done, and the total.
     Progress(u64, u64),
-    /// Something the user should know.
+    /// A message for the user.
     Warning(String),
     /// The run is complete.
     Finished,
-    /// The run was asked to stop; a resumed one starts from this step.
+    /// The run was stopped; a resumed one starts from this step.
     Stopped(u64),
     /// The run failed.
     Failed(String),
@@ -77,21 +77,21 @@ pub struct Ended {
     pub failures: Vec<String>,
 }
 
-/// What is heard of jobs while they run.
+/// What is reported about jobs while they run.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The fraction of all work that is done.
     Progress(f64),
-    /// Something the user should know.
+    /// A message for the user.
     Note(String),
     /// A run is complete.
     Finished(&'a Job),
 }
 
-/// A run that alone takes more than this part of the time that all take, one of so many, is begun before the others.
+/// A run that costs more than the mean load per slot divided by this is started before the others.
 const LONG: f64 = 16.0;
 
-/// Runs jobs, `side_by_side` at a time, in their order, long ones before all others so that none is left over at the end.
+/// Runs jobs in order, `side_by_side` at a time; long ones go first, so that none is still running alone at the end.
 pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear: &mut dyn FnMut(Event)) -> Ended {
     let total: f64 = jobs.iter().map(|j| j.spec.cost()).sum();
     let long = total / side_by_side as f64 / LONG;
@@ -124,7 +124,7 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
         let is_over = tally.hear(index, message, stop, hear);
         if let Some(place) = running.iter().position(|(i, _)| *i == index).filter(|_| is_over) {
             let (_, mut child) = running.swap_remove(place);
-            // Its last message is in; its exit status says no more.
+            // Its last message has arrived; its exit status adds nothing.
             let _ = child.wait();
         }
     }
@@ -132,18 +132,18 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
     tally.ended
 }
 
-/// What has come of jobs so far.
+/// The outcome of the jobs so far.
 struct Tally<'a> {
     jobs: &'a [Job],
     /// The fraction of each job that is done.
     done: Vec<f64>,
-    /// What all jobs cost.
+    /// The total cost of all jobs.
     total: f64,
     ended: Ended,
 }
 
 impl Tally<'_> {
-    /// Takes a message in, `None` at the end of a process that has sent no last one; whether the job is over.
+    /// Handles a message, or `None` when a process has ended without a final one; returns whether the job is over.
     fn hear(&mut self, index: usize, message: Option<Message>, stop: &AtomicBool, hear: &mut dyn FnMut(Event)) -> bool {
         match message {
             Some(Message::Progress(done, of)) => {
@@ -175,8 +175,8 @@ impl Tally<'_> {
     }
 }
 
-/// This program as a child process with so many threads, which keeps freed memory for its next step instead of giving it
-/// back: that costs a tenth of a step.
+/// This program as a child process with this many threads. It keeps freed memory for its next step: returning it to the
+/// system would cost a tenth of a step.
 pub(crate) fn child(command: &str, threads: usize) -> std::io::Result<Command> {
     let mut child = Command::new(std::env::current_exe()?);
     child
@@ -201,7 +201,7 @@ fn start(index: usize, job: &Job, sender: &mpsc::Sender<(usize, Option<Message>)
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(message) = serde_json::from_str::<Message>(&line) {
                     last_word |= matches!(message, Message::Finished | Message::Stopped(_) | Message::Failed(_));
-                    // The parent listens until it has every last word.
+                    // The parent listens until it has received every final message.
                     let _ = sender.send((index, Some(message)));
                 }
             }
@@ -216,17 +216,17 @@ fn start(index: usize, job: &Job, sender: &mpsc::Sender<(usize, Option<Message>)
 #[cfg(unix)]
 fn ask_to_stop(child: &Child) {
     use nix::sys::signal::{Signal, kill};
-    // It may have ended by itself.
+    // It may already have ended by itself.
     let _ = kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM);
 }
 
 #[cfg(not(unix))]
 fn ask_to_stop(_child: &Child) {}
 
-/// The child's side: reads a job from standard input, carries it out, speaks in JSON lines.
+/// The child's side: reads a job from standard input, executes it, and reports in JSON lines.
 ///
 /// # Errors
-/// [`UserError`] when the job cannot be read or the device not opened.
+/// [`UserError`] when the job cannot be read or the device cannot be opened.
 pub fn run_one(catalog: &Catalog, stop: &AtomicBool) -> Result<(), UserError> {
     let wrong = |e: &dyn std::fmt::Display| {
         UserError::Argument(format!("run-one reads a job from its parent on standard input: {e}"))
@@ -235,7 +235,7 @@ pub fn run_one(catalog: &Catalog, stop: &AtomicBool) -> Result<(), UserError> {
     let spec = RunSpec::from_table(job.spec, catalog.parts()).map_err(|e| wrong(&e))?;
     let say = |message: &Message| {
         let line = serde_json::to_string(message).expect("a message is plain data");
-        // Nobody listens any more: the parent is gone, and the run ends as if it had been asked to.
+        // Nobody is listening any more: the parent is gone, so the run ends as if it had been told to stop.
         if writeln!(std::io::stdout(), "{line}").is_err() {
             stop.store(true, Ordering::Relaxed);
         }

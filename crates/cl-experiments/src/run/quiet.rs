@@ -1,4 +1,4 @@
-//! A renderer that shows nothing: without the dashboard, the epoch's own line says it all.
+//! A renderer that shows nothing: without the dashboard, the line printed for each epoch is enough.
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::MetricDefinition;
@@ -6,7 +6,7 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining,
 };
 
-/// Takes every event and prints none.
+/// Ignores every event.
 #[derive(Debug)]
 pub struct QuietRenderer;
 

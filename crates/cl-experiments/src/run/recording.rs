@@ -1,4 +1,4 @@
-//! What both drivers leave in a run folder: the log, the best learner so far, what came out at the end.
+//! What both drivers write to a run folder: the log, the best learner so far, the final results.
 
 use crate::io::error::UserError;
 use crate::io::files::STAGED;
@@ -8,7 +8,7 @@ use crate::tasks::task::{Measured, Task};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 
-/// Opens the log of a training that goes on with `learner`, and adds the snapshot of where it stands if it is not there yet.
+/// Opens the log of a training that resumes with `learner`, and adds the snapshot of its current state if missing.
 ///
 /// # Errors
 /// [`UserError`] when the loss is not finite before the first step, or a file cannot be written.
@@ -30,7 +30,7 @@ pub fn begin_log<T: Task>(learner: &LearnerOf<T>, folder: &RunFolder) -> Result<
     Ok(log)
 }
 
-/// Keeps a model whose snapshot has just been logged, where it is the best so far.
+/// Saves a model whose snapshot has just been logged, if it is the best so far.
 ///
 /// # Errors
 /// [`UserError`] when a file cannot be read or written.
@@ -46,7 +46,7 @@ pub fn keep_if_best<T: Task>(model: &T::Model, snapshot: &T::Snapshot, folder: &
     std::fs::rename(&staged, &path).map_err(|e| UserError::file(&path, format!("it cannot be written: {e}")))
 }
 
-/// Scores a finished training and writes what it leaves behind, the completion marker aside; what came out, in a line.
+/// Scores a finished training and writes all results except the completion marker; returns a one-line summary.
 ///
 /// # Errors
 /// [`UserError`] when a probe fails, or a file cannot be read or written.
@@ -63,14 +63,14 @@ pub fn finish<T: Task>(last: &LearnerOf<T>, folder: &RunFolder) -> Result<String
     Ok(evaluated.summary)
 }
 
-/// Into a module of its own: a clone would share its running statistics with the one at the end.
+/// Loads it into a separate module: a clone would share its running statistics with the final model.
 fn load_best<T: Task>(task: &T, folder: &RunFolder) -> Result<T::Model, UserError> {
     let path = folder.best();
     let record = ModuleRecord::load(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
     Ok(task.untrained().load_record(record))
 }
 
-/// The best snapshot, the first of equals; none where none is better than others.
+/// The best snapshot, the first among equals; `None` if snapshots are not rated.
 fn best<T: Task>(snapshots: &[T::Snapshot]) -> Option<&T::Snapshot> {
     let rated = snapshots.iter().filter_map(|snapshot| Some((T::quality(snapshot)?, snapshot)));
     rated.rev().max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, snapshot)| snapshot)

@@ -1,8 +1,8 @@
 //! `sweep`: the runs of an experiment file, or a shard of them, without judging.
 //!
-//! Shards (`--shard i/n`) are for a cluster's own scheduler: any number of them, on as many machines, write to one folder of
-//! runs, and `report` reads it. Each run is whole or not there, so a sweep can be killed at any moment and goes on when it is
-//! started again.
+//! Shards (`--shard i/n`) are meant for a cluster's own scheduler: any number of them, on as many machines, write to
+//! one folder of runs, which `report` reads. Each run is complete or does not count, so a sweep can be killed at any
+//! moment and continues when it is started again.
 
 use crate::io::error::UserError;
 use crate::run::catalog::Catalog;
@@ -44,19 +44,19 @@ pub struct Request {
     pub experiment: PathBuf,
     /// Names of points; all when empty.
     pub points: Vec<String>,
-    /// How much of it.
+    /// Which part of it to run.
     pub extent: Extent,
     /// The shard of the runs.
     pub shard: Shard,
-    /// Runs of one shape that are trained as one tensor program, at most; each in a process of its own when `None`.
+    /// Maximum number of runs of one shape trained as one tensor program; when `None`, each run has its own process.
     pub replicas: Option<NonZeroUsize>,
-    /// Whether runs are only listed.
+    /// Whether runs are only listed, not executed.
     pub dry_run: bool,
-    /// Where and how runs take place.
+    /// Where and how runs are executed.
     pub conditions: Conditions,
 }
 
-/// Runs what is missing; whether that came to its end.
+/// Executes missing runs; returns whether this came to its end.
 ///
 /// # Errors
 /// [`UserError`] when the experiment cannot be read or runs failed.
@@ -86,7 +86,7 @@ pub fn sweep(request: &Request, catalog: &Catalog, stop: &AtomicBool) -> Result<
     Ok(!stop.load(Ordering::Relaxed))
 }
 
-/// Runs of one shape side by side in this process, the others as always.
+/// Trains runs of one shape side by side in this process, and executes the others as usual.
 fn in_groups(plan: &Plan, most: usize, device: &str, stop: &AtomicBool) -> Result<Ended, UserError> {
     let (groups, alone) = replicas::groups(plan.missing()?, most);
     let mut ended = Ended::default();

@@ -1,10 +1,10 @@
-//! What is known of an encoder by its configuration alone.
+//! What is known about an encoder from its configuration alone.
 
 use cl_model::{Encoder, EncoderConfig};
 
-/// What is known of an encoder by its configuration alone; `S` is what has to be known of its inputs.
+/// What is known about an encoder from its configuration alone; `S` is what must be known about its inputs.
 pub trait EncoderInfo<S>: Send + Sync {
-    /// Multiply-adds of the forward pass of one sample; 0 where the encoder does not say.
+    /// Multiply-adds of the forward pass of one sample; 0 if the encoder does not report them.
     fn multiply_adds(&self, shape: S) -> f64;
 }
 

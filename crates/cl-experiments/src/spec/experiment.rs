@@ -16,10 +16,10 @@ pub const DEFAULT_EXPERIMENTS: &str = "experiments";
 /// Keys of a point that are not values of its specification.
 const POINT_KEYS: [&str; 3] = ["base", "seeds", "full_only"];
 
-/// Sections of a specification that hold keys of their own; the others, `data` and `objective`, name what they are.
+/// Sections of a specification that have ordinary keys; in the others, `data` and `objective`, a key names a variant.
 const SECTIONS: [&str; 5] = ["views", "model", "optimization", "evaluation", "moments"];
 
-/// Points of a grid, at most.
+/// Maximum number of points in a grid.
 const MAX_POINTS: usize = 100_000;
 
 /// A claim's experiment, expanded.
@@ -27,13 +27,13 @@ const MAX_POINTS: usize = 100_000;
 pub struct Experiment {
     /// Short name, such as `c1` or the name of its folder.
     pub claim: String,
-    /// Whether it is run only when it is named.
+    /// Whether it is only run when it is named.
     pub on_request: bool,
-    /// A few words.
+    /// A short title.
     pub title: String,
     /// What is claimed, in a sentence or two.
     pub statement: String,
-    /// Measures beside those that every run of its kind of data has.
+    /// Measures in addition to those that every run of its kind of data has.
     pub measures: Vec<Named>,
     /// Kinds of figures in the report; the usual ones when not given.
     pub figures: Option<Vec<String>>,
@@ -48,7 +48,7 @@ pub struct Experiment {
 /// One setting under several seeds.
 #[derive(Debug, Clone)]
 pub struct Point {
-    /// Its name, a folder name.
+    /// Its name, which is also the name of a folder.
     pub name: String,
     /// The specification.
     pub spec: RunSpec,
@@ -63,14 +63,14 @@ pub struct Grid {
     pub name: String,
     /// Path of the key and the values, per axis.
     pub axes: Vec<(String, Vec<Value>)>,
-    /// Names of the points, the last axis fastest.
+    /// Names of the points, with the last axis varying fastest.
     pub points: Vec<String>,
 }
 
 /// Which part of an experiment is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// What fits into minutes.
+    /// What runs within minutes.
     Default,
     /// Everything.
     Full,
@@ -168,12 +168,12 @@ impl Experiment {
         self.points.iter().map(|p| p.name.clone()).collect()
     }
 
-    /// The point of a name.
+    /// The point with this name.
     pub fn point(&self, name: &str) -> Option<&Point> {
         self.points.iter().find(|p| p.name == name)
     }
 
-    /// Looks up and fixes what points are made with from outside, such as images.
+    /// Looks up and fixes what points need from outside, such as images.
     ///
     /// # Errors
     /// [`UserError`] when it cannot be read, is not what was asked for, or does not fit a point.
@@ -188,7 +188,7 @@ impl Experiment {
         Ok(())
     }
 
-    /// The experiment with one point alone; the first one when none is named.
+    /// The experiment with only one point; the first one when none is named.
     ///
     /// # Errors
     /// [`UserError`] when there is no such point.
@@ -199,10 +199,10 @@ impl Experiment {
         Ok(self)
     }
 
-    /// The points of some names, in the order of the file; all of them when no name is given.
+    /// The points with these names, in the order of the file; all of them when no name is given.
     ///
     /// # Errors
-    /// [`UserError::Argument`] naming the point that is not there and those that are.
+    /// [`UserError::Argument`] naming the unknown point and those there are.
     pub fn chosen(&self, names: &[String]) -> Result<Vec<&Point>, UserError> {
         if let Some(unknown) = names.iter().find(|name| self.point(name).is_none()) {
             let all: Vec<&str> = self.points.iter().map(|p| p.name.as_str()).collect();
@@ -216,7 +216,7 @@ impl Experiment {
     /// All claims below a folder, ordered by number.
     ///
     /// # Errors
-    /// [`UserError::File`] when the folder cannot be read, or two folders stand for one claim.
+    /// [`UserError::File`] when the folder cannot be read, or two folders belong to the same claim.
     pub fn folders(experiments: &Path) -> Result<Vec<(String, PathBuf)>, UserError> {
         let entries = std::fs::read_dir(experiments).map_err(|e| {
             UserError::file(
@@ -224,7 +224,7 @@ impl Experiment {
                 format!("the experiments cannot be read ({e}); run from the top of the project or give --experiments"),
             )
         })?;
-        // Experiments stand below the folder, or below one that groups some of them.
+        // Experiments are directly below the folder, or below one that groups some of them.
         let inside = |path: PathBuf| match path.join("experiment.toml").is_file() {
             true => vec![path],
             false => std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect(),
@@ -238,7 +238,7 @@ impl Experiment {
         folders.sort_by_key(|(claim, path)| {
             (claim.trim_start_matches('c').parse::<u32>().unwrap_or(u32::MAX), claim.to_lowercase(), path.clone())
         });
-        // Figures, run folders and the command line tell claims apart by their names, some of them without regard to case.
+        // Figures, run folders and the command line tell claims apart by name, some of them ignoring case.
         if let Some([(claim, first), (_, second)]) =
             folders.array_windows().find(|[(a, _), (b, _)]| a.to_lowercase() == b.to_lowercase())
         {
@@ -251,7 +251,7 @@ impl Experiment {
     }
 }
 
-/// What tables of points and grids are expanded with.
+/// What is needed to expand tables of points and grids.
 #[derive(Debug, Clone, Copy)]
 struct Expansion<'a> {
     folder: &'a Path,
@@ -330,7 +330,7 @@ impl Expansion<'_> {
     }
 }
 
-/// The claim that a folder belongs to: `c3` for `c3-contrastive-features`, the whole name where it does not begin with a
+/// The claim that a folder belongs to: `c3` for `c3-contrastive-features`, the whole name if it does not begin with the
 /// number of a claim.
 fn claim_of(folder: &Path) -> String {
     // The name of `.` or `x/..` is only known once the path is resolved.
@@ -341,10 +341,10 @@ fn claim_of(folder: &Path) -> String {
     if is_number { first.to_string() } else { name }
 }
 
-/// Bytes of a point's name that runs and figures are filed under, at most; file systems take 255, digest included.
+/// Maximum bytes of a point's name for runs and figures; file systems take 255, digest included.
 const MAX_NAME_BYTE: usize = 160;
 
-/// A name short enough for a folder: of a longer one its beginning and a digest of the whole.
+/// A name short enough for a folder: a longer one is cut and followed by a digest of the whole.
 fn shortened(name: String) -> String {
     if name.len() <= MAX_NAME_BYTE {
         return name;
@@ -354,7 +354,7 @@ fn shortened(name: String) -> String {
     format!("{}…{digest}", &name[..end])
 }
 
-/// Whether no seed comes twice.
+/// Checks that no seed occurs twice.
 fn distinct(seeds: &[u64]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     match seeds.iter().find(|seed| !seen.insert(**seed)) {
@@ -364,7 +364,7 @@ fn distinct(seeds: &[u64]) -> Result<(), String> {
     }
 }
 
-/// Whether runs can stand in a folder of this name.
+/// Checks that runs can be stored in a folder of this name.
 fn is_folder_name(name: &str) -> Result<(), String> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
@@ -379,7 +379,7 @@ fn is_folder_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// A base file with overrides over it.
+/// A base file with overrides applied.
 fn merged(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<Table, String> {
     let mut table: Table = match base {
         Some(base) => read_toml(&folder.join(base)).map_err(|e| e.to_string())?,
@@ -389,7 +389,7 @@ fn merged(folder: &Path, base: Option<&Path>, overrides: &Table) -> Result<Table
     Ok(table)
 }
 
-/// All combinations, the last axis fastest.
+/// All combinations, with the last axis varying fastest.
 fn cells(axes: &[(String, Vec<Value>)]) -> Vec<Vec<&Value>> {
     axes.iter().fold(vec![Vec::new()], |cells, (_, values)| {
         cells.iter().flat_map(|cell| values.iter().map(|v| [cell.clone(), vec![v]].concat())).collect()

@@ -1,4 +1,4 @@
-//! Mistakes that a program for images can have, made on purpose to see that claims notice them (`experiments/mutations.toml`).
+//! Mistakes of a program for images, made on purpose to see that claims notice them (`experiments/mutations.toml`).
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ pub enum Mistake {
     ViewsOfDifferentImages,
     /// The first view is the image as it is.
     SecondViewOnly,
-    /// Scored is what the loss sees instead of the features.
+    /// What the loss sees is scored instead of the features.
     ProjectorScored,
-    /// A part of a set is taken from one class as far as that goes.
+    /// A part of a set is taken from a single class as far as possible.
     PartOfOneClass,
 }
 

@@ -9,15 +9,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use toml::{Table, Value};
 
-/// A part chosen by name, `name` or `{ name = { … } }` in a file: what the file says, and once it has been checked the part itself
-/// behind the interface `I`.
+/// A part chosen by name, `name` or `{ name = { … } }` in a file: the contents of the file and, once they have been
+/// checked, the part itself behind the interface `I`.
 pub struct Part<I: ?Sized> {
     name: String,
     table: Table,
     checked: Option<Checked<I>>,
 }
 
-/// A part whose values are in their ranges.
+/// A part whose values are in range.
 pub struct Checked<I: ?Sized> {
     /// [`Component::VERSION`].
     version: u32,
@@ -43,12 +43,12 @@ impl<I: ?Sized> Part<I> {
         self.checked.as_ref().is_some_and(|c| c.own)
     }
 
-    /// The configuration, where it is of this type.
+    /// The configuration, if it is of this type.
     pub fn config<C: 'static>(&self) -> Option<&C> {
         self.checked.as_ref()?.config.downcast_ref()
     }
 
-    /// What it does.
+    /// The part itself.
     ///
     /// # Panics
     /// Before it has been checked.
@@ -56,7 +56,7 @@ impl<I: ?Sized> Part<I> {
         &self.checked.as_ref().expect("a specification is checked before it is used").interface
     }
 
-    /// Its values as files hold them, defaults written out once it has been checked.
+    /// Its values as in a file, with defaults filled in once it has been checked.
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -64,7 +64,7 @@ impl<I: ?Sized> Part<I> {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`SpecError`] naming the key below `section`, or the names there are.
+    /// [`SpecError`] naming the key below `section`, or the available names.
     pub fn check(&mut self, section: &str, registry: &Registry<I>) -> Result<(), SpecError>
     where
         I: 'static,
@@ -115,7 +115,7 @@ impl<'de, I: ?Sized> Deserialize<'de> for Part<I> {
     }
 }
 
-/// A part chosen by name before anybody knows what it is.
+/// A part chosen by name before it is known what it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     /// Its name.
@@ -160,7 +160,7 @@ enum ReadError {
 pub struct Registry<I: ?Sized> {
     /// What they are, in the plural.
     what: &'static str,
-    /// Names that stand for something else than a part.
+    /// Names reserved for something other than a part.
     reserved: &'static [&'static str],
     readers: BTreeMap<String, Reader<I>>,
 }
@@ -171,14 +171,13 @@ impl<I: ?Sized + 'static> Registry<I> {
         Self { what, reserved: &[], readers: BTreeMap::new() }
     }
 
-    /// The same where some names stand for something else than a part.
+    /// The same with some names reserved for something other than a part.
     #[must_use]
     pub fn beside(self, reserved: &'static [&'static str]) -> Self {
         Self { reserved, ..self }
     }
 
-    /// Adds a part, or puts it in the place of another one of its name. `own` says whether it comes from a program built on this
-    /// one.
+    /// Adds a part, or replaces the one of the same name. `own` says whether it comes from a program built on this one.
     pub fn add<C: Component>(
         &mut self,
         name: &str,
@@ -196,7 +195,7 @@ impl<I: ?Sized + 'static> Registry<I> {
         self.readers.insert(name.to_string(), Box::new(read));
     }
 
-    /// Names that a file can give, in order.
+    /// Names that a file can use, in order.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.readers.keys().map(String::as_str).chain(self.reserved.iter().copied()).collect();
@@ -209,10 +208,10 @@ impl<I: ?Sized + 'static> Registry<I> {
         self.readers.contains_key(name)
     }
 
-    /// The part of a name with checked values.
+    /// The part of this name, with checked values.
     ///
     /// # Errors
-    /// [`SpecError`] naming the key below `section`, or the names there are.
+    /// [`SpecError`] naming the key below `section`, or the available names.
     pub fn read(&self, section: &str, name: &str, table: Table) -> Result<Part<I>, SpecError> {
         let read = self.readers.get(name).ok_or_else(|| {
             let names = self.names().join(", ");
@@ -227,7 +226,7 @@ impl<I: ?Sized + 'static> Registry<I> {
         }
     }
 
-    /// The part of a name as a program sets it.
+    /// The part of this name, as configured by a program.
     ///
     /// # Panics
     /// When there is no such part or its values are out of range.

@@ -1,4 +1,4 @@
-//! One run up to its seed, whatever its kind of data, and the registries of all that it can name.
+//! The specification of a run, apart from its seed, for any kind of data, and the registries of what it can name.
 
 use super::encoder_info::EncoderInfo;
 use super::part::{Part, Registry};
@@ -16,21 +16,21 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::{Table, Value};
 
-/// The objective that is asked for labels instead of two views.
+/// The objective that uses labels instead of two views.
 pub const SUPERVISED: &str = "supervised";
 
-/// One run up to its seed, for one kind of data.
+/// Everything about a run except its seed, for one kind of data.
 pub trait Specification: Serialize + DeserializeOwned + Debug + Clone + PartialEq + Send + Sync + 'static {
-    /// To be raised whenever the same values give other numbers, as [`Component::VERSION`] is for parts.
+    /// Must be raised whenever the same values give different numbers, as [`Component::VERSION`] for parts.
     const VERSION: u32 = 1;
 
-    /// Checks every range and writes defaults out, so that the specification says all.
+    /// Checks every range and fills in defaults, so that the specification is complete.
     ///
     /// # Errors
     /// [`SpecError`] naming key, value and what would be right.
     fn check(&mut self, parts: &Parts) -> Result<(), SpecError>;
 
-    /// What carries it out: the name under which the laboratory has it.
+    /// What executes it: the name by which the laboratory knows it.
     fn runner(&self) -> String;
 
     /// Steps of training.
@@ -44,7 +44,7 @@ pub trait Specification: Serialize + DeserializeOwned + Debug + Clone + PartialE
         Vec::new()
     }
 
-    /// Looks up and fixes what a run is made with from outside, such as images, once before anything runs.
+    /// Looks up and fixes what a run needs from outside, such as images, once before anything runs.
     ///
     /// # Errors
     /// [`UserError`] when it cannot be read or is not what was asked for.
@@ -75,7 +75,7 @@ impl ChosenPart {
 #[derive(Debug, Clone)]
 pub struct RunSpec {
     spec: Arc<dyn AnySpecification>,
-    /// The kind of data, where it comes from a program built on this one.
+    /// The kind of data, if it comes from a program built on this one.
     own_kind: Option<ChosenPart>,
 }
 
@@ -122,7 +122,7 @@ impl<S: Specification> AnySpecification for S {
 }
 
 impl RunSpec {
-    /// A specification that has been checked.
+    /// Wraps a specification that has been checked.
     pub fn new(spec: impl Specification) -> Self {
         Self { spec: Arc::new(spec), own_kind: None }
     }
@@ -136,7 +136,7 @@ impl RunSpec {
         without_negative_zeros(&mut value);
         let Value::Table(mut table) = value else { unreachable!("it is still a table") };
         let kind = parts.kind_of(&table)?;
-        // A kind without values may be named alone.
+        // A kind without values may be given by its name alone.
         if let Some(Value::String(name)) = table.get("data").cloned() {
             table.insert("data".into(), Value::Table([(name, Value::Table(Table::new()))].into_iter().collect()));
         }
@@ -151,18 +151,18 @@ impl RunSpec {
         Ok(Self::new(spec))
     }
 
-    /// The specification, where it is of this kind.
+    /// The specification, if it is of this kind.
     pub fn get<S: Specification>(&self) -> Option<&S> {
-        // Through the box, whose own type would answer otherwise.
+        // On the specification itself: the type of the pointer to it would answer otherwise.
         self.spec.as_ref().as_any().downcast_ref()
     }
 
-    /// What carries it out: the name under which the laboratory has it.
+    /// What executes it: the name by which the laboratory knows it.
     pub fn runner(&self) -> String {
         self.spec.runner()
     }
 
-    /// Twelve hexadecimal digits that stand for this specification under the present versions of data, algorithm and parts.
+    /// Twelve hexadecimal digits that identify this specification under the versions of data, algorithm and parts.
     pub fn digest(&self) -> String {
         let parts: Vec<(String, u32)> = self.chosen().map(|part| (part.name, part.version)).collect();
         let text = serde_json::json!({
@@ -193,7 +193,7 @@ impl RunSpec {
         self.spec.cost()
     }
 
-    /// The same with what comes from outside looked up and fixed.
+    /// The same with what it needs from outside looked up and fixed.
     ///
     /// # Errors
     /// [`UserError`] when it cannot be read or is not what was asked for.
@@ -208,7 +208,7 @@ impl Serialize for RunSpec {
     }
 }
 
-/// Writes −0 as 0, which it equals: they would make two runs of one setting.
+/// Replaces −0 by 0, which it equals: they would make two runs of one setting.
 fn without_negative_zeros(value: &mut Value) {
     match value {
         Value::Float(number) if *number == 0.0 => *number = 0.0,

@@ -4,13 +4,13 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// What stands below a name of its own.
+/// A section that is stored under its own name.
 pub trait UnderName {
     /// The name.
     const NAME: &'static str;
 }
 
-/// As a table with one key, the name.
+/// Writes a table with one key, the name.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -18,7 +18,7 @@ pub fn serialize<T: UnderName + Serialize, S: Serializer>(value: &T, serializer:
     serializer.collect_map([(T::NAME, value)])
 }
 
-/// From a table with one key, the name.
+/// Reads a table with one key, the name.
 ///
 /// # Errors
 /// Those of the deserializer, or when another name is found.

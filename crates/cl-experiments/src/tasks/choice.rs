@@ -19,7 +19,7 @@ pub struct Choice {
 /// The point and seed that a command names, or the first ones; images are found and pinned.
 ///
 /// # Errors
-/// [`UserError`] naming what there is.
+/// [`UserError`] listing what there is.
 pub fn choose(
     experiment: &Path,
     point: Option<&str>,

@@ -1,4 +1,4 @@
-//! What stands behind an encoder: the head of supervised objectives, the projector of the others.
+//! What follows an encoder: the head for supervised objectives, the projector for the others.
 
 use super::task::shapes;
 use burn::module::Param;
@@ -11,14 +11,14 @@ use std::sync::Mutex;
 /// What follows the features.
 #[derive(Debug, Clone, Copy)]
 pub enum Behind<'a> {
-    /// The projector of an objective of two views, if any.
+    /// The projector of a two-view objective, if any.
     Projector(Option<&'a ProjectorConfig>),
-    /// The linear head of so many classes.
+    /// The linear head for this many classes.
     Head(usize),
 }
 
-/// A model with its initial weights: standard normal numbers of the seed, in the order of the forward pass. Whatever Burn's
-/// initialisers draw comes from the device, which is seeded here as well, so that the same seed gives the same bytes.
+/// A model with its initial weights: standard normal numbers of the seed, in the order of the forward pass. Burn's own
+/// initialisers draw from the device, which is seeded here as well: the same seed gives the same bytes.
 pub fn init<C: EncoderConfig>(
     config: &C,
     shape: <C::Encoder as Encoder>::Shape,
@@ -26,7 +26,7 @@ pub fn init<C: EncoderConfig>(
     seed: u64,
     device: &Device,
 ) -> Siamese<C::Encoder> {
-    // The generator of a device is one for the whole process.
+    // A device has one generator for the whole process.
     static SEEDED: Mutex<()> = Mutex::new(());
     let _seeded = SEEDED.lock();
     device.seed(seed);
@@ -39,7 +39,7 @@ pub fn init<C: EncoderConfig>(
         Behind::Head(classes) => (None, Some(zero_head(features, classes, device))),
     };
     let model = Siamese { encoder, projector, head };
-    // What Burn would draw at its first use is drawn now.
+    // What Burn would draw on first use is drawn now.
     shapes(&model);
     model
 }

@@ -1,7 +1,7 @@
 //! Kinds of training: what is trained, on what, and how it is measured.
 //!
-//! [`task`] says what a kind has to offer and [`learner`] steps it; [`sparse_coding`] trains encoders of vectors on the sparse coding
-//! model, [`images`] encoders of images.
+//! [`task`] says what a kind has to provide and [`learner`] steps it; [`sparse_coding`] trains vector encoders on the
+//! sparse coding model, [`images`] image encoders.
 
 pub mod choice;
 pub mod images;

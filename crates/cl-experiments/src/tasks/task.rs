@@ -1,4 +1,4 @@
-//! What a kind of training has to offer to whoever carries it out. It knows neither folders nor dashboards.
+//! What a kind of training has to provide to be executed. It knows neither folders nor dashboards.
 
 use crate::io::error::UserError;
 use crate::spec::{Schedule, Specification};
@@ -10,22 +10,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use std::path::Path;
 
-/// Where a task takes place.
+/// Where a task is executed.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// The device by name.
+    /// Name of the device.
     pub device_name: &'a str,
     /// The device.
     pub device: &'a Device,
-    /// The folder of data, where it is named.
+    /// The data folder, if given.
     pub data_dir: Option<&'a Path>,
 }
 
 /// A kind of training under one specification and seed: what is trained, on what, and how it is measured.
 pub trait Task: Debug + Send + Sync + Sized + 'static {
-    /// What it is read from.
+    /// Its specification.
     type Spec: Specification;
-    /// The module in training. Whatever training changes is part of it, so that checkpoints carry it.
+    /// The module in training. It contains whatever training changes, so that checkpoints include it.
     type Model: Module + ModuleDisplay + Sync + 'static;
     /// What one step trains on.
     type Batch: Send + 'static;
@@ -41,7 +41,7 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
     /// Length and learning rate.
     fn schedule(&self) -> Schedule;
 
-    /// Where models are measured, outside autodiff.
+    /// The device on which models are measured, outside autodiff.
     fn device(&self) -> &Device;
 
     /// The model before training; `device` decides whether it can take gradients.
@@ -52,10 +52,10 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
         self.init(self.device())
     }
 
-    /// How parameters move.
+    /// How parameters are updated.
     fn optimizer(&self) -> ModuleOptimizer;
 
-    /// What is trained on at a step: a pure function of it.
+    /// The batch of a step: a pure function of the step.
     fn batch(&self, step: u64) -> Self::Batch;
 
     /// Mean loss of a batch, `[1]`.
@@ -66,13 +66,13 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
         through_autodiff(model, self.loss(model, batch))
     }
 
-    /// The model after the update of a step: `optimize` moves its parameters, and what follows them comes after.
+    /// The model after the update of a step: `optimize` moves its parameters, and what depends on them follows.
     fn update(&self, model: Self::Model, _step: u64, optimize: impl FnOnce(Self::Model) -> Self::Model) -> Self::Model {
         optimize(model)
     }
 
-    /// Whether gradients come to the same bits whatever else the threads do, so that the next batch may be drawn meanwhile. (Burn's
-    /// reductions on Flex are cut according to which threads are free.)
+    /// Whether gradients are the same bit by bit whatever else the threads do, so that the next batch may be drawn
+    /// meanwhile. (Burn's reductions on Flex are split according to which threads are free.)
     fn may_draw_ahead(&self) -> bool {
         false
     }
@@ -80,25 +80,25 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
     /// Measures a model outside autodiff after `step` steps.
     fn snapshot(&self, model: &Self::Model, step: u64) -> Self::Snapshot;
 
-    /// How good a snapshot is, where the best model is scored beside the last one: larger is better, and of equals the first is
-    /// the best. `None` where no other model is kept.
+    /// How good a snapshot is, where the best model is scored as well as the last one: larger is better, and among
+    /// equals the first is the best. `None` if no other model is kept.
     fn quality(_snapshot: &Self::Snapshot) -> Option<f64> {
         None
     }
 
-    /// Scores the model at the end, and the best one with its step where one is kept, outside autodiff.
+    /// Scores the final model, and the best one with its step if one is kept, outside autodiff.
     ///
     /// # Errors
-    /// In words, when a probe fails.
+    /// A message, when a probe fails.
     fn evaluate(&self, last: &Self::Model, best: Option<(&Self::Model, u64)>) -> Result<Evaluated, String>;
 }
 
 /// What a finished training leaves behind.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
-    /// Names of files and what they hold.
+    /// File names and contents.
     pub files: Vec<(&'static str, Vec<u8>)>,
-    /// What came out, in a line.
+    /// The result in one line.
     pub summary: String,
 }
 
@@ -115,10 +115,10 @@ pub trait Measured: Serialize + DeserializeOwned + Clone + std::fmt::Debug + Sen
     /// The loss shown; a run stops once it is not finite.
     fn loss(&self) -> f64;
 
-    /// What the dashboard and the lines on a pipe show.
+    /// What the dashboard and the printed lines show.
     fn shown() -> Vec<Shown<Self>>;
 
-    /// The shown numbers in a line.
+    /// The shown numbers in one line.
     fn line(&self) -> String {
         Self::shown().iter().map(|s| format!("{} {:.3}", s.name, (s.read)(self))).collect::<Vec<_>>().join("  ")
     }
@@ -163,7 +163,7 @@ pub fn is_finite<M: Module>(module: &M) -> bool {
     finite.0
 }
 
-/// Shapes of a module's parameters, in order. Looking at them brings parameters about that wait for their first use.
+/// Shapes of a module's parameters, in order. Reading them initialises parameters that wait for their first use.
 pub fn shapes<M: Module>(module: &M) -> Vec<Vec<usize>> {
     struct Shapes(Vec<Vec<usize>>);
     impl ModuleVisitor for Shapes {

@@ -1,4 +1,4 @@
-//! The parameters of models under their names, running statistics included.
+//! The parameters of models by name, running statistics included.
 
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 /// Parameters and running statistics as safetensors.
 ///
 /// # Errors
-/// In words.
+/// A message.
 pub fn to_safetensors(model: &impl Module) -> Result<Vec<u8>, String> {
     let failed = |e: &dyn std::fmt::Display| format!("weights cannot be laid out as safetensors: {e}");
     let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
@@ -15,10 +15,10 @@ pub fn to_safetensors(model: &impl Module) -> Result<Vec<u8>, String> {
     store.get_bytes().map_err(|e| failed(&e))
 }
 
-/// `blank`, a network made anew from the same specification, with the parameters and running statistics of `bytes`.
+/// Loads the parameters and running statistics in `bytes` into `blank`, a fresh network of the same specification.
 ///
 /// # Errors
-/// In words, when the bytes are not those of such a network.
+/// A message, when the bytes are not those of such a network.
 pub fn from_safetensors<M: Module>(mut blank: M, bytes: Vec<u8>) -> Result<M, String> {
     let failed = |e: &dyn std::fmt::Display| format!("they are not the weights of this network: {e}");
     let mut store = SafetensorsStore::from_bytes(Some(bytes));
@@ -29,10 +29,10 @@ pub fn from_safetensors<M: Module>(mut blank: M, bytes: Vec<u8>) -> Result<M, St
     Ok(blank)
 }
 
-/// SHA-256 of the same, in hexadecimal digits.
+/// SHA-256 of the same, in hexadecimal.
 ///
 /// # Errors
-/// In words.
+/// A message.
 pub fn sha256(model: &impl Module) -> Result<String, String> {
     Ok(hex::encode(Sha256::digest(to_safetensors(model)?)))
 }

@@ -1,4 +1,4 @@
-//! The activation in front of the mean over positions.
+//! The activation before the mean over positions.
 
 use crate::encoders::symmetric_relu;
 use burn::tensor::Tensor;
@@ -6,7 +6,7 @@ use burn::tensor::activation::relu;
 use cl_config::{ConfigError, check};
 use serde::{Deserialize, Serialize};
 
-/// The last activation of an image encoder, in front of the mean over positions.
+/// The last activation of an image encoder, before the mean over positions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LastActivation {
@@ -15,7 +15,7 @@ pub enum LastActivation {
     Relu,
     /// `relu(h − b) − relu(−h − b)`, the activation of Wen & Li 2021 with a fixed threshold.
     SymmetricRelu {
-        /// `b` ≥ 0, the same for all channels; batch normalisation in front of it sets the unit.
+        /// `b` ≥ 0, the same for all channels; the batch normalisation before it sets the unit.
         threshold: f64,
     },
 }

@@ -1,9 +1,9 @@
-//! What encoders of images have in common.
+//! What image encoders have in common.
 
 use crate::encoders::Encoder;
 use burn::tensor::Tensor;
 
-/// What is known of images before there are weights.
+/// What is known about images before there are weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageShape {
     /// Rows of pixels.
@@ -14,13 +14,13 @@ pub struct ImageShape {
 
 /// An encoder of RGB images `[B, 3, H, W]`.
 ///
-/// What is not provided is not shown: reports leave out layers and filters of an encoder that names none.
+/// What is not provided is not shown: reports leave out layers and filters of an encoder that provides none.
 pub trait ImageEncoder: Encoder<Input = Tensor<4>, Shape = ImageShape> {
     /// The activations of every layer with its name, from the first to the last, `[B, C, H', W']` each.
     ///
-    /// Small network: each layer's output. ResNet-18: the output of the stem and of each block.
-    /// Wide-ResNet: the same after the normalisation and the activation that follow, as its blocks' outputs
-    /// are sums that nothing has rectified.
+    /// Small network: each layer's output. ResNet-18: the output of the stem and of each block. Wide-ResNet: the same
+    /// after the normalisation and the activation that follow, because its blocks' outputs are sums that have not been
+    /// rectified.
     fn forward_layers(&self, _images: Tensor<4>) -> Vec<(String, Tensor<4>)> {
         Vec::new()
     }
@@ -30,7 +30,7 @@ pub trait ImageEncoder: Encoder<Input = Tensor<4>, Shape = ImageShape> {
         None
     }
 
-    /// Multiply-adds of the forward pass of one image; backward costs twice as many.
+    /// Multiply-adds of the forward pass of one image; the backward pass costs twice as many.
     fn multiply_adds(&self, _shape: ImageShape) -> Option<u64> {
         None
     }

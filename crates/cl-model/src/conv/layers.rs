@@ -6,7 +6,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A convolution and the batch normalisation behind it.
+/// A convolution followed by batch normalisation.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     /// Without bias.
@@ -35,10 +35,10 @@ impl ConvNorm {
     }
 }
 
-/// A tensor of the next normal numbers times `std`.
+/// A tensor of the next normal numbers from the source, times `std`.
 ///
 /// # Panics
-/// When the source gives another number of values than asked for.
+/// When the source gives a different number of values than requested.
 pub(crate) fn normal<const D: usize>(
     shape: [usize; D],
     std: f64,

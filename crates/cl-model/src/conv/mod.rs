@@ -1,14 +1,13 @@
 //! Convolutional encoders of RGB images.
 //!
-//! Every encoder maps images `[B, 3, H, W]` to features `[B, feature_dim]`, the mean over positions of
-//! its last activation. Convolutions have no bias and are followed (in the Wide-ResNet: preceded) by
-//! batch normalisation. On an autodiff device batch statistics normalise and running statistics are
-//! updated; on any other the running statistics normalise. The running variance is the mean of biased
-//! batch variances, `Σ(a − ā)²/n`, where PyTorch divides by n − 1.
+//! Every encoder maps images `[B, 3, H, W]` to features `[B, feature_dim]`, the mean over positions of its last
+//! activation. Convolutions have no bias and are followed (in the Wide-ResNet: preceded) by batch normalisation. An
+//! autodiff device normalises with batch statistics and updates running statistics; any other normalises with running
+//! statistics. The running variance is the mean of biased batch variances, `Σ(a − ā)²/n`, where PyTorch divides by n −
+//! 1.
 //!
-//! Initial weights are made of standard normal numbers that the caller supplies, so that a seed decides
-//! them on every device: kernels are `N(0, 2/(k² C_out))` (He et al. 2015, fan-out), norms start at scale
-//! 1 and shift 0.
+//! Initial weights are made from standard normal numbers that the caller supplies, so that a seed determines them on
+//! every device: kernels are `N(0, 2/(k² C_out))` (He et al. 2015, fan-out), norms start at scale 1 and shift 0.
 
 mod activation;
 mod image_encoder;

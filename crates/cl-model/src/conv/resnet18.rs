@@ -67,15 +67,15 @@ impl EncoderConfig for ResNet18Config {
     }
 }
 
-/// ResNet-18 (He et al. 2016) as is usual on 32×32 images: the first convolution is 3×3 at stride 1 and
-/// no pooling follows it.
+/// ResNet-18 (He et al. 2016) as is usual for 32×32 images: the first convolution is 3×3 at stride 1 and no pooling
+/// follows it.
 ///
-/// Fields have torchvision's names, save that `downsample.0` and `.1` are `conv` and `norm`.
+/// Fields have torchvision's names, except that `downsample.0` and `.1` are `conv` and `norm`.
 #[derive(Module, Debug)]
 pub struct ResNet18 {
     /// 3×3, stride 1.
     pub conv1: Conv2d,
-    /// Behind `conv1`.
+    /// After `conv1`.
     pub bn1: BatchNorm,
     /// Two blocks at full size.
     pub layer1: Vec<BasicBlock>,
@@ -94,7 +94,7 @@ impl ResNet18 {
         [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
     }
 
-    /// The last activation, `[B, C, H', W']`; `visit` sees the stem's and every block's on the way.
+    /// The last activation, `[B, C, H', W']`; `visit` is called with the stem's and every block's on the way.
     fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
         let mut a = relu(self.bn1.forward(self.conv1.forward(x)));
@@ -142,16 +142,16 @@ impl ImageEncoder for ResNet18 {
     }
 }
 
-/// Two 3×3 convolutions beside a shortcut.
+/// Two 3×3 convolutions with a shortcut.
 #[derive(Module, Debug)]
 pub struct BasicBlock {
     /// 3×3; halves the size where the block does.
     pub conv1: Conv2d,
-    /// Behind `conv1`.
+    /// After `conv1`.
     pub bn1: BatchNorm,
     /// 3×3, stride 1.
     pub conv2: Conv2d,
-    /// Behind `conv2`.
+    /// After `conv2`.
     pub bn2: BatchNorm,
     /// 1×1 on the shortcut where size or channels change.
     pub downsample: Option<ConvNorm>,
@@ -170,7 +170,7 @@ impl BasicBlock {
         }
     }
 
-    /// `bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)`, in front of the block's last activation.
+    /// `bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)`, before the block's last activation.
     fn sum(&self, x: Tensor<4>) -> Tensor<4> {
         let h = relu(self.bn1.forward(self.conv1.forward(x.clone())));
         let h = self.bn2.forward(self.conv2.forward(h));

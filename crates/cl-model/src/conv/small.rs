@@ -77,7 +77,7 @@ pub struct SmallConvNet {
 }
 
 impl SmallConvNet {
-    /// The last activation, `[B, C, H', W']`; `visit` sees every layer's on the way.
+    /// The last activation, `[B, C, H', W']`; `visit` is called with every layer's on the way.
     fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
         let last = self.layers.len();

@@ -85,7 +85,7 @@ pub struct WideResNet {
     pub block2: Vec<PreActivationBlock>,
     /// At a quarter of the size.
     pub block3: Vec<PreActivationBlock>,
-    /// In front of the last activation.
+    /// Before the last activation.
     pub norm: BatchNorm,
     #[module(skip)]
     last_activation: LastActivation,
@@ -96,7 +96,7 @@ impl WideResNet {
         [&self.block1, &self.block2, &self.block3]
     }
 
-    /// The last activation, `[B, C, H', W']`; `visit` sees what follows the stem and each block: its output
+    /// The last activation, `[B, C, H', W']`; `visit` is called with what follows the stem and each block: its output
     /// after the normalisation and the activation that come next.
     fn activations(&self, x: Tensor<4>, visit: &mut dyn FnMut(&str, &Tensor<4>)) -> Tensor<4> {
         assert_rgb(&x);
@@ -147,14 +147,14 @@ impl ImageEncoder for WideResNet {
     }
 }
 
-/// Two 3×3 convolutions, each behind batch normalisation and ReLU, beside a shortcut.
+/// Two 3×3 convolutions, each preceded by batch normalisation and ReLU, with a shortcut.
 #[derive(Module, Debug)]
 pub struct PreActivationBlock {
-    /// In front of `conv1`.
+    /// Before `conv1`.
     pub bn1: BatchNorm,
     /// 3×3; halves the size where the block does.
     pub conv1: Conv2d,
-    /// In front of `conv2`.
+    /// Before `conv2`.
     pub bn2: BatchNorm,
     /// 3×3, stride 1.
     pub conv2: Conv2d,

@@ -1,4 +1,4 @@
-//! A multi-layer perceptron of vectors.
+//! A multi-layer perceptron for vectors.
 
 use super::{Encoder, EncoderConfig, StandardNormals, VectorEncoder, VectorShape};
 use crate::projector::linear;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MlpConfig {
-    /// Units of each layer, from the input on; the last ones are the features. At least one layer.
+    /// Units of each layer, starting from the input; the last ones are the features. At least one layer.
     pub layer_dims: Vec<usize>,
 }
 
@@ -45,7 +45,7 @@ impl EncoderConfig for MlpConfig {
     }
 }
 
-/// Linear layers, each with a ReLU behind it: `relu(W_L … relu(W_1 x + b_1) … + b_L)`.
+/// Linear layers, each followed by a ReLU: `relu(W_L … relu(W_1 x + b_1) … + b_L)`.
 ///
 /// Not in the paper, whose encoder has one layer and both arms of a symmetrised ReLU.
 #[derive(Module, Debug)]

@@ -16,14 +16,14 @@ use burn::tensor::{Device, Tensor};
 /// A source of independent `N(0, 1)` numbers: asked for `n`, it gives the next `n`.
 pub type StandardNormals<'a> = dyn FnMut(usize) -> Vec<f32> + 'a;
 
-/// What is done to an encoder once an update has moved it.
+/// What is done to an encoder after an update has moved it.
 pub type AfterUpdate<E> = Box<dyn FnOnce(E) -> E>;
 
 /// An encoder `f`.
 pub trait Encoder: Module + ModuleDisplay + Sync + 'static {
     /// A batch of what it sees: `[n, d1]` for vectors, `[n, 3, h, w]` for images.
     type Input: Clone + Send + 'static;
-    /// What has to be known of inputs before there are weights.
+    /// What must be known about inputs before there are weights.
     type Shape: Copy + Send + Sync + 'static;
 
     /// `f(x)`, `[n, feature_dim]`.
@@ -37,7 +37,7 @@ pub trait Encoder: Module + ModuleDisplay + Sync + 'static {
     /// Number of features.
     fn feature_dim(&self) -> usize;
 
-    /// What is to be done once the update at `step`, counted from 0, has moved the encoder; asked for before it. Nothing for most.
+    /// What to do after the update at `step`, counted from 0, has moved the encoder; asked before it. Usually nothing.
     fn after_update(&self, _step: u64) -> Option<AfterUpdate<Self>> {
         None
     }
@@ -48,9 +48,9 @@ pub trait EncoderConfig: Component {
     /// What it configures.
     type Encoder: Encoder;
 
-    /// An encoder with initial weights from `normals`, in an order of its own that is always the same.
+    /// An encoder with initial weights from `normals`, used in an order that is always the same.
     ///
-    /// Burn's initialisers may be used as well: whoever calls this seeds the device.
+    /// Burn's initialisers may be used as well: the caller seeds the device.
     ///
     /// # Panics
     /// When the configuration has not been checked.
@@ -61,30 +61,30 @@ pub trait EncoderConfig: Component {
         device: &Device,
     ) -> Self::Encoder;
 
-    /// Multiply-adds of the forward pass of one sample, for estimates of time and for what a step costs; 0 where it is not known.
+    /// Multiply-adds of the forward pass of one sample, for estimates of time and of a step's cost; 0 if unknown.
     fn multiply_adds(&self, _shape: <Self::Encoder as Encoder>::Shape) -> f64 {
         0.0
     }
 }
 
-/// What is known of vectors before there are weights.
+/// What is known about vectors before there are weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VectorShape {
     /// `d1`, coordinates of an observation.
     pub dim: usize,
-    /// `d`, sparse features behind it.
+    /// `d`, the number of sparse features behind it.
     pub code_dim: usize,
 }
 
 /// An encoder of vectors `[n, d1]`.
 pub trait VectorEncoder: Encoder<Input = Tensor<2>, Shape = VectorShape> {
-    /// Weights `[m, d1]` whose row `i` says what output `i` asks for, where the encoder has such. Measures of features read them;
-    /// without them they read the mean gradient of each output.
+    /// Weights `[m, d1]` whose row `i` is the direction that output `i` responds to, if the encoder has such weights.
+    /// Measures of features use them, or else the mean gradient of each output.
     fn neuron_weights(&self) -> Option<Tensor<2>> {
         None
     }
 
-    /// The encoder itself where it is the paper's, whose gradient is known in closed form.
+    /// The encoder itself if it is the paper's, whose gradient is known in closed form.
     fn as_symmetric_relu(&self) -> Option<&SymmetricReluEncoder> {
         None
     }

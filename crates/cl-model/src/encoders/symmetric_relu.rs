@@ -23,12 +23,12 @@ pub struct SymmetricReluEncoder {
     pub biases: Param<Tensor<1>>,
     /// Between the inner products and the thresholds, if any.
     pub normalization: Option<BatchNorm>,
-    /// The rule that thresholds follow after each update, with d.
+    /// The rule by which thresholds are set after each update, with d.
     #[module(skip)]
     bias_rule: Option<(BiasRule, usize)>,
 }
 
-/// What stands between the inner products and the thresholds.
+/// What is between the inner products and the thresholds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
@@ -39,7 +39,7 @@ pub enum Normalization {
     Batch,
 }
 
-/// The paper's encoder before it has weights.
+/// The configuration of the paper's encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SymmetricReluConfig {
@@ -47,9 +47,9 @@ pub struct SymmetricReluConfig {
     pub num_neurons: usize,
     /// `σ_0 √d1`: initial weights are `N(0, σ_0²)`.
     pub initial_scale: f64,
-    /// How thresholds come about.
+    /// How thresholds are determined.
     pub bias: Bias,
-    /// What stands before the thresholds.
+    /// What is before the thresholds.
     #[serde(default)]
     pub normalization: Normalization,
 }
@@ -92,7 +92,7 @@ impl EncoderConfig for SymmetricReluConfig {
 }
 
 impl SymmetricReluEncoder {
-    /// The encoder of given weights `[m, d1]`, on their device, without thresholds or normalisation.
+    /// The encoder with given weights `[m, d1]`, on their device, without thresholds or normalisation.
     pub fn new(weights: Tensor<2>) -> Self {
         let ([m, _], device) = (weights.dims(), weights.device());
         Self {
@@ -103,7 +103,7 @@ impl SymmetricReluEncoder {
         }
     }
 
-    /// The same with thresholds that gradients move from `initial`.
+    /// The same with thresholds that are trained from `initial`.
     pub fn with_trained_bias(self, initial: f64) -> Self {
         let biases = Tensor::full([self.weights.dims()[0]], initial, &self.weights.device());
         Self { biases: Param::from_tensor(biases).set_require_grad(true), ..self }
@@ -125,7 +125,7 @@ impl SymmetricReluEncoder {
 
     /// `‖w_i‖`, `[m]`, outside the gradient.
     pub fn weight_norms(&self) -> Tensor<1> {
-        // Not `detach`: what is detached still registers what is made of it with the graph.
+        // Not `detach`: operations on a detached tensor are still registered with the graph.
         self.weights.val().inner().square().sum_dim(1).sqrt().squeeze_dim(1)
     }
 }
@@ -168,8 +168,8 @@ impl VectorEncoder for SymmetricReluEncoder {
     }
 }
 
-/// `relu(u − b) − relu(−u − b)` with `b` of `u`'s shape or 1 where it is the same along a dimension; for
-/// `b ≥ 0` this is soft thresholding.
+/// `relu(u − b) − relu(−u − b)` with `b` of the shape of `u`, or 1 along dimensions where it is the same; for `b ≥ 0`
+/// this is soft thresholding.
 pub(crate) fn symmetric_relu<const D: usize>(inner: Tensor<D>, thresholds: Tensor<D>) -> Tensor<D> {
     relu(inner.clone() - thresholds.clone()) - relu(-inner - thresholds)
 }

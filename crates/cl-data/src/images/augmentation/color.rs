@@ -1,4 +1,4 @@
-//! Arithmetic on the three colour planes: blending towards grey, and turning the hue.
+//! Arithmetic on the three colour planes: blending towards grey, and rotating the hue.
 
 use super::rows::per_image;
 use burn::tensor::{Device, Tensor};
@@ -38,7 +38,7 @@ impl Planes {
         }))
     }
 
-    /// `(1 − f)` times what is blended in; nothing where all blends are with black.
+    /// `(1 − f)` times what is blended in; `None` if all blends are with black.
     fn other(&self, blends: &[Blend], device: &Device) -> Option<Tensor<4>> {
         let weights = |target: BlendTarget| {
             let weight = |blend: &Blend| if blend.target == target { 1.0 - blend.factor } else { 0.0 };
@@ -60,7 +60,7 @@ impl Planes {
         }
     }
 
-    /// Turns the hue of each image by a fraction of the full circle, in [−½, ½].
+    /// Rotates the hue of each image by a fraction of the full circle, in [−½, ½].
     ///
     /// In HSV only the hue moves, so the largest and the smallest channel keep their values. With
     /// `c = max − min` and the hue `h` in sixths of the circle,

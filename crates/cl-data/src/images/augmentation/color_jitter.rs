@@ -13,9 +13,9 @@ use std::ops::Range;
 
 /// Random changes of colour, applied with a probability.
 ///
-/// As torchvision's `ColorJitter` inside `RandomApply`: each strength `v` below gives a factor that is
-/// uniform in `[max(0, 1 − v), 1 + v]`, the hue turns by a uniform fraction of the circle in `[−v, v]`, and the
-/// order of the four is random for each view. A strength of 0 leaves its property alone.
+/// As torchvision's `ColorJitter` inside `RandomApply`: each strength `v` below gives a factor that is uniform in
+/// `[max(0, 1 − v), 1 + v]`, the hue is rotated by a uniform fraction of the circle in `[−v, v]`, and the order of the
+/// four is random for each view. A strength of 0 leaves its property unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColorJitter {
@@ -40,7 +40,7 @@ pub enum ColorChange {
     Contrast(f32),
     /// `clamp(f x + (1 − f) y)` with the image in grey `y`.
     Saturation(f32),
-    /// The hue turned by this fraction of the circle, in [−½, ½].
+    /// The hue rotated by this fraction of the circle, in [−½, ½].
     Hue(f32),
 }
 
@@ -53,7 +53,7 @@ impl ColorJitter {
         Self { probability: 0.8, brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }
     }
 
-    /// The changes of one image in order, if any; always six words of the generator.
+    /// The changes of one image in order, if any; always uses six words of the generator.
     pub fn draw_one(&self, rng: &mut impl Rng) -> Option<[ColorChange; 4]> {
         let applied = happens(rng, self.probability);
         let mut factor = |strength: f64| uniform(rng, [(1.0 - strength).max(0.0), 1.0 + strength]) as f32;
@@ -121,8 +121,8 @@ impl ColorChange {
 
 /// Changes the colours of each image in the order given; images without changes keep their values.
 ///
-/// `L` changes per image, at most one of them a hue. Images are put together by the place of that hue, so
-/// that one pass over a group makes the same kind of change to all its images, each with its own factors.
+/// `L` changes per image, at most one of them a hue. Images are grouped by the position of that hue, so that one pass
+/// over a group makes the same kind of change to all its images, each with its own factors.
 ///
 /// # Shapes
 /// `[n, 3, h, w]` in [0, 1] and `n` entries to `[n, 3, h, w]` in [0, 1].

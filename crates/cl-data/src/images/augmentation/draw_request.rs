@@ -1,19 +1,19 @@
-//! For what a transform draws, and from which random numbers.
+//! What a transform draws for, and from which random numbers.
 
 use super::{Change, ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop};
 use crate::{Part, Stream};
 use rand::rngs::ChaCha8Rng;
 
-/// A batch that one transform of a list draws for, with random numbers of its own.
+/// A batch that one transform of a list draws for, with its own random numbers.
 ///
-/// The numbers are a function of seed, purpose and step, of the transform's name and of how many of this name come
-/// before it in the list. Nothing that other transforms draw moves them, nor does their order.
+/// The numbers are a function of seed, purpose and step, of the transform's name and of how many of the same name
+/// precede it in the list. They depend neither on what other transforms draw nor on their order.
 #[derive(Debug, Clone, Copy)]
 pub struct DrawRequest<'a> {
     pub(super) images: usize,
     pub(super) size: [usize; 2],
     pub(super) name: &'a str,
-    /// How many transforms of the same name come before.
+    /// How many transforms of the same name precede it.
     pub(super) occurrence: u32,
     pub(super) stream: Stream,
     pub(super) step: u64,
@@ -30,7 +30,7 @@ impl DrawRequest<'_> {
         self.size
     }
 
-    /// A generator of this transform at this step, at its beginning; another `index` is another generator.
+    /// A fresh generator for this transform at this step; each `index` gives a different one.
     pub fn rng(&self, index: u32) -> ChaCha8Rng {
         match self.part(index) {
             Some(part) => self.stream.rng(part, self.step),
@@ -41,7 +41,7 @@ impl DrawRequest<'_> {
         }
     }
 
-    /// Draws for image 0, first view; image 0, second view; image 1, first view; and so on, from the generator 0.
+    /// Draws for image 0, first view; image 0, second view; image 1, first view; and so on, from generator 0.
     ///
     /// `change` is given what was drawn for one view of each image.
     pub fn for_each_view<T, C: Change>(
@@ -57,7 +57,7 @@ impl DrawRequest<'_> {
         views.map(|drawn| -> Box<dyn Change> { Box::new(change(drawn)) })
     }
 
-    /// The addresses that are older than those made of names.
+    /// The addresses that are older than those derived from names.
     fn part(&self, index: u32) -> Option<Part> {
         let part = match (self.name, index) {
             (RandomResizedCrop::NAME, 0) => Part::ImageCrop,

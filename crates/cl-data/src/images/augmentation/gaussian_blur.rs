@@ -34,7 +34,7 @@ impl GaussianBlur {
         Self { probability: 0.5, kernel_size: 3, sigma: [0.1, 2.0] }
     }
 
-    /// The standard deviation for one image, if it is blurred; always two words of the generator.
+    /// The standard deviation for one image, if it is blurred; always uses two words of the generator.
     pub fn draw_one(&self, rng: &mut impl Rng) -> Option<f64> {
         let applied = happens(rng, self.probability);
         let sigma = uniform(rng, self.sigma);
@@ -67,7 +67,7 @@ impl Transform for GaussianBlur {
     }
 }
 
-/// How wide each image that is blurred is blurred, in pixels.
+/// The width of the blur of each blurred image, in pixels.
 #[derive(Debug)]
 struct Blurs {
     kernel_size: usize,
@@ -122,7 +122,7 @@ fn blurs(kernels: impl Iterator<Item = Vec<f64>>, count: usize, length: usize) -
     matrices
 }
 
-/// The pixel that stands in for one outside, the border pixel itself being the mirror.
+/// The pixel that stands in for one outside, mirrored at the border pixel.
 fn reflected(position: isize, length: usize) -> usize {
     let last = length as isize - 1;
     let position = position.abs();

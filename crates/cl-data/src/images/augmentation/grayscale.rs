@@ -1,4 +1,4 @@
-//! Colour taken away.
+//! Removal of colour.
 
 use super::color::Planes;
 use super::draws::happens;
@@ -23,7 +23,7 @@ impl Grayscale {
     /// Its name in files.
     pub const NAME: &'static str = "grayscale";
 
-    /// Whether one image becomes grey; one word of the generator.
+    /// Whether one image becomes grey; uses one word of the generator.
     pub fn draw_one(&self, rng: &mut impl Rng) -> bool {
         happens(rng, self.probability)
     }

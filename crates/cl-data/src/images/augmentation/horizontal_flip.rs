@@ -1,4 +1,4 @@
-//! Left and right exchanged.
+//! Mirroring of left and right.
 
 use super::draws::happens;
 use super::rows::map_marked;
@@ -22,7 +22,7 @@ impl HorizontalFlip {
     /// Its name in files.
     pub const NAME: &'static str = "horizontal_flip";
 
-    /// Whether one image is mirrored; one word of the generator.
+    /// Whether one image is mirrored; uses one word of the generator.
     pub fn draw_one(&self, rng: &mut impl Rng) -> bool {
         happens(rng, self.probability)
     }

@@ -1,9 +1,9 @@
 //! Two random views of each image of a batch, by tensor operations on the device of the images.
 //!
-//! A [`ViewPipeline`] is a list of [`Transform`]s. Those that are here and their parameters are torchvision's, the
-//! defaults those of SimCLR (Chen et al. 2020); others are added from anywhere. Parameters are drawn on the host, one
-//! address of randomness per transform, and applied to whole batches: leaving one transform out leaves the numbers of
-//! the others as they are.
+//! A [`ViewPipeline`] is a list of [`Transform`]s. Those in this module and their parameters follow torchvision (the
+//! mask does not), with presets from SimCLR (Chen et al. 2020); others can be added from anywhere. Parameters are drawn
+//! on the host, from separate random numbers per transform, and applied to whole batches: leaving one transform out
+//! does not change the numbers of the others.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

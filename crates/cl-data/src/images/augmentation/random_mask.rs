@@ -10,21 +10,21 @@ use std::ops::Range;
 
 /// Sets random pixels of the normalised views to zero and scales the others up.
 ///
-/// The RandomMask of Wen & Li (2021) with one coordinate of `D` per pixel, shared by the channels. Zero is
-/// the mean colour, since views are normalised before. The masks lie on the grid of each view: after a crop,
-/// the same coordinate of two views shows different places of the image.
+/// The RandomMask of Wen & Li (2021) with one coordinate of `D` per pixel, shared by the channels. Zero is the mean
+/// colour, since views are normalised first. The masks are on the grid of each view: after a crop, the same coordinate
+/// of two views shows different places of the image.
 ///
-/// Not in the paper, whose images are cropped and recoloured only.
+/// Not in the paper, whose images are only cropped and recoloured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PixelMask {
     /// `p`: in (0, 1) for complementary masks, in (0, 1] for independent ones. The paper's RandomMask: ½.
     pub keep_probability: f64,
-    /// How the masks of the two views belong together.
+    /// How the masks of the two views are related.
     pub pairing: MaskPairing,
 }
 
-/// How the masks of two views belong together.
+/// How the masks of two views are related.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskPairing {

@@ -1,4 +1,4 @@
-//! A random part of each image, brought to one size.
+//! A random part of each image, resized to one size.
 
 use super::draws::{index, uniform, unit};
 use super::horizontal_flip::Flips;
@@ -16,9 +16,9 @@ use std::ops::Range;
 
 /// A box of random area and shape, resized to the size of the image.
 ///
-/// As in torchvision's `RandomResizedCrop`: the area is a uniform fraction of the image's, the logarithm of
-/// width over height is uniform, both are drawn anew until the rounded box fits, at most ten times, and
-/// then the largest centred box within the ratios is taken. The box lies uniformly.
+/// As in torchvision's `RandomResizedCrop`: the area is a uniform fraction of the image's, the logarithm of width over
+/// height is uniform, both are redrawn until the rounded box fits, at most ten times, and after that the largest
+/// centred box within the ratios is taken. The position of the box is uniform.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomResizedCrop {
@@ -53,7 +53,7 @@ impl RandomResizedCrop {
         Self { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] }
     }
 
-    /// A box for one image of `height` × `width` pixels; always 22 words of the generator.
+    /// A box for one image of `height` × `width` pixels; always uses 22 words of the generator.
     pub fn draw_one(&self, [height, width]: [usize; 2], rng: &mut impl Rng) -> CropBox {
         let log_ratio = self.ratio.map(f64::ln);
         let mut found = None;
@@ -111,7 +111,7 @@ impl Transform for RandomResizedCrop {
     }
 }
 
-/// What is cut out of each image, and whether it is mirrored then.
+/// What is cut out of each image, and whether it is mirrored afterwards.
 #[derive(Debug)]
 struct Crops {
     boxes: Vec<CropBox>,
@@ -130,7 +130,7 @@ impl Change for Crops {
         resized_crop(views, &self.boxes[range.clone()], &self.flips[range], [height, width])
     }
 
-    /// A flip costs nothing while images are resampled.
+    /// A flip is free while images are resampled.
     fn fused_with(&self, next: &dyn Change) -> Option<Box<dyn Change>> {
         let Flips(next) = (next as &dyn Any).downcast_ref()?;
         let flips = self.flips.iter().zip(next).map(|(before, after)| before ^ after).collect();

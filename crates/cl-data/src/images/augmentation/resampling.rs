@@ -50,10 +50,10 @@ pub(super) fn resample(images: Tensor<4>, rows: Matrices, columns: Matrices) -> 
 
 /// Weights of linear interpolation from the pixels `start..start + length` of an axis to `outputs` pixels.
 ///
-/// Output `i` looks at `c = s (i + ½)` with `s = length / outputs`, and pixel `j` has a weight proportional
-/// to `max(0, 1 − |j + ½ − c| / max(1, s))`: a triangle that widens where the image shrinks, so that every
-/// pixel is seen. This is torchvision's `interpolation=BILINEAR, antialias=True`; where the image grows it is
-/// plain bilinear interpolation with `align_corners=False`. With `mirrored`, outputs are in reverse order.
+/// Output `i` looks at `c = s (i + ½)` with `s = length / outputs`, and pixel `j` has a weight proportional to
+/// `max(0, 1 − |j + ½ − c| / max(1, s))`: a triangle that widens where the image shrinks, so that every pixel
+/// contributes. This is torchvision's `interpolation=BILINEAR, antialias=True`; where the image grows it is plain
+/// bilinear interpolation with `align_corners=False`. With `mirrored`, outputs are in reverse order.
 pub(super) fn write_interpolation(matrix: &mut [f32], inputs: usize, start: usize, length: usize, mirrored: bool) {
     let outputs = matrix.len() / inputs;
     let scale = length as f64 / outputs as f64;

@@ -56,7 +56,7 @@ pub(super) fn per_image(values: Vec<f32>, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, [count, 1, 1, 1]), device)
 }
 
-/// Refuses parameters that do not belong to the images.
+/// Panics unless there are as many parameters as images.
 pub(super) fn require_one_each(images: &Tensor<4>, parameters: usize) {
     let dims = images.dims();
     assert_eq!(dims[0], parameters, "images of shape {dims:?}, but parameters for {parameters} images");

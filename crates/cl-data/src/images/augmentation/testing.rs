@@ -1,4 +1,4 @@
-//! What tests of transforms share.
+//! Shared by the tests of transforms.
 
 use super::{Change, DrawRequest, Transform};
 use crate::images::ChannelStatistics;
@@ -54,7 +54,7 @@ pub(super) fn message(wrong: impl Component) -> String {
     wrong.checked().unwrap_err().to_string()
 }
 
-/// A TOML file gives back what was written, and the files `wrong` are refused.
+/// A component survives being written to TOML and read back, and the files `wrong` are rejected.
 pub(super) fn assert_files_hold<C: Component + PartialEq>(component: C, wrong: &[&str]) {
     let text = toml::to_string(&component).unwrap();
     assert_eq!(toml::from_str::<C>(&text).unwrap(), component, "{text}");

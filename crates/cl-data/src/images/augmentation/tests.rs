@@ -1,4 +1,4 @@
-//! What holds of lists of transforms.
+//! Properties of lists of transforms.
 
 use super::testing::{STATISTICS, assert_close, images, stream, values};
 use super::*;
@@ -111,7 +111,7 @@ fn a_transform_left_out_leaves_the_parameters_of_the_others() {
         let mut fewer = all();
         fewer.remove(place);
         let mut expected = whole.clone();
-        // Normalising stands between the blur and the mask.
+        // Normalisation comes between the blur and the mask.
         expected.iter_mut().for_each(|view| _ = view.remove(if place == 5 { 6 } else { place }));
         assert_eq!(drawn(&pipeline(fewer)), expected, "without {}", all()[place].0);
     }

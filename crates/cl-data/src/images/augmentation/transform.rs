@@ -1,4 +1,4 @@
-//! What a list of transforms is made of: what can be drawn, and what was.
+//! The elements of a list of transforms: what can be drawn, and what has been drawn.
 
 use super::DrawRequest;
 use burn::tensor::Tensor;
@@ -9,8 +9,8 @@ use std::ops::Range;
 
 /// A random change of images.
 ///
-/// Its parameters are fixed; what is random is drawn for a whole batch on the host, and the [`Change`] that comes of it
-/// is applied to a part of the batch at a time.
+/// Its parameters are fixed; what is random is drawn for a whole batch on the host, and the resulting [`Change`] is
+/// applied to a part of the batch at a time.
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -43,11 +43,11 @@ use std::ops::Range;
 /// # Ok::<(), cl_config::ConfigError>(())
 /// ```
 pub trait Transform: Debug + Send + Sync {
-    /// Draws what is random about both views of each image of a batch: how the first views are changed, and how the
+    /// Draws what is random about both views of each image of a batch: the changes of the first views, and those of the
     /// second ones.
     ///
-    /// A function of the transform and the request alone. What is drawn for an image may depend on its place in the
-    /// batch, and not on how many images follow.
+    /// A pure function of the transform and the request. What is drawn for an image may depend on its place in the
+    /// batch, but not on how many images follow.
     ///
     /// # Panics
     /// When parameters are out of range.
@@ -77,7 +77,7 @@ pub trait Change: Any + Debug + Send + Sync {
     /// `[range.len(), 3, h, w]` to the same.
     fn apply(&self, views: Tensor<4>, range: Range<usize>) -> Tensor<4>;
 
-    /// This change and then the next one of the same views in one go; none where they are made one after the other.
+    /// This change and the next one of the same views in one go; `None` if they are applied one after the other.
     ///
     /// Values differ by rounding at most. The type of the next one is found by
     /// `(next as &dyn Any).downcast_ref()`.
@@ -86,7 +86,7 @@ pub trait Change: Any + Debug + Send + Sync {
     }
 }
 
-/// Parameters that are in range.
+/// The component, with its parameters in range.
 ///
 /// # Panics
 /// With the message of the error when they are not.

@@ -1,4 +1,4 @@
-//! Transforms in order, and the two views they make of each image.
+//! Transforms in order, and the two views they make from each image.
 
 use super::{
     Change, ColorJitter, DrawRequest, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop, Transform,
@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 /// What makes two views of an image: transforms in the order in which they are applied.
 ///
-/// A transform may come any number of times. Views are normalised right before the first transform that works on
-/// normalised views, or at the end, always. Colours are in [0, 1] before that.
+/// A transform may occur any number of times. Views are always normalised, right before the first transform that works
+/// on normalised views or at the end. Until then, colours are in [0, 1].
 ///
-/// Each transform draws from random numbers of its own, see [`DrawRequest`]: leaving one out, or changing their order,
-/// leaves the numbers of the others as they are. Of two transforms of one name, the second takes the numbers of the
-/// first where that is left out.
+/// Each transform draws from its own random numbers, see [`DrawRequest`]: leaving one out, or changing their order,
+/// does not change the numbers of the others. If the first of two transforms with the same name is left out, the second
+/// takes its numbers.
 #[derive(Debug, Clone, Default)]
 pub struct ViewPipeline {
     transforms: Vec<Entry>,
@@ -27,7 +27,7 @@ pub struct ViewPipeline {
 #[derive(Debug, Clone)]
 struct Entry {
     name: String,
-    /// How many transforms of the same name come before.
+    /// How many transforms of the same name precede it.
     occurrence: u32,
     transform: Arc<dyn Transform>,
 }
@@ -85,7 +85,7 @@ impl ViewPipeline {
         Self::new(named.into()).expect("all of them work on colours")
     }
 
-    /// The same transforms and one more at their end.
+    /// The same transforms followed by one more.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -105,7 +105,7 @@ impl ViewPipeline {
         Ok(self)
     }
 
-    /// How many transforms, the first ones, work on colours.
+    /// Number of transforms, from the first on, that work on colours.
     fn on_colors(&self) -> usize {
         self.transforms.partition_point(|entry| !entry.transform.on_normalized())
     }
@@ -113,7 +113,7 @@ impl ViewPipeline {
     /// Checks what depends on height and width of the images, in pixels.
     ///
     /// # Errors
-    /// [`ConfigError`] with a key such as `transform[4].gaussian_blur.kernel_size`, places from 0.
+    /// [`ConfigError`] with a key such as `transform[4].gaussian_blur.kernel_size`, with indices from 0.
     pub fn fits(&self, size: [usize; 2]) -> Result<(), ConfigError> {
         self.transforms.iter().enumerate().try_for_each(|(place, Entry { name, transform, .. })| {
             transform.fits(size).map_err(|error| error.below(&format!("transform[{place}].{name}")))
@@ -122,10 +122,10 @@ impl ViewPipeline {
 
     /// Two views of each image.
     ///
-    /// A function of its arguments alone; the views of an image depend on its place in the batch and not on
-    /// the other images. Views are computed and returned without autodiff,
-    /// also where the images are on a device with autodiff. Operations with tensors under autodiff take
-    /// them as constants; [`Tensor::autodiff`] puts them under autodiff where a caller needs that.
+    /// A pure function of its arguments; the views of an image depend on its place in the batch but not on the other
+    /// images. Views are computed and returned without autodiff, even if the images are on a device with autodiff.
+    /// Operations with tensors under autodiff take them as constants; [`Tensor::autodiff`] puts them under autodiff if
+    /// a caller needs that.
     ///
     /// # Shapes
     /// Images `[B, 3, h, w]` in [0, 1].
@@ -157,8 +157,8 @@ impl ViewPipeline {
 
     /// The same, with the number of images (at least 1) that go through the transforms together.
     ///
-    /// A processor is fastest where a chunk fits its cache (32 images, the default of the other two), a
-    /// graphics card with the whole batch at once. Values differ by rounding at most.
+    /// A CPU is fastest when a chunk fits its cache (32 images, the default of the other two functions), a GPU with the
+    /// whole batch at once. Values differ by rounding at most.
     ///
     /// # Panics
     /// As [`views`](Self::views), and when `images_per_chunk` is 0.
@@ -219,7 +219,7 @@ impl ViewPipeline {
     }
 }
 
-/// Puts a change behind others, fused with the last of them where it can be.
+/// Appends a change, fused with the last one if possible.
 fn push(changes: &mut Vec<Box<dyn Change>>, next: Box<dyn Change>) {
     match changes.last().and_then(|last| last.fused_with(&*next)) {
         Some(both) => *changes.last_mut().expect("one was fused") = both,

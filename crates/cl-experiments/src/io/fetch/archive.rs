@@ -3,10 +3,10 @@
 use crate::io::error::UserError;
 use std::path::Path;
 
-/// Room for what an archive holds beside its data files: names of classes, a page about the set.
+/// Allowance for what an archive holds besides its data files: class names, a page about the data set.
 const EXTRAS_BYTE: u64 = 1 << 20;
 
-/// Entries beside the data files.
+/// Allowance for entries besides the data files.
 const EXTRAS: usize = 16;
 
 /// A published `.tar.gz` with one folder of data files.
@@ -24,7 +24,7 @@ pub struct Archive<'a> {
     pub files: &'a [(&'a str, u64)],
 }
 
-/// CIFAR-10 in its binary form: 10,000 records of 3,073 bytes a file.
+/// CIFAR-10 in its binary form: 10,000 records of 3,073 bytes per file.
 ///
 /// Krizhevsky 2009, *Learning Multiple Layers of Features from Tiny Images*.
 pub const CIFAR10: Archive<'static> = Archive {
@@ -57,7 +57,7 @@ impl Archive<'_> {
     /// The archive of a data set.
     ///
     /// # Errors
-    /// [`UserError::Argument`] naming the sets there are.
+    /// [`UserError::Argument`] listing the available data sets.
     pub fn named(dataset: &str) -> Result<Archive<'static>, UserError> {
         [CIFAR10, CIFAR100].into_iter().find(|archive| archive.name == dataset).ok_or_else(|| {
             UserError::Argument(format!("there is no data set {dataset:?} to fetch; choose cifar10 or cifar100"))
@@ -74,7 +74,7 @@ impl Archive<'_> {
         format!("CL_{}_DIR", self.name.to_uppercase())
     }
 
-    /// What a folder lacks: the first data file that is missing or of another size, in words. `None` when it is complete.
+    /// Describes the first data file that a folder lacks or has in the wrong size; `None` when it is complete.
     pub fn flaw(&self, folder: &Path) -> Option<String> {
         if !folder.is_dir() {
             return Some("it is not a folder".into());
@@ -88,18 +88,18 @@ impl Archive<'_> {
         })
     }
 
-    /// Most bytes of all files together: the data files and 1 MiB. The archive itself, being compressed, has to be
-    /// smaller as well; for both sets that is far below 1 GiB.
+    /// Maximum size of all files together in bytes: the data files plus 1 MiB. The archive itself, being compressed,
+    /// has to be smaller as well; for both data sets that is far below 1 GiB.
     pub fn limit_byte(&self) -> u64 {
         self.files.iter().map(|(_, size)| size).sum::<u64>() + EXTRAS_BYTE
     }
 
-    /// Most bytes of one file: the size that a data file has, 1 MiB for any other.
+    /// Maximum size of one file in bytes: that of the data file, or 1 MiB for any other.
     pub(super) fn file_limit_byte(&self, name: &Path) -> u64 {
         self.files.iter().find(|(known, _)| Path::new(known) == name).map_or(EXTRAS_BYTE, |(_, size)| *size)
     }
 
-    /// Most entries.
+    /// Maximum number of entries.
     pub(super) fn limit_entries(&self) -> usize {
         self.files.len() + EXTRAS
     }

@@ -12,22 +12,22 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
-/// An attempt that brings so many bytes sets the count of failed ones back.
+/// An attempt that receives this many bytes resets the count of failed attempts.
 const PROGRESS_BYTE: u64 = 1 << 20;
 
-/// Longest duration of one attempt; the next one goes on from there.
+/// Maximum duration of one attempt; the next one continues from there.
 const ATTEMPT: Duration = Duration::from_secs(1800);
 
-/// Where an archive comes from, and how much patience there is.
+/// Where an archive comes from, and how patient to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Address, `http` or `https`.
     pub url: String,
-    /// Attempts in a row that may fail before it is given up; at least 1.
+    /// Number of consecutive failed attempts after which to give up; at least 1.
     pub attempts: u32,
     /// Pause after the first failed attempt; it doubles with each further one.
     pub wait: Duration,
-    /// Longest silence of the server, also while connecting.
+    /// Longest tolerated silence of the server, including while connecting.
     pub silence: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Origin {
             .timeout_recv_response(Some(self.silence))
             .timeout_per_read(Some(self.silence))
             .timeout_per_call(Some(ATTEMPT));
-        // A proxy knows nothing of this machine's own addresses.
+        // A proxy cannot reach this machine's own loopback addresses.
         let config = if is_loopback(&self.url) { config.proxy(None) } else { config };
         config.build().new_agent()
     }
@@ -64,16 +64,16 @@ fn is_loopback(url: &str) -> bool {
 enum Fault {
     /// Another attempt may help.
     Passing(String),
-    /// None will; what is wrong and what would be right.
+    /// No further attempt will help; what is wrong and what would be right.
     Lasting(String),
-    /// The disk does not take it.
+    /// Writing to disk failed.
     Disk(UserError),
 }
 
 /// Downloads until the `.part` file is as long as the server says.
 ///
 /// # Errors
-/// [`UserError`] naming the address or the file, what is kept, and the other ways to the data.
+/// [`UserError`] naming the address or the file, what is kept, and the other ways to obtain the data.
 pub(super) fn download(
     archive: &Archive,
     places: &Places,
@@ -114,7 +114,7 @@ fn given_up(archive: &Archive, places: &Places, origin: &Origin, reason: &str, h
     ))
 }
 
-/// One request, and what it brings.
+/// Makes one request and stores what it returns.
 fn attempt(
     agent: &Agent,
     archive: &Archive,
@@ -220,7 +220,7 @@ fn fault(error: ureq::Error, origin: &Origin) -> Fault {
         ureq::Error::Timeout(_) => {
             Fault::Passing(format!("the server was silent for {} s", origin.silence.as_secs_f64()))
         }
-        // TLS speaks through these: a certificate does not get better by waiting.
+        // TLS errors arrive this way: an invalid certificate does not get better by waiting.
         ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => Fault::Lasting(e.to_string()),
         ureq::Error::Io(e) => Fault::Passing(e.to_string()),
         ureq::Error::HostNotFound => Fault::Passing("the name of the host is not known".into()),
@@ -229,7 +229,7 @@ fn fault(error: ureq::Error, origin: &Origin) -> Fault {
     }
 }
 
-/// Opens a file that begins anew.
+/// Opens a file that starts from scratch.
 fn begin(path: &Path) -> Result<File, Fault> {
     File::create(path).map_err(|e| disk(path, &e))
 }
@@ -244,7 +244,7 @@ fn disk(path: &Path, e: &io::Error) -> Fault {
     ))
 }
 
-/// Bytes of a file, 0 when it is not there.
+/// Size of a file in bytes, 0 when it does not exist.
 fn length(path: &Path) -> Result<u64, UserError> {
     match fs::metadata(path) {
         Ok(found) => Ok(found.len()),
@@ -253,15 +253,15 @@ fn length(path: &Path) -> Result<u64, UserError> {
     }
 }
 
-/// Notes where a fresh `.part` file comes from, so that it is not continued with another version of the file.
+/// Records where a fresh `.part` file comes from, so that it is not continued from another version of the file.
 fn remember(path: &Path, url: &str, headers: &HeaderMap) -> Result<(), UserError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    // A weak tag does not promise the same bytes.
+    // A weak tag does not guarantee identical bytes.
     let validator = text(header::ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(header::LAST_MODIFIED));
     write_whole(path, format!("{url}\n{}\n", validator.unwrap_or_default()).as_bytes())
 }
 
-/// The validator that was noted for this address.
+/// The validator recorded for this address.
 fn remembered(path: &Path, url: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let mut lines = text.lines();

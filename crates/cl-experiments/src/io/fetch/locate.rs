@@ -1,4 +1,4 @@
-//! Where image data are.
+//! Locating image data.
 
 use super::archive::Archive;
 use crate::io::error::UserError;
@@ -6,7 +6,7 @@ use etcetera::{BaseStrategy, choose_base_strategy};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// `cl-experiments/data` in the user's cache: `$XDG_CACHE_HOME`, or `~/.cache` where that is not set.
+/// `cl-experiments/data` in the user's cache: `$XDG_CACHE_HOME`, or `~/.cache` if that is not set.
 ///
 /// # Errors
 /// [`UserError::Argument`] when there is no home folder either.
@@ -18,14 +18,14 @@ pub fn cache_folder() -> Result<PathBuf, UserError> {
 }
 
 /// The folder with the files of a data set: `--data-dir`, else the environment variable `CL_CIFAR10_DIR` or
-/// `CL_CIFAR100_DIR`, else the cache if the set was fetched.
+/// `CL_CIFAR100_DIR`, else the cache if the data set has been fetched.
 ///
-/// A folder that is named may hold a part of the data files, or the published folder that does. In the cache it has to
-/// be complete.
+/// A folder given by the user may hold only some of the data files, or contain the published folder that does. In the
+/// cache it has to be complete.
 ///
 /// # Errors
-/// [`UserError`] when a named folder holds no data file, when the cache holds an incomplete folder, and, telling all
-/// three ways, when nothing is named or fetched.
+/// [`UserError`] when a given folder holds no data file, when the cache holds an incomplete folder, and, listing all
+/// three ways, when nothing is given or fetched.
 pub fn data_folder(dataset: &str, data_dir: Option<&Path>) -> Result<PathBuf, UserError> {
     let archive = Archive::named(dataset)?;
     let variable = std::env::var_os(archive.variable());
@@ -68,7 +68,7 @@ pub fn data_folder_among(
     }
 }
 
-/// `folder`, or the published folder below it, as it is called by `origin`.
+/// `folder`, or the published folder inside it; errors refer to it as `origin`.
 fn named(archive: &Archive, folder: &Path, origin: &str) -> Result<PathBuf, UserError> {
     let holds_data = |folder: &PathBuf| archive.files.iter().any(|(name, _)| folder.join(name).is_file());
     [folder.join(archive.top_folder), folder.to_path_buf()].into_iter().find(holds_data).ok_or_else(|| {

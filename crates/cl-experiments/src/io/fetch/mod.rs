@@ -6,9 +6,9 @@
 //! | `download.rs` | into a `.part` file that survives and is resumed |
 //! | `unpack.rs` | regular files only, into a staging folder |
 //! | `locate.rs` | where the data are: `--data-dir`, environment, cache |
-//! | `show.rs` | bar or lines |
+//! | `show.rs` | progress bar or lines |
 //!
-//! Nothing is unpacked before its digest is right, and the folder appears whole, by one rename.
+//! Nothing is unpacked before its digest has been verified, and the folder appears as a whole, in one rename.
 
 mod archive;
 mod download;
@@ -30,25 +30,25 @@ use std::time::Duration;
 /// How a fetch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// The folder was there and complete; no request was made.
+    /// The folder already existed and was complete; no request was made.
     AlreadyThere(PathBuf),
-    /// The folder is there now.
+    /// The folder exists now.
     Unpacked(PathBuf),
 }
 
-/// What happens during a fetch.
+/// Events during a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A download begins, or goes on, after `have` bytes.
+    /// A download starts, or resumes, after `have` bytes.
     Started {
-        /// Bytes that are there.
+        /// Bytes already present.
         have: u64,
-        /// Bytes in all, where the server says so.
+        /// Total number of bytes, if the server reports it.
         total: Option<u64>,
     },
     /// Bytes were written.
     Received {
-        /// Bytes that are there.
+        /// Bytes present so far.
         have: u64,
     },
     /// An attempt failed and another one follows.
@@ -67,11 +67,11 @@ pub enum Event {
 /// The files of one archive below the cache folder.
 #[derive(Debug)]
 struct Places {
-    /// The whole archive, its digest checked or a person's own copy.
+    /// The whole archive, either verified by its digest or a user's own copy.
     archive: PathBuf,
-    /// What is downloaded so far.
+    /// What has been downloaded so far.
     part: PathBuf,
-    /// Where `part` comes from: address and validator, a line each.
+    /// Where `part` comes from: address and validator, one line each.
     part_from: PathBuf,
     lock: PathBuf,
     staging: PathBuf,
@@ -92,12 +92,12 @@ impl Places {
     }
 }
 
-/// Brings a data set, with progress on the terminal, to `folder`, or to the cache where none is named.
+/// Fetches a data set, with progress on the terminal, into `folder`, or into the cache if none is given.
 ///
-/// `url` is another address of the same archive.
+/// `url` is an alternative address of the same archive.
 ///
 /// # Errors
-/// [`UserError`] naming address or file and what to do.
+/// [`UserError`] naming the address or file and what to do.
 pub fn run(dataset: &str, folder: Option<PathBuf>, url: Option<&str>) -> Result<Fetched, UserError> {
     let archive = Archive::named(dataset)?;
     let folder = folder.map_or_else(cache_folder, Ok)?;
@@ -108,12 +108,12 @@ pub fn run(dataset: &str, folder: Option<PathBuf>, url: Option<&str>) -> Result<
     fetched
 }
 
-/// Brings an archive's folder below `folder`, by download or from a copy of the archive that lies there.
+/// Places an archive's folder below `folder`, by download or from a copy of the archive already there.
 ///
-/// A download that ended early is kept as `<archive>.part` and resumed. The archive is dropped once it is unpacked.
+/// A download that ended early is kept as `<archive>.part` and resumed. The archive is deleted once it is unpacked.
 ///
 /// # Errors
-/// [`UserError`] when the folder is there but incomplete, cannot be written, or is in use by another process; when the
+/// [`UserError`] when the folder exists but is incomplete, cannot be written, or is in use by another process; when the
 /// download fails; when the digest is wrong; when the archive holds what it should not.
 pub fn fetch(
     archive: &Archive,
@@ -169,7 +169,7 @@ fn is_there(archive: &Archive, target: &Path) -> Result<bool, UserError> {
     }
 }
 
-/// Holds the folder against other processes until the file is dropped.
+/// Locks the folder against other processes until the file is dropped.
 fn lock(archive: &Archive, path: &Path) -> Result<File, UserError> {
     let file = File::create(path).map_err(|e| {
         UserError::file(path, format!("it cannot be written: {e}; name another folder with --data-dir"))
@@ -187,10 +187,10 @@ fn lock(archive: &Archive, path: &Path) -> Result<File, UserError> {
     }
 }
 
-/// Turns a download into the archive if its digest is right, and removes it otherwise.
+/// Turns a download into the archive if its digest is right, and deletes it otherwise.
 fn accept(archive: &Archive, places: &Places, origin: &Origin) -> Result<(), UserError> {
     let found = md5_of(&places.part)?;
-    // Says where `part` came from, which no longer matters in either case.
+    // It records where `part` came from, which no longer matters in either case.
     let _ = fs::remove_file(&places.part_from);
     if found == archive.md5 {
         return fs::rename(&places.part, &places.archive)
@@ -208,7 +208,7 @@ fn accept(archive: &Archive, places: &Places, origin: &Origin) -> Result<(), Use
     )))
 }
 
-/// Unpacks aside, looks whether everything is there, and renames.
+/// Unpacks into a staging folder, checks that everything is there, and renames it.
 fn install(archive: &Archive, places: &Places) -> Result<(), UserError> {
     let cannot =
         |path: &Path, e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}; {}", KEPT_ARCHIVE));
@@ -222,7 +222,7 @@ fn install(archive: &Archive, places: &Places) -> Result<(), UserError> {
             }
         }
     });
-    // What is left of either is of no use, and in the way of nothing.
+    // What is left of either is useless but harmless.
     let _ = remove_folder(&places.staging);
     if unpacked.is_ok() {
         let _ = fs::remove_file(&places.archive);
@@ -254,7 +254,7 @@ fn md5_of(path: &Path) -> Result<String, UserError> {
     }
 }
 
-/// The way out that needs no network here.
+/// How to get the archive without network access on this machine.
 fn by_hand(archive: &Archive, place: &Path) -> String {
     format!(
         "Without a network: put {} (MD5 {}) at {} and give the same command, which checks and unpacks it.",

@@ -1,9 +1,9 @@
-//! A fetch on the terminal: a bar, or a line every ten percent where there is none.
+//! Progress of a fetch on the terminal: a bar, or a line every ten percent if there is no terminal.
 
 use super::Event;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-/// Without a total, a line every so many bytes.
+/// Without a total, a line is printed every time this many bytes have arrived.
 const LINE_BYTE: u64 = 20_000_000;
 
 /// Shows events as they come.
@@ -35,7 +35,7 @@ impl Show {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -53,7 +53,7 @@ impl Show {
             None => (ProgressBar::no_length(), "{spinner} {bytes}  {bytes_per_sec}"),
         };
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        // What was there before does not count into the speed.
+        // Bytes that were already there do not count towards the speed.
         let bar = bar.with_position(have);
         bar.reset_eta();
         self.total = total;
@@ -73,7 +73,7 @@ impl Show {
         }
     }
 
-    /// The first number of bytes after `have` that is worth a line.
+    /// The first number of bytes after `have` at which to print a line.
     fn line_after(&self, have: u64) -> u64 {
         match self.total {
             Some(total) => {

@@ -8,17 +8,17 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use tar::{Entry, EntryType};
 
-/// Unpacks `file` below `staging`, which is made; the caller removes it.
+/// Unpacks `file` below `staging`, which is created; the caller removes it.
 ///
-/// Names, kinds, number and sizes of entries are held against what the archive should hold before a byte of an entry
-/// is written. Permissions, owners and times of entries are not taken over.
+/// Names, types, number and sizes of entries are checked against what the archive should hold before a single byte of
+/// an entry is written. Permissions, owners and times of entries are ignored.
 ///
 /// # Errors
 /// [`UserError::File`] naming the entry.
 pub(super) fn unpack(archive: &Archive, file: &Path, staging: &Path) -> Result<(), UserError> {
     let damaged = |e: io::Error| UserError::file(file, format!("it cannot be unpacked: {e}"));
     fs::create_dir_all(staging).map_err(|e| write_error(staging, &e))?;
-    // Headers and padding come on top of the files: at most three blocks of 512 bytes an entry, and two at the end.
+    // Headers and padding are added to the files: at most three blocks of 512 bytes per entry, and two at the end.
     let most = archive.limit_byte() + 2048 * (archive.limit_entries() as u64 + 8);
     let bytes = Capped { inner: GzDecoder::new(File::open(file).map_err(damaged)?), left: most, most };
     let mut tar = tar::Archive::new(bytes);
@@ -71,7 +71,7 @@ fn inside(archive: &Archive, entry: &Entry<impl Read>) -> Result<PathBuf, String
     if allowed { Ok(path) } else { Err(format!("is not below {}/", archive.top_folder)) }
 }
 
-/// Writes one file that is not there yet. The outer error is about the disk, the inner one about the archive.
+/// Writes one file, which must not exist yet. The outer error is about the disk, the inner one about the archive.
 fn write_file(entry: &mut Entry<impl Read>, place: &Path) -> Result<io::Result<()>, UserError> {
     let failed = |e: &io::Error| write_error(place, e);
     if let Some(folder) = place.parent() {
@@ -91,7 +91,7 @@ fn write_file(entry: &mut Entry<impl Read>, place: &Path) -> Result<io::Result<(
             Err(e) => return Ok(Err(e)),
         }
     }
-    // The folder counts as complete by sizes, so the bytes have to be down before it gets its name.
+    // The folder counts as complete by file sizes, so the bytes must be on disk before it gets its name.
     file.sync_all().map_err(|e| failed(&e))?;
     Ok(Ok(()))
 }
@@ -100,7 +100,7 @@ fn write_error(path: &Path, e: &io::Error) -> UserError {
     UserError::file(path, format!("it cannot be written: {e}; {}", super::KEPT_ARCHIVE))
 }
 
-/// A reader that fails, instead of ending, after so many bytes: what a small file can swell to has a bound.
+/// A reader that fails, instead of ending, after this many bytes: it bounds how far a small file can expand.
 struct Capped<R> {
     inner: R,
     left: u64,

@@ -1,8 +1,8 @@
-//! `certify`: one seeded experiment on every backend of this binary, and how far apart they come out.
+//! `certify`: one seeded experiment on every backend of this binary, and how far apart the results are.
 //!
-//! Backends add in other orders, so that they differ by rounding from the first step on, and training carries such differences on.
-//! What errors of the size of float32 rounding do to this very experiment is measured (see [`rounding`]), and a backend agrees as
-//! long as it stays within that.
+//! Backends sum in different orders, so they differ by rounding from the first step on, and training propagates such
+//! differences. The effect of errors of the size of float32 rounding on this very experiment is measured (see
+//! [`rounding`]), and a backend agrees as long as it stays within that.
 
 pub mod python;
 mod python_images;
@@ -31,16 +31,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The backend that the others are held against.
+/// The backend that the others are compared with.
 const REFERENCE: &str = "flex";
 
-/// A tolerance beyond this fraction of a metric's size is said to say little.
+/// A tolerance above this fraction of a metric's size is reported as uninformative.
 const UNINFORMATIVE: f64 = 0.1;
 
-/// A number of a snapshot by name.
+/// A named number of a snapshot.
 pub type Metric = (&'static str, fn(&Snapshot) -> f64);
 
-/// Numbers of a snapshot whose divergence is followed.
+/// Numbers of a snapshot whose divergence is tracked.
 pub const METRICS: [Metric; 9] = [
     ("loss", |s| s.loss),
     ("energy_in_span", |s| s.energy_in_span),
@@ -58,9 +58,9 @@ pub const METRICS: [Metric; 9] = [
 pub struct Certificate {
     /// The experiment.
     pub experiment: String,
-    /// The backend that the others are held against.
+    /// The backend that the others are compared with.
     pub reference: String,
-    /// How tolerances come about.
+    /// How tolerances are determined.
     pub tolerance: String,
     /// Commit, versions and platform.
     pub manifest: Manifest,
@@ -72,50 +72,50 @@ pub struct Certificate {
     pub agree: bool,
 }
 
-/// What came out on one backend.
+/// The result on one backend.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BackendResult {
-    /// The backend by name.
+    /// Name of the backend.
     pub name: String,
     /// The verdict of the experiment on it.
     pub verdict: Verdict,
     /// Whether verdict and metrics agree with the reference.
     pub agrees: bool,
-    /// Seconds it took; those of this call, nothing for runs that were there already.
+    /// Seconds spent in this call; none for runs that were already there.
     pub duration_s: f64,
     /// By metric; empty for the reference.
     pub metrics: BTreeMap<String, Divergence>,
 }
 
-/// How far a metric comes apart in the run that is closest to its tolerance.
+/// How far a metric diverges in the run that is worst relative to its tolerance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Divergence {
     /// The first step at which any run lies outside its tolerance.
     pub first_step_outside: Option<u64>,
-    /// Largest divergence in units of the tolerance; infinite, and `null` in JSON, where a number is none.
+    /// Largest divergence in units of the tolerance; infinite, and `null` in JSON, where a number is NaN.
     #[serde(with = "as_null")]
     pub largest_fraction_of_tolerance: f64,
     /// By step.
     pub over_time: Vec<Distance>,
 }
 
-/// How far a metric has come apart at a step, in units of its largest value in the run.
+/// How far a metric has diverged at a step, in units of its largest value in the run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Distance {
     /// The step.
     pub step: u64,
-    /// How far apart; infinite, and `null` in JSON, where a number is none.
+    /// How far; infinite, and `null` in JSON, where a number is NaN.
     #[serde(with = "as_null")]
     pub apart: f64,
-    /// How far is allowed.
+    /// How far it may diverge.
     pub tolerance: f64,
 }
 
-/// Runs the experiment on each backend, below `output`, and compares; `None` where it was asked to stop.
+/// Runs the experiment on each backend, below `output`, and compares the results; `None` if stopped.
 ///
 /// # Errors
-/// [`UserError`] when there is no second backend or one cannot be opened, when the experiment cannot be read or trains no encoder of the
-/// paper, or when a run fails.
+/// [`UserError`] when there is no second backend or one cannot be opened, when the experiment cannot be read or does
+/// not train the paper's encoder, or when a run fails.
 pub fn certify(
     experiment: &Path,
     output: &Path,
@@ -174,7 +174,7 @@ pub fn certify(
     }))
 }
 
-/// Backends by name, opened, the reference first, and those that this binary lacks with the reason.
+/// Opened backends by name, the reference first, and those that this binary lacks with the reason.
 type Backends = (Vec<(&'static str, Device)>, BTreeMap<String, String>);
 
 fn backends_of_this_binary() -> Result<Backends, UserError> {
@@ -182,7 +182,7 @@ fn backends_of_this_binary() -> Result<Backends, UserError> {
     for name in device::names() {
         match device::open(name) {
             Ok(device) => ready.push((name, device)),
-            // What this binary holds is what is certified.
+            // Every backend compiled into this binary has to be certified.
             Err(reason) if device::is_compiled(name) => return Err(reason),
             Err(reason) => {
                 left_out.insert(name.to_string(), reason.to_string());
@@ -201,7 +201,7 @@ fn backends_of_this_binary() -> Result<Backends, UserError> {
 /// Run folders by point and seed.
 type Folders = BTreeMap<(String, u64), RunFolder>;
 
-/// Makes the runs on one backend below `output`; `None` where it was asked to stop.
+/// Executes the runs on one backend below `output`; `None` if stopped.
 fn run_all_on(
     (name, device): (&str, &Device),
     claim: &str,
@@ -239,7 +239,7 @@ struct Made {
     duration_s: f64,
 }
 
-/// A run of the reference, and how far others may come apart from it.
+/// A run of the reference, and how far others may diverge from it.
 #[derive(Debug)]
 struct Followed<'a> {
     run: &'a Run,
@@ -252,7 +252,7 @@ impl Made {
         self.folders[&(run.point.clone(), run.seed)].snapshots()
     }
 
-    /// By metric, of the run that is closest to its tolerance.
+    /// By metric, for the run that is worst relative to its tolerance.
     fn divergences(&self, followed: &[Followed]) -> Result<BTreeMap<String, Divergence>, UserError> {
         let mut metrics = BTreeMap::new();
         for Followed { run, envelope, snapshots } in followed {
@@ -288,7 +288,7 @@ fn training_runs(experiment: &Experiment) -> Result<Vec<Run>, UserError> {
     Ok(runs)
 }
 
-/// Keeps of two runs the one that is closer to its tolerance, and the earlier first step outside.
+/// Keeps the worse of two runs relative to its tolerance, and the earlier first step outside.
 fn worst(metrics: &mut BTreeMap<String, Divergence>, metric: &str, found: Divergence) {
     let Some(kept) = metrics.get_mut(metric) else {
         metrics.insert(metric.into(), found);
@@ -304,7 +304,7 @@ fn worst(metrics: &mut BTreeMap<String, Divergence>, metric: &str, found: Diverg
     kept.first_step_outside = earliest;
 }
 
-/// The table for a terminal.
+/// The table for the terminal.
 pub fn table(certificate: &Certificate) -> String {
     let mut text = String::new();
     for backend in &certificate.backends {

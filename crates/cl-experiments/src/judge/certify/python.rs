@@ -27,9 +27,9 @@ pub struct Request {
     pub experiment: PathBuf,
     /// The point; the first one when `None`.
     pub point: Option<String>,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<PathBuf>,
-    /// The folder to write, which must not be there.
+    /// The folder to write, which must not exist.
     pub output: PathBuf,
 }
 
@@ -46,10 +46,10 @@ pub struct Written {
     pub check: &'static str,
 }
 
-/// Trains a point of the experiment under its first seed on Flex and writes what there is to recompute.
+/// Trains a point of the experiment under its first seed on Flex and writes what is needed to recompute it.
 ///
 /// # Errors
-/// [`UserError`] when the run is of a kind that the checks do not cover, the folder is there, or a file cannot be written.
+/// [`UserError`] when the checks do not cover this kind of run, the folder exists, or a file cannot be written.
 pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError> {
     let output = &request.output;
     if output.exists() {
@@ -82,7 +82,7 @@ pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError
     Ok(Written { claim, point: point.name, seed, check })
 }
 
-/// The number of negatives of a run that the check can recompute.
+/// The number of negatives, for a run that the check can recompute.
 fn fresh_negatives(spec: &TrainingSpec) -> Option<usize> {
     let encoder = spec.symmetric_relu()?;
     let is_plain = ReplicaSettings::supports(spec.objective.config::<InfoNce>()?)
@@ -167,7 +167,7 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
     tensors.extend(trained_on.negatives.map(|x| named(("negatives", x))));
     let augmentation = spec.views.augmentation();
     if augmentation != Augmentation::None {
-        // What a mask lets through of ones.
+        // What a mask leaves of ones.
         let ones =
             Matrix::from_values(observations.x.rows, observations.x.cols, vec![1.0; observations.x.values.len()]);
         let mask = augmentation.apply(ones, pairs, step);

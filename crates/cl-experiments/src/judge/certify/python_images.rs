@@ -1,4 +1,4 @@
-//! What `tests/python/check_images.py` recomputes: a run on images, and one of its steps taken apart.
+//! What `tests/python/check_images.py` recomputes: a run on images, and the parts of one of its steps.
 
 use super::taken_apart::{trained, write_tensors};
 use crate::io::error::UserError;
@@ -27,11 +27,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// The gradient of each update in units of that of the step: several of them, and not the same, so that what an optimizer carries
-/// from one to the next is seen.
+/// The gradient of each update as a multiple of the step's: several updates with different gradients, so that the state
+/// an optimizer carries from one to the next matters.
 const GRADIENT_FACTORS: [f64; 2] = [1.0, -0.5];
 
-/// Optimizers whose updates are written, with learning rates that move weights visibly.
+/// Optimizers whose updates are written, with learning rates that move weights noticeably.
 const OPTIMIZERS: [(&str, OptimizerConfig, f64); 3] = [
     ("sgd", OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }, 0.05),
     ("adamw", OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }, 0.003),
@@ -40,10 +40,10 @@ const OPTIMIZERS: [(&str, OptimizerConfig, f64); 3] = [
 
 type Tensors = Vec<(String, TensorData)>;
 
-/// Refuses a run that the check does not recompute.
+/// Rejects a run that the check does not recompute.
 ///
 /// # Errors
-/// [`UserError::Argument`] naming what it is.
+/// [`UserError::Argument`] naming what the run has.
 pub fn is_covered(spec: &ImageSpec) -> Result<(), UserError> {
     let encoder = spec.model.encoder.name();
     let projector = spec.model.projector.as_ref().filter(|projector| !projector.frozen);
@@ -61,7 +61,7 @@ pub fn is_covered(spec: &ImageSpec) -> Result<(), UserError> {
     )))
 }
 
-/// Makes the run below `output` and writes what there is to recompute of it.
+/// Executes the run below `output` and writes what is needed to recompute it.
 ///
 /// # Errors
 /// [`UserError`] when the images cannot be read, the run fails, or a file cannot be written.
@@ -153,7 +153,7 @@ fn images<C: EncoderConfig<Encoder: ImageEncoder>>(training: &ImageTraining<C>) 
     [set("train", &training.data().splits().train), set("test", &training.data().splits().test)].concat()
 }
 
-/// The step in the middle of the run with its loss: views, network, gradient, running statistics behind it, updates.
+/// The step in the middle of the run with its loss: views, network, gradient, running statistics after it, updates.
 fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>>) -> (u64, f64, Tensors) {
     let learner: LearnerOf<ImageTraining<C>> = trained(Learner::start(training), training.schedule().steps / 2);
     let step = learner.steps_done();
@@ -183,7 +183,7 @@ fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>
     (step, loss, tensors)
 }
 
-/// Networks at the end, and what they were measured on.
+/// The final networks, and what they were measured on.
 fn end<C: EncoderConfig<Encoder: ImageEncoder>>(
     training: &ImageTraining<C>,
     folder: &RunFolder,
@@ -221,20 +221,20 @@ fn flat(latents: &[ShapeLatents]) -> TensorData {
     TensorData::new(values, [latents.len(), 9])
 }
 
-/// Everything a network holds, by name behind `prefix`.
+/// All tensors of a network, by name with `prefix`.
 fn named<E: ImageEncoder>(prefix: &str, model: &Siamese<E>) -> Tensors {
     let all = by_name(&model.valid(), &|visited| Some(visited.value()));
     all.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)).collect()
 }
 
-/// What `read` takes from each tensor of a module, running statistics included.
+/// What `read` returns for each tensor of a module, running statistics included.
 fn by_name(module: &impl Module, read: &dyn Fn(&dyn AnyRank) -> Option<TensorData>) -> Tensors {
     let mut found = Vec::new();
     visit(module, &mut |name, parameter| found.extend(read(parameter).map(|value| (name, value))));
     found
 }
 
-/// Gradients by name, times a factor, as those of this module's parameters.
+/// Named gradients times a factor, registered for this module's parameters.
 fn registered(module: &impl Module, gradients: &Tensors, factor: f64) -> GradientsParams {
     let mut registered = GradientsParams::new();
     visit(module, &mut |name, parameter| {
@@ -266,7 +266,7 @@ impl<const D: usize> AnyRank for Param<Tensor<D>> {
     }
 }
 
-/// Shows each tensor of a module with its name to `see`.
+/// Calls `see` with each tensor of a module and its name.
 fn visit(module: &impl Module, see: &mut dyn FnMut(String, &dyn AnyRank)) {
     struct Visitor<'a> {
         path: Vec<String>,

@@ -1,10 +1,10 @@
-//! What errors of the size of float32 rounding do to an experiment: the reference run again, with weights moved a little after every step.
+//! The effect of errors of the size of float32 rounding: the reference run again with perturbed weights.
 //!
-//! Rounding in whatever order moves the inner product of two vectors by about `2⁻²⁴` of the product of their norms (Higham & Mary 2019: errors of
-//! single operations are as good as independent). Multiplying each of d1 weights by `1 + √d1 · 2⁻²⁴ · ε`, `ε ~ N(0, 1)` of its own, does as
-//! much to an embedding, and moves the weights themselves by more than the rounding of an update does. What trials with such errors come apart by, times a
-//! [factor](FACTOR) for what so few of them miss, is the tolerance; below it stands the rounding of the measure itself. It is a yardstick, no
-//! bound: an experiment that is chaotic by its end has a tolerance as large as the metric, and the certificate says so.
+//! Rounding in any order moves an inner product by about `2⁻²⁴` of the product of norms (Higham & Mary 2019: errors of
+//! single operations are as good as independent). Multiplying each of d1 weights by `1 + √d1 · 2⁻²⁴ · ε`, with its own
+//! `ε ~ N(0, 1)`, does as much to an embedding, and moves the weights by more than the rounding of an update. The
+//! divergence of such trials, times a [factor](FACTOR) as they are few, is the tolerance, no less than the rounding of
+//! the measure. A yardstick, not a bound: chaos makes it as large as the metric, and the certificate says so.
 
 use super::{Distance, Divergence, METRICS, Metric};
 use crate::io::undefined::largest;
@@ -21,10 +21,10 @@ use cl_data::{Matrix, Part, Purpose, Stream, standard_normal};
 use cl_model::SymmetricReluConfig;
 use std::sync::Arc;
 
-/// Runs with rounding put in.
+/// Number of perturbed runs.
 pub const TRIALS: u64 = 4;
 
-/// How many times the largest divergence among trials is tolerated.
+/// The tolerance as a multiple of the largest divergence among trials.
 pub const FACTOR: f64 = 8.0;
 
 /// `2⁻²⁴`.
@@ -40,7 +40,7 @@ pub struct Envelope {
     scales: Vec<f64>,
 }
 
-/// How tolerances come about, for the certificate.
+/// How tolerances are determined, for the certificate.
 pub fn in_words() -> String {
     format!(
         "{FACTOR} times the largest divergence so far among {TRIALS} runs on the reference in which each weight is multiplied by 1 + \
@@ -50,7 +50,7 @@ pub fn in_words() -> String {
 }
 
 impl Envelope {
-    /// Measures the tolerances of a run whose snapshots on the reference are given.
+    /// Measures the tolerances of a run from its snapshots on the reference.
     pub fn of(spec: &TrainingSpec, seed: u64, reference: &[Snapshot]) -> Self {
         let largest = |value: fn(&Snapshot) -> f64| reference.iter().map(|s| value(s).abs()).fold(1e-12, f64::max);
         let scales: Vec<f64> = METRICS.iter().map(|(_, value)| largest(*value)).collect();
@@ -79,7 +79,7 @@ impl Envelope {
     /// How far another backend's snapshots lie from the reference's, by metric.
     ///
     /// # Panics
-    /// When there are not as many snapshots.
+    /// When the numbers of snapshots differ.
     pub fn compare(&self, reference: &[Snapshot], found: &[Snapshot]) -> Vec<(&'static str, Divergence)> {
         assert_eq!(reference.len(), found.len(), "snapshots are taken at the same steps");
         let of_metric = |(metric, (name, value)): (usize, &Metric)| {
@@ -103,14 +103,14 @@ impl Envelope {
     }
 }
 
-/// Snapshots of a run on the reference in which each weight is moved by about `size` of itself after each step.
+/// Snapshots of a run on the reference in which each weight is perturbed by about `size` of itself after each step.
 fn perturbed(spec: &TrainingSpec, seed: u64, trial: u64, size: f64) -> Vec<Snapshot> {
     let task = Arc::new(SparseCoding::<SymmetricReluConfig>::on(spec, seed, &Device::flex()));
     let (mut learner, mut optimizer) = (Learner::start(&task), task.optimizer());
     let schedule = task.schedule();
     let mut rates = LearningRateScheduler::new(schedule.learning_rate, 0);
     let (m, d1) = (learner.model.encoder.weights.dims()[0], spec.data.input_dim);
-    // Streams are addressed by step: trials keep apart by beginning far from each other.
+    // Streams are addressed by step: trials stay separate by starting far from each other.
     let stream = Stream::new(seed, Purpose::Rounding);
     let mut snapshots = vec![learner.snapshot()];
     while learner.steps_done() < schedule.steps {
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(compared(&lost)[0].1.first_step_outside, Some(0));
     }
 
-    /// A step in which the gradient is a tenth too large is no matter of rounding.
+    /// A step whose gradient is a tenth too large is not mistaken for rounding.
     #[test]
     fn a_wrong_step_is_told_from_rounding() {
         let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/recipe-d16.toml"));

@@ -1,4 +1,4 @@
-//! What both exports for Python need: a training up to some step, tensors in a file.
+//! What both exports for Python need: training up to some step, writing tensors to a file.
 
 use crate::io::error::UserError;
 use crate::io::files::{safetensors_bytes, write_whole};
@@ -10,7 +10,7 @@ use burn::tensor::TensorData;
 use burn::train::TrainStep;
 use std::path::Path;
 
-/// The learner after so many steps in all, from a fresh state of the optimizer.
+/// The learner after this many steps in total, from a fresh state of the optimizer.
 pub(super) fn trained<T: Task>(mut learner: LearnerOf<T>, steps: u64) -> LearnerOf<T> {
     let task = learner.task().clone();
     let mut optimizer = task.optimizer();
@@ -22,7 +22,7 @@ pub(super) fn trained<T: Task>(mut learner: LearnerOf<T>, steps: u64) -> Learner
     learner
 }
 
-/// Writes tensors by name.
+/// Writes named tensors.
 ///
 /// # Errors
 /// [`UserError::File`] naming the file.

@@ -28,12 +28,12 @@ pub fn metrics(report: &MomentsReport) -> BTreeMap<String, f64> {
     values
 }
 
-/// Adds `largest_deviation_over_critical`: with K tests in all points and seeds together, the critical value is the
-/// two-sided normal quantile at `family_level / K` (Bonferroni). Estimates over 10⁵ pairs are normal far enough out.
+/// Adds `largest_deviation_over_critical`: with K tests over all points and seeds, the critical value is the two-sided
+/// normal quantile at `family_level / K` (Bonferroni). Estimates over 10⁵ pairs are normal far enough into the tails.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimultaneousTests {
-    /// Probability that one test or more is significant where every prediction is right, in (0, 1).
+    /// Probability that at least one test is significant if every prediction is right, in (0, 1).
     pub family_level: f64,
 }
 

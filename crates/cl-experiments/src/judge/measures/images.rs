@@ -1,4 +1,4 @@
-//! Image runs: what their evaluations say, as numbers by name.
+//! Metrics of image runs, read off their evaluations.
 
 use crate::io::undefined::or_nan;
 use crate::tasks::images::evaluation::{ImageEvaluation, Scores};

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinearStageGrowth {
-    /// Snapshots count until `max |Sim|/τ` on a held-out batch first exceeds this, larger than 0.
+    /// Snapshots are used until `max |Sim|/τ` on a held-out batch first exceeds this, larger than 0.
     pub similarity_bound: f64,
 }
 
@@ -52,7 +52,7 @@ fn trained(point: &Point) -> Result<&TrainingSpec, String> {
     })
 }
 
-/// Measured norms beside predicted ones, at the steps where a snapshot was taken.
+/// Measured norms and predicted ones, at the steps where a snapshot was taken.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// Steps.
@@ -72,7 +72,7 @@ impl Comparison {
     pub fn new(spec: &TrainingSpec, seed: u64, snapshots: &[Snapshot], similarity_bound: f64) -> Self {
         let eta = match spec.schedule().learning_rate {
             LearningRate::Constant { rate } | LearningRate::ExponentialDecay { first: rate, .. } => rate,
-            // The prediction is for a constant η; a warm-up is not in it.
+            // The prediction assumes a constant η, without a warm-up.
             LearningRate::WarmupCosine { peak, .. } => peak,
         };
         let data = spec.data.model(seed);
@@ -93,7 +93,7 @@ impl Comparison {
         let weights: Vec<Vec<f64>> = weights.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect();
         let within = |s: &&Snapshot| s.largest_similarity.is_some_and(|v| v <= similarity_bound);
         let within_bound = snapshots.iter().take_while(within).count();
-        // One snapshot beyond the bound is shown, no more: the prediction grows without limit.
+        // Only one snapshot beyond the bound is shown: the prediction grows without limit.
         let shown: Vec<&Snapshot> = snapshots.iter().take(within_bound + 1).collect();
         let last = shown.last().map_or(0, |s| s.step);
         let prediction = stage.predict(&weights, &rows(data.dictionary().features()), last as usize);
@@ -167,7 +167,7 @@ mod tests {
         };
         let one = PredictedNorms { in_span: 1.0, complement: 1.0 };
         let predicted = Comparison::new(&spec, 201, &of(&|_| one), 0.2).with_noise;
-        // Three lie below the bound, and one beyond is shown; what comes back below it is not.
+        // Three lie below the bound, and one beyond is shown; a later return below the bound is not.
         assert_eq!(predicted.len(), 4);
         let off = [(1.0, 1.0), (1.02, 0.99), (0.97, 1.01), (5.0, 5.0), (9.0, 9.0)];
         let measured = of(&|k| {
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(metrics["last_step_within_bound"], 40.0);
         let growth = 0.97 * predicted[2].in_span / predicted[0].in_span;
         assert!((metrics["growth_in_span"] - growth).abs() < 1e-12);
-        // A number that is none is not within anything.
+        // NaN is not within any bound.
         let mut broken = measured;
         broken[1].norm_in_span = f64::NAN;
         assert!(Comparison::new(&spec, 201, &broken, 0.2).metrics()["largest_error_with_noise"].is_nan());

@@ -1,4 +1,4 @@
-//! What a measure is, and how an experiment file names some.
+//! What a measure is, and how an experiment file chooses some.
 
 use crate::io::error::UserError;
 use crate::judge::Metrics;
@@ -9,11 +9,11 @@ use cl_config::Component;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Something that is read off complete runs, beside what their evaluations say; `measures` of an experiment file names it.
+/// Something read off complete runs in addition to their evaluations; experiment files name it in `measures`.
 ///
-/// Measures read runs and change none, so that they enter no run's identity: they are taken anew whenever a claim is judged.
+/// Measures only read runs, so they are not part of their identity and are redone whenever a claim is judged.
 pub trait Measure: Send + Sync + 'static {
-    /// Whether runs of a point have what is read.
+    /// Checks that runs of a point have what is read.
     ///
     /// # Errors
     /// What the point would have to be.
@@ -21,7 +21,7 @@ pub trait Measure: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The metrics of one run, by the names that `expected.toml` uses. Those of its evaluation with the same name give way.
+    /// The metrics of one run, by their names in `expected.toml`. They override those of its evaluation.
     ///
     /// # Errors
     /// [`UserError`] when a file of the run cannot be read.
@@ -55,7 +55,7 @@ pub fn add<M: Component + Measure>(measures: &mut Measures, name: &str, own: boo
 /// The measures that an experiment file names, with checked values.
 ///
 /// # Errors
-/// [`UserError::File`] naming the key, or the measures there are, or the point that has nothing to measure.
+/// [`UserError::File`] naming the key, the available measures, or the point that has nothing to measure.
 pub fn chosen(experiment: &Experiment, measures: &Measures) -> Result<Vec<Part<dyn Measure>>, UserError> {
     let wrong = |message: String| UserError::file(experiment.folder.join("experiment.toml"), message);
     let mut chosen = Vec::new();

@@ -1,7 +1,7 @@
 //! From run folders to judged claims.
 //!
-//! Most claims are read off the evaluations that every run has. What else is measured an experiment file says in `measures`, see
-//! [`measure`]: [`decoupling`], [`linear_stage`], [`stages`], and what programs built on this one add.
+//! Most claims are read off the evaluations that every run has. Further measures are listed by the experiment file in
+//! `measures`, see [`measure`]: [`decoupling`], [`linear_stage`], [`stages`], and what programs built on this one add.
 
 pub mod decoupling;
 pub mod images;
@@ -26,7 +26,7 @@ use stages::StagesOfTraining;
 use std::any::Any;
 use std::collections::BTreeMap;
 
-/// The measures that this program comes with.
+/// The measures built into this program.
 pub fn standard() -> Measures {
     let mut measures = Measures::new("measures");
     measure::add::<LinearStageGrowth>(&mut measures, "linear_stage", false);
@@ -46,9 +46,9 @@ pub struct ClaimResult {
     pub measures: Vec<Part<dyn Measure>>,
     /// The folder of each point and seed.
     pub folders: BTreeMap<(String, u64), RunFolder>,
-    /// What came out, as numbers by name.
+    /// The results, as named numbers.
     pub metrics: Metrics,
-    /// Expectations beside what came out.
+    /// Expectations together with the results.
     pub judgements: Vec<Judgement>,
     /// The verdict.
     pub verdict: Verdict,
@@ -57,22 +57,22 @@ pub struct ClaimResult {
 /// How claims are judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Judge<'a> {
-    /// What runs can be made of.
+    /// What runs can be built from.
     pub parts: &'a Parts,
     /// What experiment files can measure.
     pub measures: &'a Measures,
     /// Whether the full set is judged.
     pub full: bool,
-    /// Intervals that are judged together, those of other claims included; see [`Expected::judge`].
+    /// Number of intervals judged together, including those of other claims; see [`Expected::judge`].
     pub family: usize,
 }
 
 impl Judge<'_> {
-    /// Reads complete run folders and judges them. Folders may hold runs of other specifications: what is predicted is predicted
+    /// Reads complete run folders and judges them. Folders may hold runs of other specifications: predictions are made
     /// from the experiment's own.
     ///
     /// # Errors
-    /// [`UserError`] when a folder or `expected.toml` cannot be read, or the experiment names a measure that there is not.
+    /// [`UserError`] when a folder or `expected.toml` cannot be read, or the experiment names an unknown measure.
     pub fn judge(
         &self,
         experiment: Experiment,
@@ -105,13 +105,13 @@ impl Judge<'_> {
 }
 
 impl ClaimResult {
-    /// A measure that the experiment names, of this type.
+    /// The experiment's measure of this type, if it names one.
     pub fn measure<M: Any>(&self) -> Option<&M> {
         self.measures.iter().find_map(|measure| measure.config())
     }
 }
 
-/// What every run of its kind of data comes to.
+/// The metrics that every run of its kind of data has.
 fn metrics_of_its_kind(run: CompleteRun, parts: &Parts) -> Result<BTreeMap<String, f64>, UserError> {
     let CompleteRun { point, seed, folder } = run;
     if let Some(spec) = point.spec.get::<TrainingSpec>() {
@@ -139,7 +139,7 @@ fn numbers_of(evaluation: &serde_json::Value) -> BTreeMap<String, f64> {
             serde_json::Value::Number(number) => {
                 numbers.insert(path.into(), number.as_f64().unwrap_or(f64::NAN));
             }
-            // What an evaluation writes for a number that is none.
+            // What an evaluation writes for NaN.
             serde_json::Value::Null => {
                 numbers.insert(path.into(), f64::NAN);
             }

@@ -1,8 +1,8 @@
 //! C7: stages of training, found from the curves alone.
 //!
-//! Each curve is cut into pieces with a line through each, so as to minimise
-//! `n log(RSS/n) + 3 k log n` over the number of pieces k ≤ 8 and their borders (dynamic programming; a piece
-//! has two coefficients and a border). Stages are read off the pieces:
+//! Each curve is cut into pieces with a line through each, so as to minimise `n log(RSS/n) + 3 k log n` over the number
+//! of pieces k ≤ 8 and their breakpoints (dynamic programming; a piece has two coefficients and a breakpoint). Stages
+//! are read off the pieces:
 //! * *decoupling*: the middle of the steepest piece of the energy in span(M);
 //! * *emergence of singletons*: the middle of the steepest piece of the fraction of singletons;
 //! * *convergence*: the last change point of the fraction of singletons.
@@ -16,10 +16,10 @@ use cl_config::{Component, ConfigError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most pieces tried.
+/// Maximum number of pieces.
 const MAX_PIECES: usize = 8;
 
-/// Least number of snapshots in a piece.
+/// Minimum number of snapshots in a piece.
 const MIN_POINTS: usize = 2;
 
 /// The steps of the stages, as metrics.
@@ -102,7 +102,7 @@ impl Stages {
     }
 }
 
-/// The best piecewise-linear fit, by dynamic programming over borders.
+/// The best piecewise-linear fit, by dynamic programming over breakpoints.
 pub fn segment(x: &[f64], y: &[f64]) -> Vec<Piece> {
     let n = x.len();
     let line = Lines::new(x, y);

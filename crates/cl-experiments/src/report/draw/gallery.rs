@@ -5,7 +5,7 @@ use crate::report::chart::{Gallery, Picture};
 use plotters::element::BitMapElement;
 use plotters::prelude::DrawingBackend;
 
-/// Between pictures, as a fraction of a picture.
+/// Gap between pictures, as a fraction of a picture.
 const GAP: f64 = 0.06;
 
 pub(super) fn draw<DB: DrawingBackend>(gallery: &Gallery, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
@@ -25,7 +25,7 @@ pub(super) fn draw<DB: DrawingBackend>(gallery: &Gallery, area: &Area<DB>, pen: 
     Ok(())
 }
 
-/// The picture on a square of `side` pixels, each of them the nearest of the picture's.
+/// The picture enlarged to a square of `side` pixels, by nearest neighbour.
 fn enlarged(picture: &Picture, side: usize) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(3 * side * side);
     for y in 0..side {

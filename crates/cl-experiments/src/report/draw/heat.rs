@@ -9,10 +9,10 @@ use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, FontTransform};
 
-/// Number of shades: neighbours of one shade are drawn as one box.
+/// Number of shades: neighbours of the same shade are drawn as one box.
 const SHADES: f64 = 40.0;
 
-/// Width of a character in units of its size.
+/// Width of a character in units of the font size.
 const CHARACTER_WIDTH: f64 = 0.52;
 
 pub(super) fn draw<DB: DrawingBackend>(heat: &Heat, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
@@ -32,7 +32,7 @@ pub(super) fn draw<DB: DrawingBackend>(heat: &Heat, area: &Area<DB>, pen: Pen) -
     let longest = heat.cells.iter().flatten().map(|cell| written(cell).chars().count()).max().unwrap_or(1);
     let columns = heat.cells.iter().map(Vec::len).max().unwrap_or(1).max(1);
     let cell_width = f64::from(chart.plotting_area().dim_in_pixel().0) / columns as f64 / pen.scale;
-    // A digit is about half as wide as its size says; a tenth of the cell stays free.
+    // A digit is about half as wide as its font size; a tenth of the cell stays free.
     let number_size = LABEL_SIZE.min(0.9 * cell_width / (CHARACTER_WIDTH * longest.max(1) as f64));
     for (r, row) in heat.cells.iter().enumerate() {
         let (low, high) = ((rows - r - 1) as f64, (rows - r) as f64);
@@ -80,7 +80,7 @@ fn shade(value: f64, (low, high): (f64, f64)) -> f64 {
     (fraction * (SHADES - 1.0)).round() / (SHADES - 1.0)
 }
 
-/// Neighbours of the same value: from, to, value.
+/// Runs of neighbours with the same value: from, to, value.
 fn runs<T: PartialEq + Copy>(values: &[T]) -> Vec<(usize, usize, T)> {
     let mut runs: Vec<(usize, usize, T)> = Vec::new();
     for (i, value) in values.iter().enumerate() {

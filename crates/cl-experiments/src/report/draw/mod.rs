@@ -18,7 +18,7 @@ use plotters::series::DashedLineSeries;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, IntoFont, RGBColor, ShapeStyle, TRANSPARENT, TextStyle};
 
-/// What drawing comes to.
+/// The result of drawing.
 pub type Drawn<DB, T = ()> = Result<T, DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 type Area<DB> = DrawingArea<DB, Shift>;
@@ -55,12 +55,12 @@ pub fn legend<DB: DrawingBackend>(entries: &[Entry], area: &Area<DB>, scale: f64
     Ok(())
 }
 
-/// Number of lines that a legend takes at a width before scaling.
+/// Number of lines that a legend takes at a given width, before scaling.
 pub fn legend_lines(entries: &[Entry], width: u32) -> u32 {
     places(entries, width, 1.0).last().map_or(0, |(_, y)| *y as u32 / LEGEND_LINE + 1)
 }
 
-/// Draws what stands before an entry's label, 36 wide, with its left end in the middle at `(x, y)`.
+/// Draws what precedes an entry's label, 36 wide, with the middle of its left edge at `(x, y)`.
 pub fn swatch<DB: DrawingBackend>(entry: &Entry, area: &Area<DB>, (x, y): (i32, i32), scale: f64) -> Drawn<DB> {
     let pen = Pen { scale };
     let style = entry.style;
@@ -183,7 +183,7 @@ impl Pen {
         Ok(chart)
     }
 
-    /// A dash pattern: lengths of a piece and of the gap after it; `None` for an unbroken line.
+    /// A dash pattern: lengths of a dash and of the gap after it; `None` for a solid line.
     fn pattern(self, dash: Dash) -> Option<(i32, i32)> {
         match dash {
             Dash::Solid => None,
@@ -193,7 +193,7 @@ impl Pen {
         }
     }
 
-    /// A broken line in pixels.
+    /// A dashed line in pixels.
     fn dashes<DB: DrawingBackend>(self, area: &Area<DB>, points: &[(i32, i32)], style: Style, width: u32) -> Drawn<DB> {
         let stroke = self.stroke(style.color, width);
         match self.pattern(style.dash) {
@@ -207,7 +207,7 @@ impl Pen {
         }
     }
 
-    /// A marker with its middle at a place in pixels.
+    /// A marker centred at a position in pixels.
     fn marker(self, (x, y): (i32, i32), style: Style, radius: f64) -> Polygon<(i32, i32)> {
         let corners = marker_corners(style.marker, radius * self.scale);
         let corners: Vec<(i32, i32)> =
@@ -216,7 +216,7 @@ impl Pen {
     }
 }
 
-/// Breaks a text between words so that no line is wider than `room` if that can be had.
+/// Breaks a text between words so that no line is wider than `room`, if possible.
 fn wrapped(text: &str, room: f64, width: impl Fn(&str) -> f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

@@ -83,7 +83,7 @@ fn markers<DB: DrawingBackend>(
     Ok(())
 }
 
-/// Four points of a line, elsewhere for every marker, so that markers of close lines do not cover each other.
+/// Four points of a line, at different places for each marker, so that markers of close lines do not overlap.
 fn spread(points: &[(f64, f64)], style: Style) -> Vec<(f64, f64)> {
     const MARKERS: usize = 4;
     let shift = style.marker as usize;
@@ -92,7 +92,7 @@ fn spread(points: &[(f64, f64)], style: Style) -> Vec<(f64, f64)> {
     (0..MARKERS).map(place).filter_map(|i| points.get(i).copied()).collect()
 }
 
-/// Broken lines; the names of upright ones stand above the chart, those of lying ones at the left.
+/// Dashed reference lines; vertical ones are named above the chart, horizontal ones at the left.
 fn rules<DB: DrawingBackend>(chart: &mut Context<DB>, rules: &[Rule], plot: &Plot, pen: Pen) -> Drawn<DB> {
     let ((left, right), (bottom, top)) = (plot.x.ends(), plot.y.ends());
     let stroke = pen.stroke(MUTED, 1);

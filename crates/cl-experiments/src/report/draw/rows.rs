@@ -1,4 +1,4 @@
-//! A row per name: the name above its marks, so that nothing is cut on a narrow screen.
+//! A row per name: the name is above its marks, so that nothing is cut off on a narrow screen.
 
 use super::{Area, Drawn, LABEL_SIZE, Pen, TICK_SIZE};
 use crate::report::axis::Axis;

@@ -13,7 +13,7 @@ const REFERENCE: &str = "paper";
 const METRICS: [(&str, &str); 2] =
     [("coverage_mean", "Coverage of the features, mean"), ("probe_r_squared", "R² of y = ⟨w*, z⟩")];
 
-/// Coverage and probe per departure, the best first.
+/// Coverage and probe per departure, best first.
 pub fn figure(result: &ClaimResult) -> Option<Figure> {
     let in_grid = |name: &String| result.experiment.grids.iter().any(|g| g.points.contains(name));
     let names = result.experiment.points.iter().map(|p| &p.name).filter(|n| !in_grid(n));
@@ -25,7 +25,7 @@ pub fn figure(result: &ClaimResult) -> Option<Figure> {
     if points.is_empty() {
         return None;
     }
-    // The reference first, the others by falling coverage.
+    // The reference first, the others by decreasing coverage.
     points.sort_by(|a, b| (b.0 == REFERENCE).cmp(&(a.0 == REFERENCE)).then(b.1.total_cmp(&a.1)));
     let panel = |(metric, title): (&str, &str)| {
         let style = |name: &str| if name == REFERENCE { Style::nth(0) } else { Style::nth(4) };

@@ -1,4 +1,4 @@
-//! What a step costs over one quantity, on logarithmic axes, with exponents.
+//! The cost of a step as a function of one quantity, on logarithmic axes, with exponents.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
@@ -6,7 +6,7 @@ use super::super::palette::Style;
 use crate::run::bench::{Growth, Timing};
 use std::collections::BTreeMap;
 
-/// Time of a step and peak memory over the quantity, a curve per number of threads.
+/// Time of a step and peak memory over the quantity, one curve per number of threads.
 pub fn figure(growth: &Growth) -> Figure {
     let mut by_threads: BTreeMap<usize, Vec<&(f64, Timing)>> = BTreeMap::new();
     growth.timings.iter().for_each(|t| by_threads.entry(t.1.threads).or_default().push(t));
@@ -50,7 +50,7 @@ pub fn figure(growth: &Growth) -> Figure {
     }
 }
 
-/// The last three points: there, what does not grow is small beside what does.
+/// The last three points, where what does not grow is small compared with what does.
 fn at_the_end(points: &[(f64, f64)]) -> &[(f64, f64)] {
     &points[points.len().saturating_sub(3)..]
 }

@@ -1,4 +1,4 @@
-//! Estimated cross-view moments beside their closed forms.
+//! Estimated cross-view moments compared with their closed forms.
 
 use super::super::axis::Axis;
 use super::super::chart::{

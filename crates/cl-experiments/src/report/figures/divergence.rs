@@ -1,4 +1,4 @@
-//! How far backends come apart over training, beside what rounding alone does.
+//! How far backends diverge over training, compared with the effect of rounding alone.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, PANEL, Panel, Plot, Swatch};
@@ -6,10 +6,10 @@ use super::super::palette::{MUTED, Style};
 use super::in_words;
 use crate::judge::certify::{BackendResult, Certificate, Distance, METRICS};
 
-/// What is drawn where two numbers are equal.
+/// The value drawn where two numbers are equal.
 const LEAST: f64 = 1e-9;
 
-/// A panel per metric, a curve per backend.
+/// One panel per metric, one curve per backend.
 pub fn figure(certificate: &Certificate) -> Figure {
     let others: Vec<&BackendResult> = certificate.backends.iter().filter(|b| !b.metrics.is_empty()).collect();
     let tolerance = Style::plain(MUTED);

@@ -1,4 +1,4 @@
-//! Probes beside the oracle, the input and the untrained encoder.
+//! Probes compared with the oracle, the input and the untrained encoder.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, FIGURE_WIDTH, Figure, Mark, PANEL, Panel, Row, Rows, Rule, height_of_rows};

@@ -9,13 +9,13 @@ use crate::judge::measures::ClaimResult;
 use crate::judge::measures::linear_stage::{Comparison, LinearStageGrowth};
 use cl_model::linear_stage::PredictedNorms;
 
-/// Bound where the experiment does not measure the linear stage.
+/// The bound if the experiment does not measure the linear stage.
 const SIMILARITY_BOUND: f64 = 0.1;
 
 /// One of the norms.
 type Side = fn(&PredictedNorms) -> f64;
 
-/// Most dots of one seed.
+/// Maximum number of dots per seed.
 const MAX_DOTS: usize = 30;
 
 /// Per point: the norms over steps, and how far the measured ones are from the prediction.
@@ -60,13 +60,13 @@ fn points(c: &Comparison, of: &[PredictedNorms], value: Side) -> Vec<(f64, f64)>
     c.steps.iter().zip(of).map(|(step, norms)| (*step as f64, value(norms))).collect()
 }
 
-/// At most [`MAX_DOTS`], equally far apart.
+/// At most [`MAX_DOTS`], evenly spaced.
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let every = points.len().div_ceil(MAX_DOTS).max(1);
     points.into_iter().step_by(every).collect()
 }
 
-/// Where the bound is passed: between the last snapshot within and the first beyond.
+/// Where the bound is crossed: between the last snapshot within and the first beyond.
 fn rule(c: &Comparison) -> Vec<Rule> {
     let at = |k: usize| c.steps.get(k).map(|s| *s as f64);
     let passed = c.within_bound.checked_sub(1).and_then(at).zip(at(c.within_bound));
@@ -114,7 +114,7 @@ fn errors(runs: &Runs, all: &[Comparison], (span, complement): (Style, Style)) -
         })
         .collect();
     let last = all.iter().filter_map(|c| c.steps.last()).max().copied().unwrap_or(1);
-    // The 3 % that the claim allows are always in sight.
+    // The 3 % that the claim allows are always visible.
     let y =
         Axis::around("percent", curves.iter().flat_map(Curve::heights).filter(|v| v.abs() < 40.0).chain([-4.0, 4.0]));
     let mut rules: Vec<Rule> = [3.0, -3.0]

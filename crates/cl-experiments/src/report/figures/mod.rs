@@ -23,17 +23,17 @@ use std::sync::Arc;
 
 type Draw = Arc<dyn Fn(&ClaimResult, &[Runs]) -> Result<Vec<Figure>, UserError> + Send + Sync>;
 
-/// Kinds of figures by name, in the order in which they stand in the report; `figures` of an experiment file names some.
+/// Kinds of figures by name, in the order of the report; experiment files choose some in `figures`.
 #[derive(Clone)]
 pub struct Figures {
     kinds: Vec<(String, Draw)>,
 }
 
-/// What an experiment has that names no figures.
+/// The figures of an experiment that names none.
 const BY_DEFAULT: [&str; 3] = ["images", "training", "neurons"];
 
 impl Figures {
-    /// Those that this program comes with.
+    /// The kinds built into this program.
     pub fn standard() -> Self {
         let claim = |result: &ClaimResult| result.experiment.claim.clone();
         Self { kinds: Vec::new() }
@@ -50,8 +50,8 @@ impl Figures {
             .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
 
-    /// Adds a kind, or puts it in the place of another one of its name. What it draws for a claim it is given after its runs; file
-    /// names of figures are distinct when they begin with the claim's.
+    /// Adds a kind, or replaces the one of the same name. `draw` is given a claim after its runs; file names of figures
+    /// are distinct if they begin with the claim's.
     #[must_use]
     pub fn with(
         mut self,
@@ -66,7 +66,7 @@ impl Figures {
         self
     }
 
-    /// All figures of a claim: of the kinds that its experiment file names. A point that was not run is left out of its figure.
+    /// All figures of a claim, of the kinds that its experiment file names. Points that were not run are left out.
     ///
     /// # Errors
     /// [`UserError`] when a complete run folder cannot be read.
@@ -85,10 +85,10 @@ impl Figures {
         Ok(figures)
     }
 
-    /// Whether the figures that an experiment file names are there.
+    /// Checks that the figures named by an experiment file exist.
     ///
     /// # Errors
-    /// [`UserError::File`] naming the one that is not, and those that are.
+    /// [`UserError::File`] naming the unknown one, and those there are.
     pub fn check(&self, experiment: &Experiment) -> Result<(), UserError> {
         let unknown = |name: &&String| self.kinds.iter().all(|(known, _)| known != *name);
         match experiment.figures.iter().flatten().find(unknown) {
@@ -116,7 +116,7 @@ pub fn overview(results: &[ClaimResult]) -> Result<Option<Figure>, UserError> {
     overview::figure(results)
 }
 
-/// A legend with a line per point.
+/// A legend with one line per point.
 fn legend_of(runs: &[Runs]) -> Vec<Entry> {
     runs.iter().map(|r| Entry::new(&in_words(&r.point), r.style, Swatch::Line)).collect()
 }
@@ -154,7 +154,7 @@ pub fn in_words(point: &str) -> String {
     }
 }
 
-/// What a figure's band is, said in captions.
+/// The explanation of a figure's band in captions.
 const BAND: &str = "Lines are means over seeds, bands reach from the smallest to the largest seed.";
 
 #[cfg(test)]

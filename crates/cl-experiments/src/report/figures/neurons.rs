@@ -53,7 +53,7 @@ pub fn figure(claim: &str, runs: &[Runs]) -> Result<Option<Figure>, UserError> {
     }))
 }
 
-/// The alignment of neurons and features of a point's first seed; neurons run along `x` when it lies.
+/// The alignment of neurons and features of a point's first seed; neurons run along `x` if `is_lying`.
 pub fn alignment(runs: &Runs, is_lying: bool, scale: Option<&str>) -> Result<Heat, UserError> {
     let (seed, folder, _) = &runs.seeds[0];
     let weights = folder.weights()?;
@@ -85,7 +85,7 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// An order of neurons in which the first ones lie along the diagonal: pairs of neuron and feature are taken by
-/// falling cosine, each neuron and feature once. The other neurons follow by the feature that they fit best.
+/// decreasing cosine, each neuron and feature once. The other neurons follow, ordered by their best-fitting feature.
 pub fn diagonal_order(cosines: &[Vec<f64>]) -> Vec<usize> {
     let d = cosines.first().map_or(0, Vec::len);
     let mut pairs: Vec<(usize, usize)> = (0..cosines.len()).flat_map(|i| (0..d).map(move |j| (i, j))).collect();
@@ -135,7 +135,7 @@ fn histogram(x: &str, y: &str, counts: &[Vec<usize>], style: Style) -> Chart {
     })
 }
 
-/// How many features are used by so many neurons.
+/// How many features are used by each number of neurons.
 fn neurons_per_feature(measures: &[FeatureMeasures], style: Style) -> Chart {
     let count = |m: &FeatureMeasures| {
         let mut counts = vec![0; m.neurons_per_feature.iter().max().map_or(1, |n| n + 1)];

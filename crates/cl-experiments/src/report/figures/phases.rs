@@ -1,4 +1,4 @@
-//! Phase diagrams, and how cells came there.
+//! Phase diagrams, and how their cells got there.
 
 use super::super::axis::Axis;
 use super::super::chart::{Chart, Curve, Entry, FIGURE_WIDTH, Figure, Heat, PANEL, Panel, Plot, Swatch};
@@ -32,7 +32,7 @@ pub fn over_steps(result: &ClaimResult) -> Result<Vec<Figure>, UserError> {
     Ok(figures)
 }
 
-/// The grids of which there are runs.
+/// The grids that have runs.
 fn drawn(result: &ClaimResult) -> impl Iterator<Item = &Grid> {
     let has_runs = |grid: &&Grid| grid.points.iter().any(|p| !values(result, p, "coverage_mean").is_empty());
     result.experiment.grids.iter().filter(|grid| !grid.axes.is_empty()).filter(has_runs)
@@ -111,7 +111,7 @@ fn maps(result: &ClaimResult, grid: &Grid, metric: &str, title: &str) -> Vec<Pan
     grid.points.chunks(cells_of_slice).enumerate().map(panel).collect()
 }
 
-/// Coverage over steps: a panel per value of the last axis, a line per value of the axis before.
+/// Coverage over steps: one panel per value of the last axis, one line per value of the axis before.
 fn curves(result: &ClaimResult, grid: &Grid) -> Result<Option<Figure>, UserError> {
     let [.., (row_key, row_values), (column_key, column_values)] = &grid.axes[..] else { return Ok(None) };
     if grid.axes.len() > 2 {
@@ -172,7 +172,7 @@ fn common_steps(result: &ClaimResult, grid: &Grid) -> Vec<u64> {
     common
 }
 
-/// At most `count` of the steps, equally far apart, the last one among them.
+/// At most `count` of the steps, evenly spaced, including the last one.
 fn equally_spaced(steps: &[u64], count: usize) -> Vec<u64> {
     let mut chosen: Vec<u64> =
         (1..=count).filter_map(|k| steps.get((k * steps.len() / count).checked_sub(1)?)).copied().collect();

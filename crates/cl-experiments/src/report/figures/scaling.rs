@@ -88,7 +88,7 @@ fn curve(style: Style, values: &BTreeMap<u32, Vec<f64>>) -> Curve {
     });
     Curve {
         whiskers: whiskers.collect(),
-        // Beside the whisker, not below it.
+        // Next to the whisker, not underneath it.
         dots: known().flat_map(|(d, v)| v.iter().map(|v| (at(d) * 1.04, *v))).collect(),
         ..Curve::line(style, known().map(|(d, v)| (at(d), mean(v))).collect())
     }

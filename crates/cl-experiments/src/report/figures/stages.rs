@@ -12,15 +12,15 @@ use super::training::over_steps;
 use crate::judge::measures::stages::Stages;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 
-/// Fractions of neurons below the edges of a ribbon, and how opaque it is.
+/// Fractions of neurons below the edges of a ribbon, and its opacity.
 const RIBBONS: [(f64, f64, f64); 2] = [(0.05, 0.95, 0.16), (0.25, 0.75, 0.3)];
 
-/// Neurons that are drawn as lines of their own.
+/// Number of neurons that have their own lines.
 const SINGLE_NEURONS: usize = 6;
 
 const STAGES: [&str; 3] = ["decoupling", "emergence of singletons", "convergence"];
 
-/// A figure per point.
+/// One figure per point.
 pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
     runs.iter().filter_map(|runs| figure(claim, runs)).collect()
 }

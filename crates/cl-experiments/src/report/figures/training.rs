@@ -50,7 +50,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
 
 /// The range of a vertical axis.
 enum Range {
-    /// From 0 to 1, further where values are.
+    /// From 0 to 1, or beyond if values are.
     Fraction,
     /// From 0 to the largest.
     FromZero,
@@ -86,7 +86,7 @@ pub fn over_steps(title: &str, runs: &[Runs], y: Axis, curves: Vec<Curve>) -> Pa
     Panel { title: title.into(), size: PANEL, chart: Chart::Plot(Plot { x, y, boxes: Vec::new(), curves, rules }) }
 }
 
-/// The loss of an encoder that tells nothing apart; 1 for an objective that has no such value.
+/// The loss of an encoder that cannot tell samples apart; 1 for an objective that has no such value.
 fn loss_scale(spec: &TrainingSpec) -> f64 {
     spec.loss_at_chance().unwrap_or(1.0)
 }

@@ -19,10 +19,10 @@ use std::time::Instant;
 /// Steps before the clock starts.
 const WARM_UP: u64 = 50;
 
-/// Steps over which the parts are timed one after another.
+/// Steps during which the parts are timed one after another.
 const STEPS_IN_PARTS: u64 = 40;
 
-/// What was measured of one shape.
+/// Measurements of one shape.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Timing {
     /// Name of the point.
@@ -31,27 +31,27 @@ pub struct Timing {
     pub shape: [usize; 5],
     /// The seed.
     pub seed: u64,
-    /// Backend by name.
+    /// Name of the backend.
     pub device: String,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Encoders trained at once; every figure of a step is that of one step of one of them.
+    /// Encoders trained at once; every per-step figure is for one step of one encoder.
     pub replicas: usize,
-    /// Steps timed, after up to 50 to warm up (with replicas up to 25).
+    /// Steps timed, after a warm-up of up to 50 (with replicas up to 25).
     pub steps: u64,
-    /// Steps per second, all of a step included: data, both views, negatives, loss, gradient, update, thresholds.
+    /// Steps per second, including all of a step: data, both views, negatives, loss, gradient, update, thresholds.
     pub steps_per_second: f64,
-    /// Seconds of a step's parts, one after another; they exceed a step where data are drawn beside it.
+    /// Seconds per part, timed one after another; their sum exceeds a step where data is drawn concurrently.
     pub part_s: Parts,
-    /// Floating-point operations of the products of a step.
+    /// Floating-point operations of the matrix products of a step.
     pub flop_per_step: f64,
-    /// Floating-point operations per second of square products on as many threads.
+    /// Floating-point operations per second of square matrix products on the same number of threads.
     pub peak_flop_per_second: f64,
-    /// `flop_per_step · steps_per_second / peak_flop_per_second`; `None` away from the host.
+    /// `flop_per_step · steps_per_second / peak_flop_per_second`; `None` on devices other than the host.
     pub fraction_of_peak: Option<f64>,
     /// Peak memory of the process in bytes.
     pub peak_memory_byte: u64,
-    /// What the encoder is like at the end.
+    /// State of the encoder at the end.
     pub state: State,
 }
 
@@ -71,7 +71,7 @@ pub struct State {
 /// Times the step that a driver takes.
 ///
 /// # Errors
-/// [`UserError`] when nothing carries out such a run.
+/// [`UserError`] when no runner exists for such a run.
 pub fn time(job: &BenchJob, spec: &TrainingSpec, catalog: &Catalog, place: Place) -> Result<Timing, UserError> {
     let lengths = |steps: u64| Lengths { warm_up: WARM_UP, steps, in_parts: STEPS_IN_PARTS };
     let timed = catalog.time(&job.spec, job.seed, place, &lengths)?;
@@ -79,10 +79,10 @@ pub fn time(job: &BenchJob, spec: &TrainingSpec, catalog: &Catalog, place: Place
     Ok(timing(job, spec, 1, timed, snapshot))
 }
 
-/// The same of replicas: seeds `seed`, `seed + 1`, … of one specification.
+/// Like `time`, for replicas: seeds `seed`, `seed + 1`, … of one specification.
 ///
 /// # Errors
-/// [`UserError`] when the specification is not for replicas or its data cannot be drawn on a device.
+/// [`UserError`] when the specification does not support replicas or its data cannot be drawn on a device.
 pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: &Device) -> Result<Timing, UserError> {
     let group = (0..count as u64).map(|i| (spec.clone(), job.seed + i)).collect();
     let mut replication = Replication::new(&group, device)?;
@@ -102,9 +102,9 @@ pub fn time_replicas(job: &BenchJob, spec: &TrainingSpec, count: usize, device: 
             ReplicaBatch { x_plus, x_plus_plus, negatives }
         }
     };
-    // What goes wrong on the device shows in the numbers that are read next.
+    // Device errors surface when the next numbers are read.
     let wait = || drop(device.sync());
-    // Fewer steps, the more replicas: enough to be timed.
+    // The more replicas, the fewer steps, but enough of them to time.
     let timed = (spec.schedule().steps / count as u64).max(10).min(spec.schedule().steps);
     let (mut part_s, mut started) = (Parts::default(), Instant::now());
     let warm_up = timed.min(WARM_UP) / 2;
@@ -165,15 +165,15 @@ fn timing(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed, sn
     }
 }
 
-/// Two per multiply-add: embeddings of both views and negatives, similarities and their way back, the gradient of
-/// the weights.
+/// Two per multiply-add: embeddings of both views and negatives, similarities forward and backward, the weight
+/// gradient.
 fn flop_per_step(spec: &TrainingSpec, m: usize) -> f64 {
     let (b, n) = (spec.optimization.batch_size as f64, spec.num_negatives() as f64);
     let (m, weights) = (m as f64, spec.encoder_multiply_adds());
     match spec.objective() {
         None => 4.0 * b * weights + 6.0 * b * m * spec.data.classes.map_or(0.0, |classes| classes.count as f64),
         Some(objective) if objective.takes_negatives() => 2.0 * weights * (3.0 * b + n) + 4.0 * b * n * m,
-        // Every view is query and key.
+        // Every view is both a query and a key.
         Some(_) => 8.0 * weights * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
     }
 }

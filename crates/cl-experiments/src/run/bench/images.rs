@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 /// Steps before the clock starts.
 const WARM_UP: u64 = 2;
 
-/// Steps timed whole, and then in parts.
+/// Steps timed as a whole, and then part by part.
 const STEPS: u64 = 8;
 
-/// What was measured of training on images.
+/// Measurements of training on images.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImageTiming {
     /// Name of the point.
     pub point: String,
     /// The seed.
     pub seed: u64,
-    /// Backend by name.
+    /// Name of the backend.
     pub device: String,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
     /// Images in a batch, each with two views (one with labels).
     pub batch_size: usize,
@@ -31,9 +31,9 @@ pub struct ImageTiming {
     pub encoder_multiply_adds: f64,
     /// Steps timed.
     pub steps: u64,
-    /// Images trained on per second, all of a step included: loading, views, forward, loss, backward, update.
+    /// Images trained on per second, including all of a step: loading, views, forward, loss, backward, update.
     pub images_per_second: f64,
-    /// Seconds of a step's parts; `data` is loading and augmentation.
+    /// Seconds per part of a step; `data` is loading and augmentation.
     pub part_s: Parts,
     /// Peak memory of the process in bytes.
     pub peak_memory_byte: u64,

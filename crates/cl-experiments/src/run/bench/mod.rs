@@ -1,6 +1,6 @@
-//! `bench`: how fast a step is, where its time goes, and how far that is from what the processor can do.
+//! `bench`: how fast a step is, where its time goes, and how far that is from the processor's peak.
 //!
-//! Each shape is timed in a child process of its own, so that threads and peak memory are its own.
+//! Each shape is timed in its own child process, so that its threads and peak memory are its own.
 
 mod encoder;
 mod images;
@@ -35,12 +35,12 @@ struct BenchJob {
     device: String,
     #[serde(with = "os_path::option")]
     data_dir: Option<PathBuf>,
-    /// Encoders trained as one tensor program; one by the usual step when `None`.
+    /// Encoders trained as one tensor program; when `None`, a single encoder with the usual step.
     replicas: Option<usize>,
     sample_on_device: bool,
 }
 
-/// A shape as a child reads it.
+/// A shape in the form in which a child reads it.
 #[derive(Deserialize)]
 struct BenchJobInWriting {
     point: String,
@@ -61,14 +61,14 @@ impl BenchJobInWriting {
     }
 }
 
-/// What was measured of one point.
+/// Measurements of one point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 #[allow(clippy::large_enum_variant, reason = "a handful exist")]
 pub enum AnyTiming {
-    /// Of the paper's encoder.
+    /// For the paper's encoder.
     Encoder(Timing),
-    /// Of training on images.
+    /// For training on images.
     Images(ImageTiming),
 }
 
@@ -80,7 +80,7 @@ impl AnyTiming {
         }
     }
 
-    /// What stands above rows of its kind.
+    /// The header above rows of this kind.
     pub fn head(&self) -> &'static str {
         match self {
             Self::Encoder(_) => encoder::HEAD,
@@ -88,7 +88,7 @@ impl AnyTiming {
         }
     }
 
-    /// A row for a terminal.
+    /// A row for the terminal.
     pub fn row(&self) -> String {
         match self {
             Self::Encoder(timing) => encoder::row(timing),
@@ -106,22 +106,22 @@ pub struct Request {
     pub points: Vec<String>,
     /// The seed; the first one of each point when `None`.
     pub seed: Option<u64>,
-    /// Numbers of threads; one, and one per core, when empty.
+    /// Numbers of threads; when empty, one thread and one per core.
     pub threads: Vec<NonZeroUsize>,
-    /// Numbers of replicas; a single encoder by the usual step when empty.
+    /// Numbers of replicas; when empty, a single encoder with the usual step.
     pub replicas: Vec<NonZeroUsize>,
     /// With replicas: draw data on the device.
     pub sample_on_device: bool,
-    /// The device by name.
+    /// Name of the device.
     pub device: String,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<PathBuf>,
 }
 
-/// Times the points of an experiment; `tell` hears each timing as it comes.
+/// Times the points of an experiment; `tell` is called with each timing as soon as it is available.
 ///
 /// # Errors
-/// [`UserError`] when the experiment cannot be read, a point is not there, or a child fails.
+/// [`UserError`] when the experiment cannot be read, a point does not exist, or a child fails.
 pub fn bench(
     request: &Request,
     catalog: &Catalog,
@@ -157,18 +157,18 @@ pub fn bench(
     Ok((experiment, timings))
 }
 
-/// What a step costs over a quantity.
+/// The cost of a step as a function of one quantity.
 #[derive(Debug, Clone)]
 pub struct Growth {
     /// Its name, for files.
     pub name: String,
-    /// The quantity in words.
+    /// The quantity, in words.
     pub quantity: String,
-    /// Value of the quantity and what was measured there.
+    /// Values of the quantity, with the timings there.
     pub timings: Vec<(f64, Timing)>,
 }
 
-/// Timings over the axis of each grid that has one, and over numbers of replicas.
+/// Timings along the axis of each grid that has exactly one axis, and along the number of replicas.
 pub fn growths(experiment: &Experiment, timings: &[AnyTiming]) -> Vec<Growth> {
     let timings: Vec<&Timing> = timings.iter().filter_map(AnyTiming::encoder).collect();
     let over = |name: &str, quantity: &str, value: &dyn Fn(&Timing) -> Option<f64>| Growth {
@@ -182,7 +182,7 @@ pub fn growths(experiment: &Experiment, timings: &[AnyTiming]) -> Vec<Growth> {
             let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|i| i as f64));
             let place = |t: &Timing| grid.points.iter().position(|name| *name == t.point);
             let words = key.rsplit_once('.').map_or(key.as_str(), |(_, last)| last).replace('_', " ");
-            // The last key alone says nothing where it is a count.
+            // The last key alone is not informative if it is `count`.
             let words = if words == "count" { grid.name.replace('-', " ") } else { words };
             growths.push(over(&grid.name, &words, &|t| number(&values[place(t)?])));
         }
@@ -225,10 +225,10 @@ fn in_a_child(job: &BenchJob, threads: usize) -> Result<AnyTiming, UserError> {
     serde_json::from_slice(&output.stdout).map_err(|e| failed(&e))
 }
 
-/// The child's side: reads a job from standard input, times it, returns an [`AnyTiming`] as JSON.
+/// The child's side: reads a job from standard input, times it, and returns an [`AnyTiming`] as JSON.
 ///
 /// # Errors
-/// [`UserError`] when the job cannot be read or the device not opened.
+/// [`UserError`] when the job cannot be read or the device cannot be opened.
 pub fn bench_one(catalog: &Catalog) -> Result<String, UserError> {
     let job: BenchJobInWriting = serde_json::from_reader(std::io::stdin())
         .map_err(|e| UserError::Argument(format!("bench-one reads a job from its parent on standard input: {e}")))?;

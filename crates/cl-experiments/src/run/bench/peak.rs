@@ -1,12 +1,12 @@
-//! What the processor can do.
+//! Peak throughput of the processor.
 
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use std::time::Instant;
 
-/// Size of the square product that stands for what the processor can do.
+/// Size of the square matrix product that measures the processor's peak.
 const SIZE: usize = 1024;
 
-/// The best of several square products of 32-bit floats, one on each thread.
+/// The best rate over several square matrix products of 32-bit floats, one on each thread.
 pub fn peak_flop_per_second() -> f64 {
     let seconds = rayon::broadcast(|_| {
         let a = Mat::<f32>::from_fn(SIZE, SIZE, |i, j| ((i * 7 + j * 3) % 11) as f32 - 5.0);

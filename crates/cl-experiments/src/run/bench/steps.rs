@@ -1,4 +1,4 @@
-//! The clock: whole steps, then their parts one after another, of any kind of training.
+//! Timing of any kind of training: whole steps, then their parts one after another.
 
 use crate::io::error::UserError;
 use crate::io::manifest::peak_memory_byte;
@@ -16,37 +16,37 @@ use std::time::Instant;
 /// How many steps are timed.
 #[derive(Debug, Clone, Copy)]
 pub struct Lengths {
-    /// Steps before the clock starts; fewer where there are not more in all.
+    /// Steps before the clock starts; fewer if the total is smaller.
     pub warm_up: u64,
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: u64,
     /// Steps over which the parts are timed afterwards.
     pub in_parts: u64,
 }
 
-/// Seconds of a step's parts.
+/// Seconds per part of a step.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Parts {
     /// Observations or images, their views and negatives.
     pub data: f64,
     /// Embeddings, loss and gradient; with replicas the update as well.
     pub gradient: f64,
-    /// Descent and thresholds.
+    /// Weight update and thresholds.
     pub update: f64,
 }
 
 impl Parts {
-    /// The fraction of each part in percent, for a terminal.
+    /// The fraction of each part as a percentage, for the terminal.
     pub fn fractions(&self) -> [String; 3] {
         let total = self.data + self.gradient + self.update;
         [self.data, self.gradient, self.update].map(|part| format!("{:.0} %", 100.0 * part / total))
     }
 }
 
-/// What the clock says.
+/// The result of a timing.
 #[derive(Debug)]
 pub struct Timed {
-    /// The snapshot after [`Lengths::steps`], as metrics have it.
+    /// The snapshot after [`Lengths::steps`], in the form used in the metrics.
     pub snapshot: serde_json::Value,
     /// Steps timed.
     pub steps: u64,
@@ -58,7 +58,7 @@ pub struct Timed {
     pub peak_memory_byte: u64,
 }
 
-/// Trains a task from the first step on and times it; `lengths` says how many of the steps of a run.
+/// Trains a task from its first step and times it; `lengths` maps the steps of a run to the steps to time.
 ///
 /// # Errors
 /// [`UserError`] when its data cannot be read.
@@ -70,7 +70,7 @@ pub fn time<T: Task>(
 ) -> Result<Timed, UserError> {
     let task = Arc::new(T::new(spec.get::<T::Spec>().expect("the specification of this task"), seed, place)?);
     let lengths = lengths(task.schedule().steps);
-    // What goes wrong on the device shows in the numbers that are read next.
+    // Device errors surface when the next numbers are read.
     let wait = || drop(place.device.sync());
     let mut learner = Learner::start(&task);
     let mut optimizer = task.optimizer();

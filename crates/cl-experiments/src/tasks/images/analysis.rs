@@ -11,10 +11,10 @@ use cl_model::activations::{ActivationSparsity, ColorSelectivity, FeatureDensity
 use cl_model::conv::ImageEncoder;
 use serde::{Deserialize, Serialize};
 
-/// Test images that activations are taken on, at most.
+/// Maximum number of test images on which activations are computed.
 pub const IMAGES: usize = 1000;
 
-/// Units of the last layer whose images are kept, and images per unit.
+/// Units of the last layer whose top-activating images are kept, and images per unit.
 const UNITS: usize = 12;
 const IMAGES_PER_UNIT: usize = 8;
 
@@ -22,24 +22,24 @@ const IMAGES_PER_UNIT: usize = 8;
 pub const PERPLEXITY: f32 = 30.0;
 const TSNE_EPOCHS: usize = 1000;
 
-/// Images of which a map can be made: each needs three neighbours.
+/// Minimum number of images for a map: each needs three neighbours.
 const MIN_ON_MAP: usize = 4;
 
 /// A unit is colour-selective when its response changes by this fraction once colour is taken away, see [`ColorSelectivity`].
 pub const SELECTIVE: f64 = 0.5;
 
-/// What was found inside an encoder; filters and images are in `analysis.safetensors`.
+/// The results of the analysis; filters and images are in `analysis.safetensors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RepresentationAnalysis {
     /// Per layer, from the first to the last.
     pub layers: Vec<LayerActivity>,
-    /// Per filter of the first layer, the fraction of its squared norm that is orthogonal to grey; none where the encoder shows none.
+    /// Per filter of the first layer, the fraction of its squared norm orthogonal to grey; empty if not exposed.
     pub filter_color_fractions: Vec<f64>,
     /// Perplexity of the map.
     pub perplexity: f64,
     /// Seed of the map.
     pub map_seed: u64,
-    /// Test images on the map with their classes; none where there are too few images, or where all features are the same.
+    /// Test images on the map with their classes; empty if there are too few images or all features are the same.
     pub map: Vec<(f32, f32, usize)>,
 }
 
@@ -56,7 +56,7 @@ pub struct LayerActivity {
     pub color_selective_fraction: f64,
 }
 
-/// Analyses an encoder outside autodiff; filters and images beside what was found, as safetensors.
+/// Analyses an encoder outside autodiff; returns the results, and filters and images as safetensors.
 pub fn analyse<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>) -> (RepresentationAnalysis, Vec<u8>) {
     let test = &data.splits().test;
     let part = data.part_of_test(IMAGES);
@@ -116,7 +116,7 @@ fn layers<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize])
     seen.into_iter().map(activity).collect()
 }
 
-/// What has been seen of a layer.
+/// What has been gathered about a layer.
 #[derive(Default)]
 struct Layer {
     name: String,
@@ -144,7 +144,7 @@ fn without_color(images: &ImageSet) -> ImageSet {
         .expect("the same sizes as an image set")
 }
 
-/// The units of the last layer with the largest single responses, and the images of each, the most activating first.
+/// The units of the last layer that stand out most, and the top-activating images of each, strongest first.
 fn top_activating_images<E: ImageEncoder>(
     data: &ImageData,
     model: &Siamese<E>,
@@ -154,7 +154,7 @@ fn top_activating_images<E: ImageEncoder>(
     let [n, units] = features.dims();
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let response = |image: usize, unit: usize| values[image * units + unit];
-    // A unit stands out by its largest response over its mean.
+    // A unit stands out by the ratio of its largest response to its mean response.
     let standing_out = |unit: usize| {
         let mean = (0..n).map(|i| response(i, unit).abs()).sum::<f32>() / n as f32;
         let largest = (0..n).map(|i| response(i, unit)).fold(f32::NEG_INFINITY, f32::max);
@@ -172,7 +172,7 @@ fn top_activating_images<E: ImageEncoder>(
     ranked.into_iter().map(|(unit, _)| (unit, most_activating(unit))).collect()
 }
 
-/// t-SNE of the features of test images, from a start that the seed decides; empty for fewer than [`MIN_ON_MAP`] images.
+/// t-SNE of the features of test images, initialised from the seed; empty for fewer than [`MIN_ON_MAP`] images.
 fn map<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) -> Vec<(f32, f32, usize)> {
     if part.len() < MIN_ON_MAP {
         return Vec::new();
@@ -182,12 +182,12 @@ fn map<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) ->
     let dim = features.dims()[1];
     let values: Vec<f32> = features.into_data().iter::<f32>().collect();
     let rows: Vec<&[f32]> = values.chunks_exact(dim).collect();
-    // Three times the perplexity is the number of neighbours that each image needs.
+    // Each image needs three times the perplexity in neighbours.
     let perplexity = PERPLEXITY.min(((part.len() - 1) / 3) as f32);
     let mut rng = Stream::new(data.seed(), Purpose::Evaluation).rng(Part::Whole, 0);
     let start: Vec<f32> = standard_normal(&mut rng, 2 * part.len()).into_iter().map(|v| 1e-4 * v).collect();
     let distance = |a: &&[f32], b: &&[f32]| a.iter().zip(*b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-    // Sums between threads come in any order; on one thread the same start gives the same map.
+    // Threads add up sums in any order; on a single thread the same start gives the same map.
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
     let map = one_thread.install(|| {
         let mut tsne: bhtsne::tSNE<f32, &[f32], 2> = bhtsne::tSNE::new(&rows);
@@ -200,7 +200,7 @@ fn map<E: ImageEncoder>(data: &ImageData, model: &Siamese<E>, part: &[usize]) ->
     map.chunks_exact(2).zip(part).map(|(p, image)| (p[0], p[1], test.labels()[*image])).collect()
 }
 
-/// Rows of unit length; a row of zeros stays one.
+/// Rows scaled to unit length; a row of zeros stays zero.
 fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
     let norms = rows.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
     rows / norms

@@ -1,7 +1,7 @@
-//! Images and their views as one run of a specification sees them.
+//! Images and their views as seen by one run of a specification.
 //!
-//! A measure on a part of a set takes the beginning of an order that keeps the proportions of the classes and is the same for every
-//! state of a run, see [`stratified_order`]: files are often ordered by class.
+//! A measure on a part of a set takes a prefix of an order that keeps the proportions of the classes and is the same
+//! for every state of a run, see [`stratified_order`]: files are often ordered by class.
 
 use super::dataset;
 use super::dataset::Content;
@@ -18,7 +18,7 @@ use cl_model::Siamese;
 use cl_model::conv::ImageEncoder;
 use std::sync::Arc;
 
-/// Images that go through the network together when it is measured.
+/// Images that go through the network together during measurements.
 const CHUNK: usize = 250;
 
 /// Images, specification and seed of a run.
@@ -29,25 +29,25 @@ pub struct ImageData {
     images: Arc<(ImageSplits, Content)>,
     statistics: ChannelStatistics,
     device: Device,
-    /// Images whose views are made together.
+    /// Images whose views are computed together.
     images_per_chunk: usize,
-    /// Training and test images in an order of which every beginning has the classes' proportions.
+    /// Training and test images in an order of which every prefix keeps the proportions of the classes.
     stratified: [Vec<usize>; 2],
     /// The class of each training image.
     train_labels: Vec<usize>,
 }
 
 impl ImageData {
-    /// Reads the images, which have to be those that the specification pins.
+    /// Reads the images, which must match those pinned by the specification.
     ///
     /// # Errors
-    /// [`UserError`] when they cannot be read or are others.
+    /// [`UserError`] when they cannot be read or do not match.
     pub fn new(spec: &ImageSpec, seed: u64, place: Place) -> Result<Self, UserError> {
         let Place { device_name, device, data_dir } = place;
         let mut spec = spec.clone();
         spec.pin(data_dir)?;
         let images = dataset::load(&spec.data.dataset, data_dir)?;
-        // On a processor a few images at a time stay in its cache; a graphics card takes the whole batch.
+        // On a CPU, a few images at a time stay in the cache; a GPU takes the whole batch.
         let images_per_chunk = if crate::io::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
         let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
             let stream = Stream::new(seed, Purpose::ImageSubsets);
@@ -104,12 +104,12 @@ impl ImageData {
         self.statistics.normalise(images.tensor(indices, &self.device))
     }
 
-    /// `count` training images, all where there are no more, in an order in which every beginning has the classes' proportions.
+    /// At most `count` training images, in an order of which every prefix keeps the proportions of the classes.
     pub fn part_of_train(&self, count: usize) -> &[usize] {
         &self.stratified[0][..count.min(self.splits().train.len())]
     }
 
-    /// The same of test images.
+    /// The same for test images.
     pub fn part_of_test(&self, count: usize) -> &[usize] {
         &self.stratified[1][..count.min(self.splits().test.len())]
     }
@@ -149,7 +149,7 @@ impl ImageData {
         &self.train_labels
     }
 
-    /// Views of images as a batch, with labels their first views alone.
+    /// Views of images as a batch; with labels, only their first views.
     pub fn drawn(
         &self,
         (images, labels): (&ImageSet, &[usize]),
@@ -164,7 +164,7 @@ impl ImageData {
         ImageBatch { views, classes }
     }
 
-    /// Augmented test images, as many as a batch where there are, on which a state after `step` steps is measured.
+    /// Augmented test images, at most a batch, on which the state after `step` steps is measured.
     pub fn held_out(&self, step: u64) -> ImageBatch {
         let part = self.part_of_test(self.spec.optimization.batch_size);
         let test = &self.splits().test;

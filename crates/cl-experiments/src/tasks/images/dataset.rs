@@ -1,4 +1,4 @@
-//! Finds images, reads them once, and says what they are.
+//! Finds images, reads them once, and identifies them.
 
 use crate::io::error::UserError;
 use crate::io::fetch;
@@ -21,7 +21,7 @@ pub enum Dataset {
     Cifar100(Cifar100Labels),
     /// `train/<class>/` and `test/<class>/` with PNG and JPEG files.
     Folder(FolderSpec),
-    /// Coloured shapes on textured ground, generated; nothing is downloaded.
+    /// Coloured shapes on a textured background, generated; nothing is downloaded.
     Shapes(ShapesSpec),
 }
 
@@ -29,7 +29,7 @@ pub enum Dataset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderSpec {
-    /// Height and width that images are brought to.
+    /// Height and width to which images are resized.
     pub size: usize,
 }
 
@@ -45,11 +45,11 @@ pub struct ShapesSpec {
     pub seed: u64,
 }
 
-/// What images a run was made with.
+/// The images that a run was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
-    /// Of training and test images, see [`cl_data::images::ImageSet::fingerprint`].
+    /// Fingerprints of training and test images, see [`cl_data::images::ImageSet::fingerprint`].
     pub fingerprint: [String; 2],
     /// Number of training images.
     pub train: usize,

@@ -11,7 +11,7 @@ use cl_model::probe::{ProbeError, ridge_r_squared};
 use cl_model::{Siamese, principal_directions};
 use serde::{Deserialize, Serialize};
 
-/// Training images that directions and correlations are taken from, and test images that they are looked for in, at most.
+/// Maximum number of training images for directions and correlations, and of test images they are tested on.
 pub const IMAGES: usize = 1024;
 
 /// Leading principal directions.
@@ -20,7 +20,7 @@ const PRINCIPAL: usize = 16;
 /// Pairs of views drawn per image.
 pub const PAIRS: u64 = 4;
 
-/// The first step whose views are used here: training does not come so far.
+/// The first step whose views are used here: training does not get that far.
 const FIRST_STEP: u64 = 1 << 40;
 
 /// A direction of normalised pixels.
@@ -33,15 +33,15 @@ pub struct Direction {
     /// Correlation of the two views of an image along it, `E[⟨u,x⁺⟩⟨u,x⁺⁺⟩]` over the second moments, centred.
     /// 0 is decoupled; `None` where views do not vary along it, such as greyscale images along a colour.
     pub view_correlation: Option<f64>,
-    /// `R²` on test images of `⟨u, x⟩` predicted from the features by ridge regression: what the encoder kept; `None` where images
-    /// do not vary along it.
+    /// `R²` on test images of `⟨u, x⟩` predicted from the features by ridge regression: what the encoder kept; `None`
+    /// if images do not vary along it.
     pub kept_r_squared: Option<f64>,
 }
 
-/// A fraction of the variance that is no more than the rounding of single precision.
+/// A fraction of the variance that is at the level of single-precision rounding.
 const ROUNDING_FRACTION: f64 = 1e-12;
 
-/// Measures colours and leading principal directions, outside autodiff.
+/// Measures colour directions and leading principal directions, outside autodiff.
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
@@ -88,7 +88,7 @@ pub struct Latent {
 /// A latent's name and its coordinates.
 type OfLatents = (&'static str, fn(&ShapeLatents) -> Vec<f64>);
 
-/// Measures the latents of generated images; `None` for others. The class is what the probe measures.
+/// Measures the latents of generated images; `None` for other images. The class is left to the probe.
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
@@ -129,18 +129,18 @@ fn color_directions(plane: usize, data: &ImageData) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [3, 3 * plane]), data.device())
 }
 
-/// The views of a pair of training images, first views first, `[2n, 3, h, w]`.
+/// Views of training images for one of the pairs, first views first, `[2n, 3, h, w]`.
 pub fn views(data: &ImageData, images: &[usize], pair: u64) -> Tensor<4> {
     data.views(&data.splits().train, images, Purpose::HeldOutImageViews, FIRST_STEP + pair)
 }
 
-/// What the training and the test images of generated shapes were painted from.
+/// The latents of the training and the test images of generated shapes.
 pub fn latents_of(spec: &ShapesSpec) -> [Vec<ShapeLatents>; 2] {
     let stream = Stream::new(spec.seed, Purpose::GeneratedImages);
     [(spec.train, 0), (spec.test, 1)].map(|(count, step)| ShapesModel::default().sample(count, stream, step).latents)
 }
 
-/// Per direction, over `variance` of all pixels of an image.
+/// Correlation per direction; `variance` is that of all pixels of an image.
 fn view_correlations(data: &ImageData, directions: &Tensor<2>, images: &[usize], variance: f64) -> Vec<Option<f64>> {
     let count = images.len();
     let mut sides: [Vec<Vec<f64>>; 2] =
@@ -174,7 +174,7 @@ fn centred_square(values: &[f64]) -> f64 {
     values.iter().map(|v| (v - mean).powi(2)).sum()
 }
 
-/// Pearson's; `None` where a side varies by no more than `rounding`, a variance.
+/// Pearson correlation; `None` if the variance of either side is at most `rounding`.
 fn correlation(a: &[f64], b: &[f64], rounding: f64) -> Option<f64> {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let (ma, mb) = (mean(a), mean(b));

@@ -1,5 +1,5 @@
-//! Scores of a trained image encoder: kNN and a linear probe on frozen features, beside raw pixels and the encoder
-//! before data.
+//! Scores of a trained image encoder: kNN and a linear probe on frozen features, compared with raw pixels and the
+//! encoder before training.
 
 use super::analysis::{self, RepresentationAnalysis};
 use super::data::ImageData;
@@ -16,21 +16,21 @@ use serde::{Deserialize, Serialize};
 /// `evaluation.json` of an image run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageEvaluation {
-    /// The encoder at the end of data.
+    /// The encoder at the end of training.
     pub last: Scores,
-    /// The step of the snapshot with the best kNN accuracy. It was chosen on test images, so its scores are too good.
+    /// The step of the snapshot with the best kNN accuracy. It was chosen on test images, so its scores are optimistic.
     pub best_step: u64,
     /// The encoder at that step.
     pub best: Scores,
-    /// Raw pixels and the encoder before training, where the specification asks for it.
+    /// Raw pixels and the encoder before training, if the specification asks for them.
     pub baselines: Option<ImageBaselines>,
     /// SHA-256 of `weights.safetensors`: parameters and running statistics at the end, the same before and after scoring.
     pub last_sha256: String,
-    /// The same of `weights-best.safetensors`.
+    /// The same for `weights-best.safetensors`.
     pub best_sha256: String,
-    /// What is inside the encoder, where the specification asks for it.
+    /// What is inside the encoder, if the specification asks for it.
     pub analysis: Option<RepresentationAnalysis>,
-    /// Directions of the pixels, where the specification asks for it.
+    /// Directions of the pixels, if the specification asks for them.
     pub directions: Option<Vec<Direction>>,
     /// Latents of generated images.
     pub latents: Option<Vec<Latent>>,
@@ -45,12 +45,12 @@ pub struct Scores {
     pub probe: Score,
 }
 
-/// How a classifier does.
+/// How well a classifier does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Fraction of test images whose class is right.
+    /// Fraction of test images that are classified correctly.
     pub accuracy: f64,
-    /// Row: the class; column: what it was taken for.
+    /// Row: true class; column: predicted class.
     pub confusion: Vec<Vec<usize>>,
 }
 
@@ -59,14 +59,14 @@ pub struct Score {
 pub struct ImageBaselines {
     /// Normalised pixels.
     pub pixels: Scores,
-    /// The encoder before data.
+    /// The encoder before training.
     pub untrained: Scores,
 }
 
-/// Scores the learner at its end and at its best, outside autodiff; beside it what `analysis.safetensors` holds, where it is asked for.
+/// Scores the final and the best state, outside autodiff; also returns `analysis.safetensors` if requested.
 ///
 /// # Errors
-/// In words, when features are not finite or scoring changed a network.
+/// A message, when features are not finite or scoring changed a network.
 pub fn evaluate<E: ImageEncoder>(
     data: &ImageData,
     last: &Siamese<E>,

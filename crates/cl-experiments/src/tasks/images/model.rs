@@ -1,4 +1,4 @@
-//! What image encoders are trained on and what comes of it: batches, losses, similarities.
+//! What image encoders are trained on and what is computed from it: batches, losses, similarities.
 
 use super::spec::ImageSpec;
 use crate::tasks::initial_model::{self, Behind};
@@ -9,7 +9,7 @@ use cl_model::{EncoderConfig, Outputs, Siamese};
 /// What one step trains on, outside autodiff.
 #[derive(Debug, Clone)]
 pub struct ImageBatch {
-    /// All first views, then all second views, `[2B, 3, h, w]`; with labels the first views alone, `[B, 3, h, w]`.
+    /// All first views, then all second views, `[2B, 3, h, w]`; with labels, only the first views, `[B, 3, h, w]`.
     pub views: Tensor<4>,
     /// `[B]`, in 0..K.
     pub classes: Tensor<1, Int>,
@@ -37,7 +37,7 @@ pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageB
     match spec.objective() {
         None => model.cross_entropy(batch.views, batch.classes),
         Some(objective) => {
-            // In one pass: norms see both views together.
+            // In one pass, so that batch normalisation sees both views together.
             let [first, second] = halves(model.output(batch.views));
             objective.loss(Outputs { first, second, negatives: None })
         }

@@ -1,4 +1,4 @@
-//! `images preview`: a sheet of images and their views, because people look before they train.
+//! `images preview`: a sheet of images and their views, to look at before training.
 
 use super::data::ImageData;
 use super::spec::ImageSpec;
@@ -26,18 +26,18 @@ pub struct Request {
     pub point: Option<String>,
     /// The seed; the first one of the point when `None`.
     pub seed: Option<u64>,
-    /// Images on the sheet, at most.
+    /// Maximum number of images on the sheet.
     pub images: usize,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<PathBuf>,
-    /// The file to write, which must not be there.
+    /// The file to write, which must not exist.
     pub output: PathBuf,
 }
 
-/// Writes a PNG with one image a row: the image, then pairs of views as training would draw them. Returns how many images there are.
+/// Writes a PNG, one image per row: the image, then pairs of views as in training. Returns the number of images.
 ///
 /// # Errors
-/// [`UserError`] when images cannot be read or the file is there or cannot be written.
+/// [`UserError`] when images cannot be read, or the file exists or cannot be written.
 pub fn write(request: &Request, parts: &Parts) -> Result<usize, UserError> {
     let (output, data_dir) = (&request.output, request.data_dir.as_deref());
     if output.exists() {
@@ -62,7 +62,7 @@ pub fn write(request: &Request, parts: &Parts) -> Result<usize, UserError> {
         columns.extend([first.to_vec(), second.to_vec()]);
     }
     let (h, w) = (train.height() * SCALE + GAP, train.width() * SCALE + GAP);
-    // A wider gap stands between the image and each pair.
+    // A wider gap separates the image and each pair.
     let left = |column: usize| GAP + column * w + column.div_ceil(2) * 2 * GAP;
     let (sheet_w, sheet_h) = (left(columns.len()), rows * h + GAP);
     let mut sheet = image::RgbImage::from_pixel(sheet_w as u32, sheet_h as u32, image::Rgb([255; 3]));

@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
-/// An image encoder's training, all of it.
+/// Everything about the training of an image encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     /// What the model sees.
     #[serde(with = "under_name")]
     pub data: ImagesSpec,
-    /// How the two views of an image are made; with labels, its one view.
+    /// How the two views of an image are made; with labels, its single view.
     #[serde(default)]
     pub views: ImageViewsSpec,
     /// What learns.
     pub model: ImageModel,
-    /// What it is asked for: an objective of two views, or `supervised`, cross-entropy on the labels under a linear head.
+    /// What it is trained for: a two-view objective, or `supervised`, cross-entropy on the labels under a linear head.
     pub objective: Part<dyn Objective>,
     /// How it is optimised.
     pub optimization: Optimization,
@@ -43,7 +43,7 @@ pub struct ImageSpec {
 pub struct ImagesSpec {
     /// Where they come from.
     pub dataset: Dataset,
-    /// What they are. Filled in from the images before a run; where a file gives it, other images are refused.
+    /// What they contain. Filled in from the images before a run; if a file gives it, other images are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
 }
@@ -56,7 +56,7 @@ impl UnderName for ImagesSpec {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageViewsSpec {
-    /// Transforms in the order in which they are applied; both views are the image without any.
+    /// Transforms in the order in which they are applied; without any, both views are the image itself.
     pub transform: Vec<Part<dyn Transform>>,
 }
 
@@ -87,7 +87,7 @@ impl ImageViewsSpec {
 pub struct ImageModel {
     /// From images to features.
     pub encoder: Part<dyn EncoderInfo<ImageShape>>,
-    /// From features to what an objective of two views sees; the features themselves when not given.
+    /// From features to the input of a two-view objective; the features themselves when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<ProjectorConfig>,
 }
@@ -106,7 +106,7 @@ pub struct ImageEvaluationSpec {
     pub snapshot_test: usize,
     /// Whether raw pixels and the untrained encoder are scored as well.
     pub baselines: bool,
-    /// Whether activations, filters, colour units and directions are looked at, and images mapped by t-SNE.
+    /// Whether activations, filters, colour units and directions are analysed, and images mapped by t-SNE.
     pub analysis: bool,
 }
 
@@ -169,7 +169,7 @@ impl Specification for ImageSpec {
     }
 }
 
-/// Keys of the numbers of generated images.
+/// Keys for the numbers of generated images.
 const SHAPES_KEYS: [&str; 2] = ["data.images.dataset.shapes.train", "data.images.dataset.shapes.test"];
 
 impl ImageSpec {
@@ -204,17 +204,17 @@ impl ImageSpec {
         Ok(self.views.pipeline().fits(content.size).map_err(|e| e.below("views"))?)
     }
 
-    /// Whether labels are learned instead of two views.
+    /// Whether labels are used instead of two views.
     pub fn is_supervised(&self) -> bool {
         self.objective.name() == SUPERVISED
     }
 
-    /// The objective of two views; `None` with labels.
+    /// The two-view objective; `None` with labels.
     pub fn objective(&self) -> Option<&Arc<dyn Objective>> {
         (!self.is_supervised()).then(|| self.objective.get())
     }
 
-    /// What the images are.
+    /// The contents of the images.
     ///
     /// # Panics
     /// When they have not been pinned.
@@ -222,7 +222,7 @@ impl ImageSpec {
         self.data.content.as_ref().expect("images are pinned before a run")
     }
 
-    /// What an encoder has to know of the images.
+    /// What an encoder has to know about the images.
     ///
     /// # Panics
     /// When they have not been pinned.
@@ -241,7 +241,7 @@ impl ImageSpec {
         self.optimization.schedule(self.steps_per_epoch())
     }
 
-    /// Multiply-adds of the encoder for one image; 0 before the images are known, or where the encoder does not say.
+    /// Multiply-adds of the encoder for one image; 0 before the images are known, or if it does not report them.
     pub fn encoder_multiply_adds(&self) -> f64 {
         self.data.content.as_ref().map_or(0.0, |_| self.model.encoder.get().multiply_adds(self.shape()))
     }

@@ -1,7 +1,7 @@
 //! Feeds an image encoder and measures it: [`Task`] for images.
 //!
-//! Every batch is a pure function of `(images, specification, seed, step)`, every snapshot one of these and of the
-//! weights, so that a resumed run writes what an uninterrupted one would.
+//! Every batch is a pure function of `(images, specification, seed, step)`, and every snapshot is one of these and of
+//! the weights, so that a resumed run writes what an uninterrupted one would.
 
 use super::data::ImageData;
 use super::evaluation::evaluate;
@@ -36,7 +36,7 @@ pub struct ImageSnapshot {
     pub epoch: u64,
     /// `η` of the last step (of the first, at step 0).
     pub learning_rate: f64,
-    /// Loss on a batch of augmented test images, with running statistics in the norms.
+    /// Loss on a batch of augmented test images, with running statistics in batch normalisation.
     pub loss: f64,
     /// Mean cosine of the projections of two views of a test image; `None` with labels.
     pub positive_similarity: Option<f64>,
@@ -44,7 +44,7 @@ pub struct ImageSnapshot {
     pub negative_similarity: Option<f64>,
     /// Accuracy of kNN on features; `None` where a feature is not finite.
     pub knn_accuracy: Option<f64>,
-    /// Images trained on per second since the snapshot before; not recorded, 0 at the first.
+    /// Images trained on per second since the previous snapshot; not recorded, 0 at the first.
     #[serde(skip)]
     pub images_per_second: f64,
 }
@@ -53,7 +53,7 @@ pub struct ImageSnapshot {
 #[derive(Debug)]
 pub struct ImageTraining<C> {
     data: ImageData,
-    /// The order of the epoch drawn last.
+    /// The order of the most recently drawn epoch.
     order: Mutex<(u64, Arc<Vec<usize>>)>,
     /// Step and time of the last snapshot.
     clock: Mutex<Option<(u64, Instant)>>,
@@ -87,7 +87,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> ImageTraining<C> {
     fn knn_accuracy(&self, model: &ModelOf<C>) -> Option<f64> {
         let e = &self.data.spec().evaluation;
         let knn = KNearestNeighbors { k: e.neighbors, temperature: e.temperature };
-        // In the order of the set, as the evaluation has them: equally similar images vote by their order.
+        // In the order of the set, as in the evaluation: equally similar images vote in their order.
         let in_order = |part: &[usize]| {
             let mut part = part.to_vec();
             part.sort_unstable();
@@ -118,7 +118,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     type Batch = ImageBatch;
     type Snapshot = ImageSnapshot;
 
-    /// Reads the images, which have to be those that the specification pins.
+    /// Reads the images, which must match those pinned by the specification.
     fn new(spec: &ImageSpec, seed: u64, place: Place) -> Result<Self, UserError> {
         let data = ImageData::new(spec, seed, place)?;
         let (order, clock) = (Mutex::new((u64::MAX, Arc::default())), Mutex::new(None));
@@ -174,7 +174,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     }
 
     fn evaluate(&self, last: &ModelOf<C>, best: Option<(&ModelOf<C>, u64)>) -> Result<Evaluated, String> {
-        // Every snapshot has a quality, so that there is a best one.
+        // Every snapshot has a quality, so there is always a best one.
         let best = best.unwrap_or((last, self.schedule().steps));
         let broken = match self.data.spec().mistake {
             Some(Mistake::StatisticsOfAnotherState) => {
@@ -203,9 +203,9 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     }
 }
 
-/// `last` with the running statistics of the best network: what loading the latter into a clone of the former does.
+/// `last` with the running statistics of the best network: the effect of loading that into a clone of `last`.
 fn with_statistics_of<M: Module>(last: M, best: ModuleRecord) -> M {
-    // The clone that is dropped shares its running statistics.
+    // The dropped clone shares its running statistics with `last`.
     drop(last.clone().load_record(best));
     last
 }

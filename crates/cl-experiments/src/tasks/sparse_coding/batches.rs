@@ -1,4 +1,4 @@
-//! What a step trains on, drawn anew for each of them.
+//! The samples of each step, drawn afresh.
 
 use super::spec::{ClassesSpec, TrainingSpec};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -14,7 +14,7 @@ pub enum Samples {
         x_plus: Tensor<2>,
         /// `x⁺⁺`, `[B, d1]`.
         x_plus_plus: Tensor<2>,
-        /// `[N, d1]`, or the other keys.
+        /// `[N, d1]`; without them the other keys serve.
         negatives: Option<Tensor<2>>,
     },
     /// Observations and their classes.
@@ -46,7 +46,7 @@ impl BatchSource {
         Self { sampler: spec.sampler(seed), classes, class_matrix }
     }
 
-    /// What is trained on at `step`.
+    /// The samples trained on at `step`.
     pub fn training(&self, step: u64, device: &Device) -> Samples {
         match self.classes {
             None => on_device(self.sampler.batch(step), device),
@@ -59,7 +59,7 @@ impl BatchSource {
         self.sampler.batch(step)
     }
 
-    /// Held-out samples of the same make, for the loss shown at `step`.
+    /// Held-out samples of the same kind, for the loss shown at `step`.
     pub fn held_out(&self, step: u64, device: &Device) -> Samples {
         match self.classes {
             None => on_device(self.sampler.held_out_batch(step), device),
@@ -77,7 +77,7 @@ impl BatchSource {
         let observations = self.sampler.data.sample(self.sampler.batch_size, stream, step);
         let mut classes: Vec<i64> = observations.z.iter_rows().map(|z| self.class_of(z) as i64).collect();
         if wanted.shuffled {
-            // Observations are independent, so that the class of the next one is as good as any.
+            // Observations are independent, so the class of the next one is as good as any.
             classes.rotate_left(1);
         }
         let count = classes.len();
@@ -87,7 +87,7 @@ impl BatchSource {
         }
     }
 
-    /// `argmax_k (C z)_k`; the smallest k of equals, so z = 0 is class 0.
+    /// `argmax_k (C z)_k`; the smallest k among equals, so z = 0 is class 0.
     fn class_of(&self, z: &[f32]) -> usize {
         let scores = self.class_matrix.iter_rows().map(|c| c.iter().zip(z).map(|(c, z)| c * z).sum::<f32>());
         let best =

@@ -21,7 +21,7 @@ pub struct Evaluation {
     pub coverage_corrected: f64,
     /// Probe on `f(x)`.
     pub probe: ProbeScore,
-    /// The same probe on other representations, where the specification asks for it.
+    /// The same probe on other representations, if the specification asks for them.
     pub baselines: Option<Baselines>,
 }
 
@@ -34,14 +34,14 @@ pub struct ProbeScore {
     pub accuracy: Option<f64>,
 }
 
-/// Probes that put the probe on `f(x)` into proportion.
+/// Probes that put the probe on `f(x)` into perspective.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Baselines {
     /// On `x` itself.
     pub input: ProbeScore,
     /// On the oracle code, soft-thresholded `Mᵀx`.
     pub oracle: ProbeScore,
-    /// The oracle's threshold, chosen on observations of its own.
+    /// The oracle's threshold, chosen on separate observations.
     pub oracle_threshold: f64,
     /// On the encoder before training.
     pub untrained: ProbeScore,
@@ -61,7 +61,7 @@ struct TaskSamples {
 }
 
 impl DownstreamTask {
-    /// The task on observations to fit on and to score on; `targets` are `⟨w*, z⟩` of codes.
+    /// The task on observations to fit on and to score on; `targets` maps codes to `⟨w*, z⟩`.
     pub fn new(observations: [Observations; 2], targets: &dyn Fn(&Matrix) -> Vec<f64>, device: &Device) -> Self {
         let [train, test] = observations.map(|o| {
             let rows = o.z.iter_rows().enumerate().filter(|(_, z)| z.iter().any(|v| *v != 0.0));
@@ -74,7 +74,7 @@ impl DownstreamTask {
         Self { train, test }
     }
 
-    /// How well a linear head does on what `represent` makes of observations.
+    /// How well a linear head does on the output of `represent`.
     ///
     /// # Errors
     /// [`ProbeError`] when a representation is not finite.

@@ -22,17 +22,17 @@ pub struct Request {
     pub seed: Option<u64>,
     /// The training step.
     pub step: u64,
-    /// The file to write, which must not be there.
+    /// The file to write, which must not exist.
     pub output: PathBuf,
 }
 
-/// Writes what one training step is made of and trains on: `dictionary` `[d1, d]`, `z` `[B, d]`, `xi` and `x` `[B, d1]`; for a contrastive
-/// objective `x_plus` and `x_plus_plus` `[B, d1]`, and `negatives` `[N, d1]` where there are any; with labels `classes` `[B]`.
+/// Writes the parts of a step: `dictionary` `[d1, d]`, `z` `[B, d]`, `xi` and `x` `[B, d1]`; for a contrastive
+/// objective `x_plus` and `x_plus_plus` `[B, d1]` and any `negatives` `[N, d1]`; with labels `classes` `[B]`.
 ///
-/// For moments the step is a chunk of the pairs that they are estimated from. Returns the point and the seed in words.
+/// For moments, a step is a chunk of the pairs that they are estimated from. Returns point and seed as text.
 ///
 /// # Errors
-/// [`UserError`] when the experiment cannot be read, there is no such step, or the file is there or cannot be written.
+/// [`UserError`] when the experiment cannot be read, the step does not exist, or the file exists or cannot be written.
 pub fn export(request: &Request, parts: &Parts) -> Result<String, UserError> {
     let Request { step, output, .. } = request;
     let step = *step;

@@ -15,14 +15,14 @@ pub const SWEEP_EVERY: u64 = 512;
 pub enum GradientSource {
     /// Burn's autodiff over the plain formulation, on any backend.
     Autodiff,
-    /// [`cl_model::closed_form`], in host memory: the paper's encoder without anything behind it.
+    /// [`cl_model::closed_form`], in host memory: the paper's encoder with nothing after it.
     ClosedForm,
-    /// The same for the loss alone; autodiff for the model.
+    /// The same for the loss only; autodiff for the model.
     LossInClosedForm,
 }
 
 impl GradientSource {
-    /// The fastest one there is for a model and an objective on a device.
+    /// The fastest one available for a model and an objective on a device.
     pub fn fastest<E: VectorEncoder>(model: &Siamese<E>, objective: Option<&dyn Objective>, device: &Device) -> Self {
         let on_host = device.clone().inner() == Device::flex();
         if !on_host || objective.is_none_or(|objective| objective.in_host_memory().is_none()) {
@@ -33,7 +33,7 @@ impl GradientSource {
     }
 }
 
-/// What the model makes of two views; those that pass no gradient outside the graph.
+/// The model's outputs for two views; those that pass no gradient are computed outside the graph.
 pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, samples: Samples) -> Outputs {
     let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
         panic!("the samples belong to the supervised objective");
@@ -91,14 +91,14 @@ pub fn loss_in_closed_form<E: VectorEncoder>(
     let (value, gradient) = on_host.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
     let rows = gradient.len() / k;
     let gradient = Tensor::<2>::from_data(TensorData::new(gradient, [rows, k]), &f.device());
-    // Its gradient is that of the loss.
+    // Its gradient equals that of the loss.
     let product = (f.narrow(0, 0, rows) * gradient).sum();
     let grads = GradientsParams::from_grads(product.backward(), model);
     TrainOutput { grads, item: Tensor::from_data([value as f32], &Device::flex()) }
 }
 
-/// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may ask for a gradient, until a backward
-/// pass looks which of them are still there. Steps in closed form make no backward pass.
+/// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may require a gradient, until a
+/// backward pass checks which of them still exist. Steps in closed form make no backward pass.
 pub fn sweep_graph(device: &Device) {
     let _ = Tensor::<1>::zeros([1], device).require_grad().sum().backward();
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Pairs drawn at a time.
 const CHUNK: usize = 4096;
 
-/// `moments.json`: per direction what was estimated and what the closed form says.
+/// `moments.json`: for each direction, the estimate and its closed form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MomentsReport {
     /// Pairs drawn.
@@ -35,7 +35,7 @@ pub struct DirectionMoment {
 }
 
 impl DirectionMoment {
-    /// Distance of the estimate from the prediction in standard errors. 0 where both agree without any spread.
+    /// Distance of the estimate from the prediction in standard errors. 0 if both agree without any spread.
     pub fn deviation(&self) -> f64 {
         let distance = self.estimate - self.predicted;
         if self.standard_error > 0.0 { distance / self.standard_error } else { distance / f64::MIN_POSITIVE }
@@ -43,7 +43,7 @@ impl DirectionMoment {
 }
 
 impl MomentsReport {
-    /// The same estimates beside what the closed form says of another specification.
+    /// The same estimates with the closed-form predictions for another specification.
     pub fn held_against(mut self, spec: &MomentsSpec, seed: u64) -> Self {
         let data = spec.data.model(seed);
         let directions = directions(data.dictionary(), self.complement.len(), seed);
@@ -63,7 +63,7 @@ pub fn chunks(spec: &MomentsSpec) -> u64 {
     spec.moments.samples.div_ceil(CHUNK) as u64
 }
 
-/// The observations of a chunk, and the views of what of them goes through the augmentation.
+/// The observations of a chunk, and the views of the part of them that goes through the augmentation.
 pub fn chunk(spec: &MomentsSpec, data: &SparseCodingModel, seed: u64, step: u64) -> (Observations, PositivePair) {
     let stream = Stream::new(seed, Purpose::Moments);
     let count = CHUNK.min(spec.moments.samples - step as usize * CHUNK);
@@ -76,7 +76,7 @@ pub fn chunk(spec: &MomentsSpec, data: &SparseCodingModel, seed: u64, step: u64)
     (observations, pair)
 }
 
-/// Estimates the moments of one seed; `progress` hears the number of pairs done.
+/// Estimates the moments of one seed; `progress` is called with the number of pairs done.
 pub fn estimate(spec: &MomentsSpec, seed: u64, device: &Device, progress: &mut dyn FnMut(u64)) -> MomentsReport {
     let data = spec.data.model(seed);
     let d = spec.data.code_dim;

@@ -68,7 +68,7 @@ impl Measured for Snapshot {
 
 #[cfg(test)]
 impl Snapshot {
-    /// One at step 0, for tests.
+    /// An example at step 0, for tests.
     pub fn example() -> Self {
         Self {
             step: 0,

@@ -1,4 +1,4 @@
-//! What a run on the sparse coding model is.
+//! The specification of a run on the sparse coding model.
 
 use crate::io::error::SpecError;
 use crate::spec::under_name::{self, UnderName};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use toml::Table;
 
-/// An encoder's training, all of it.
+/// Everything about the training of an encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
@@ -27,8 +27,8 @@ pub struct TrainingSpec {
     pub views: VectorViews,
     /// What learns.
     pub model: VectorModel,
-    /// What it is asked for: an objective of two views, or `supervised`, cross-entropy on classes `argmax_k (C z)_k` under a linear
-    /// head, on unaugmented observations.
+    /// What it is trained for: a two-view objective, or `supervised`, cross-entropy on classes `argmax_k (C z)_k` under
+    /// a linear head, on unaugmented observations.
     pub objective: Part<dyn Objective>,
     /// How it is optimised.
     pub optimization: Optimization,
@@ -46,7 +46,7 @@ pub struct MomentsSpec {
     /// How the two views of an observation are made.
     #[serde(default)]
     pub views: VectorViews,
-    /// How much of it.
+    /// The size of the estimate.
     pub moments: MomentsSize,
 }
 
@@ -54,11 +54,11 @@ pub struct MomentsSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MomentsSize {
-    /// What goes through the augmentation.
+    /// Which part goes through the augmentation.
     pub part: MomentsPart,
     /// Positive pairs drawn.
     pub samples: usize,
-    /// Directions in the complement of span(M), beside the d directions along M.
+    /// Directions in the complement of span(M), in addition to the d directions along M.
     pub complement_directions: usize,
 }
 
@@ -86,11 +86,11 @@ pub struct DataSpec {
     /// `σ_ξ`. Default: `σ_ξ² = max(√log d / d, 1.5 q)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_std: Option<f64>,
-    /// Samples beside the positive pairs, for objectives that take negatives of their own. Default: the other keys of the batch.
+    /// Samples in addition to the positive pairs, for objectives with separate negatives. Default: the other keys.
     #[serde(default = "other_keys")]
     pub negatives: Negatives,
-    /// Observations that are drawn once and trained on again and again, see [`PairSampler::training_set`]; fresh ones at each step when
-    /// not given.
+    /// Observations that are drawn once and used repeatedly, see [`PairSampler::training_set`]; fresh ones at each step
+    /// when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_set_size: Option<usize>,
     /// Classes, for the supervised objective.
@@ -112,7 +112,7 @@ impl UnderName for DataSpec {
 pub struct ClassesSpec {
     /// `K`, at least 2.
     pub count: usize,
-    /// Whether each observation has the class of another one, so that classes say nothing.
+    /// Whether each observation has the class of another one, so that classes are uninformative.
     #[serde(default, skip_serializing_if = "is_off")]
     pub shuffled: bool,
 }
@@ -121,7 +121,7 @@ pub struct ClassesSpec {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorViews {
-    /// One transform of a pair of views, or none: both views are the observation then.
+    /// One transform of a pair of views; if there is none, both views are the observation itself.
     pub transform: Vec<Augmentation>,
 }
 
@@ -137,7 +137,7 @@ impl From<Augmentation> for VectorViews {
 pub struct VectorModel {
     /// From observations to features.
     pub encoder: Part<dyn EncoderInfo<VectorShape>>,
-    /// From features to what an objective of two views sees; the features themselves when not given.
+    /// From features to the input of a two-view objective; the features themselves when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<ProjectorConfig>,
 }
@@ -148,7 +148,7 @@ pub struct VectorModel {
 pub struct EvaluationSpec {
     /// Held-out observations for correlations and sparsity at the end.
     pub samples: usize,
-    /// Observations a probe is fitted on, and as many it is scored on, at the end.
+    /// Observations that the final probe is fitted on, and the number it is scored on.
     pub probe_samples: usize,
     /// Whether the probe is also fitted on x, on the oracle code and on the untrained encoder.
     pub baselines: bool,
@@ -157,13 +157,13 @@ pub struct EvaluationSpec {
     pub shuffled_targets: bool,
 }
 
-/// Reads either kind of run on the sparse coding model: moments where there is such a section.
+/// Reads either kind of run on the sparse coding model: moments if there is such a section.
 ///
 /// # Errors
 /// [`SpecError`] naming key, value and what would be right.
 pub fn read(mut table: Table, parts: &Parts) -> Result<RunSpec, SpecError> {
     if table.contains_key("moments") {
-        // It takes no more from a base than what is sampled.
+        // From a base file it only takes what is sampled.
         table.retain(|key, _| ["data", "views", "moments"].contains(&key));
         return RunSpec::read::<MomentsSpec>(table, parts);
     }
@@ -171,7 +171,7 @@ pub fn read(mut table: Table, parts: &Parts) -> Result<RunSpec, SpecError> {
 }
 
 impl MomentsSpec {
-    /// What carries it out.
+    /// The name of what executes it.
     pub const RUNNER: &str = "sparse_coding, moments";
 }
 
@@ -233,7 +233,7 @@ impl DataSpec {
             .expect(checked)
     }
 
-    /// What an encoder has to know of observations.
+    /// What an encoder has to know about observations.
     pub fn shape(&self) -> VectorShape {
         VectorShape { dim: self.input_dim, code_dim: self.code_dim }
     }
@@ -283,7 +283,7 @@ impl Specification for TrainingSpec {
     fn cost(&self) -> f64 {
         let (b, d1) = (self.optimization.batch_size as f64, self.data.input_dim as f64);
         let (n, forward) = (self.num_negatives() as f64, self.encoder_multiply_adds());
-        // About as many outputs as one layer with so many weights would have.
+        // About as many outputs as one layer with that many weights would have.
         let step = (3.0 * b + n) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
         self.steps() as f64 * step
     }
@@ -309,7 +309,7 @@ impl TrainingSpec {
         }
         self.objective.check("objective", &parts.objectives)?;
         if !self.objective.get().takes_negatives() {
-            // None are drawn, whatever the data offer.
+            // None are drawn, whatever the data specify.
             self.data.negatives = Negatives::OtherKeys;
         }
         if self.data.negatives == Negatives::OtherKeys {
@@ -318,22 +318,22 @@ impl TrainingSpec {
         Ok(())
     }
 
-    /// Whether labels are learned instead of two views.
+    /// Whether labels are used instead of two views.
     pub fn is_supervised(&self) -> bool {
         self.objective.name() == SUPERVISED
     }
 
-    /// The objective of two views; `None` with labels.
+    /// The two-view objective; `None` with labels.
     pub fn objective(&self) -> Option<&Arc<dyn Objective>> {
         (!self.is_supervised()).then(|| self.objective.get())
     }
 
-    /// The paper's encoder, where that is what learns.
+    /// The paper's encoder, if that is what learns.
     pub fn symmetric_relu(&self) -> Option<&SymmetricReluConfig> {
         self.model.encoder.config()
     }
 
-    /// Multiply-adds of the encoder's forward pass of one observation; 0 where the encoder does not say.
+    /// Multiply-adds of the encoder's forward pass of one observation; 0 if the encoder does not report them.
     pub fn encoder_multiply_adds(&self) -> f64 {
         self.model.encoder.get().multiply_adds(self.data.shape())
     }
@@ -348,7 +348,7 @@ impl TrainingSpec {
         self.optimization.optimizer.weight_decay()
     }
 
-    /// `N`, or the other views of the batch.
+    /// `N`, or the number of other views in the batch.
     pub fn num_negatives(&self) -> usize {
         match (self.data.negatives, self.objective()) {
             (_, None) => 0,
@@ -359,7 +359,7 @@ impl TrainingSpec {
         }
     }
 
-    /// The loss before there is anything learned, where one is known.
+    /// The loss before anything has been learned, if known.
     pub fn loss_at_chance(&self) -> Option<f64> {
         let Some(objective) = self.objective() else {
             return self.data.classes.map(|classes| (classes.count as f64).ln());

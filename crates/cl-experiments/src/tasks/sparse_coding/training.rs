@@ -1,4 +1,4 @@
-//! An encoder of vectors on the sparse coding model: [`Task`] for the paper's setting.
+//! A vector encoder on the sparse coding model: [`Task`] for the paper's setting.
 //!
 //! Snapshots and evaluations are pure functions of `(specification, seed, weights, step)`, so that a resumed run writes what an
 //! uninterrupted one would.
@@ -25,16 +25,16 @@ use cl_model::features::{Decomposition, EmbeddingMeasures, chance_corrected};
 use cl_model::probe::{ProbeError, ridge_r_squared};
 use cl_model::{Encoder, EncoderConfig, Objective, Siamese, SymmetricReluConfig, SymmetricReluEncoder, VectorEncoder};
 
-/// Observations on which a snapshot takes embeddings and its quick probe.
+/// Observations on which a snapshot computes embeddings and its quick probe.
 const SNAPSHOT_SAMPLES: usize = 512;
 
-/// Thresholds of the oracle code that are tried, in units of one: z is −1, 0 or 1.
+/// Thresholds of the oracle code that are tried; the entries of z are −1, 0 or 1.
 const ORACLE_THRESHOLDS: [f64; 10] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/// Draws of random weights that the coverage expected by chance is averaged over.
+/// Number of random weight draws that the coverage expected by chance is averaged over.
 const CHANCE_DRAWS: u64 = 8;
 
-/// Observations over which gradients of an encoder without neuron weights are averaged, and half the step that they are taken with.
+/// Observations over which gradients replacing neuron weights are averaged, and half their finite-difference step.
 const GRADIENT_SAMPLES: usize = 64;
 const GRADIENT_HALF_STEP: f32 = 0.01;
 
@@ -81,7 +81,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         task
     }
 
-    /// The same with its gradients from elsewhere.
+    /// The same with gradients from another source.
     #[must_use]
     pub fn with_gradient_from(self, gradient: GradientSource) -> Self {
         Self { gradient, ..self }
@@ -116,12 +116,12 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         &self.target
     }
 
-    /// Observations that [`score`](Self::score) takes embeddings of.
+    /// Observations on which [`score`](Self::score) computes embeddings.
     pub fn evaluation_observations(&self) -> Observations {
         self.sample(self.spec.evaluation.samples, Purpose::Evaluation, 2)
     }
 
-    /// Observations that [`score`](Self::score) fits its probe on, and those that it scores it on.
+    /// Observations that [`score`](Self::score) fits its probe on, and those that it scores the probe on.
     pub fn probe_observations(&self) -> [Observations; 2] {
         [Purpose::ProbeTraining, Purpose::ProbeTest]
             .map(|purpose| self.sample(self.spec.evaluation.probe_samples, purpose, 0))
@@ -148,8 +148,8 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         })
     }
 
-    /// The weights of each neuron, `[m, d1]`; the mean gradient of each output over held-out observations where an encoder has no
-    /// such weights: for the paper's encoder both point the same way.
+    /// The weights of each neuron, `[m, d1]`, or, if an encoder has no such weights, the mean gradient of each output
+    /// over held-out observations: for the paper's encoder both point the same way.
     pub fn neuron_weights(&self, encoder: &C::Encoder) -> Tensor<2> {
         if let Some(weights) = encoder.neuron_weights() {
             return weights;
@@ -218,7 +218,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         let product = |z: &[f32]| z.iter().zip(&self.target).map(|(z, w)| f64::from(z * w)).sum();
         let mut targets: Vec<f64> = z.iter_rows().map(product).collect();
         if self.spec.evaluation.shuffled_targets {
-            // Observations are independent, so that the target of the next one is as good as any.
+            // Observations are independent, so the target of the next one is as good as any.
             let by = 1.min(targets.len());
             targets.rotate_left(by);
         }
@@ -235,7 +235,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         (0..CHANCE_DRAWS).map(draw).sum::<f64>() / CHANCE_DRAWS as f64
     }
 
-    /// Loss on a held-out batch, and the largest similarity in it where there is one.
+    /// Loss on a held-out batch, and the largest similarity in it, if any.
     fn held_out(&self, model: &ModelOf<C>, step: u64) -> (f64, Option<f64>) {
         let samples = self.batches.held_out(step, &self.device);
         let Some(objective) = self.objective() else {
@@ -281,7 +281,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
         initial_model::init(&self.config, self.spec.data.shape(), behind, self.seed, device)
     }
 
-    /// Weight decay as in the paper on the encoder, and on a projector, but not on the head of classes.
+    /// Weight decay on the encoder, as in the paper, and on a projector, but not on the classification head.
     fn optimizer(&self) -> ModuleOptimizer {
         self.spec.optimization.optimizer.init_sparing(ParamGroup::from_path("head.weight"))
     }

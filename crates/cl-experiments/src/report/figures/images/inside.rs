@@ -106,7 +106,7 @@ pub fn galleries(claim: &str, all: &[ImageRuns]) -> Result<Vec<Figure>, UserErro
             let size = (306, 50 + rows * (290 / columns as u32));
             Panel { title, size, chart: Chart::Gallery(Gallery { pictures, columns }) }
         };
-        // An encoder need not show its filters.
+        // An encoder need not expose its filters.
         if run.evaluation.analysis.as_ref().is_some_and(|analysis| !analysis.filter_color_fractions.is_empty()) {
             let (shape, values) = run.folder.tensor("analysis.safetensors", "first_layer_filters")?;
             filters.push(panel(filter_pictures(&shape, &values), 8));

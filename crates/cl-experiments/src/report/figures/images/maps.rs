@@ -6,7 +6,7 @@ use super::super::super::palette::Style;
 use super::ImageRuns;
 use crate::tasks::images::analysis::RepresentationAnalysis;
 
-/// Classes are told apart up to this number.
+/// Classes are distinguished up to this number.
 const MAX_CLASSES: usize = 20;
 
 /// A map per point, of its first seed.

@@ -12,7 +12,7 @@ use crate::judge::FAMILY_LEVEL;
 use crate::tasks::images::evaluation::{ImageBaselines, ImageEvaluation, Scores};
 use crate::tasks::images::training::ImageSnapshot;
 
-/// Accuracy of each point beside what it has to beat.
+/// Accuracy of each point, compared with what it has to beat.
 pub fn scores(claim: &str, all: &[ImageRuns]) -> Figure {
     let panels = vec![
         panel("kNN on frozen features", all, |s| s.knn.accuracy),
