@@ -1,5 +1,5 @@
-//! What learns, and how it is read: the symmetrised-ReLU encoder, InfoNCE, the bias rule, and the
-//! measures of learned features.
+//! What is trained, and how it is measured: the symmetrised-ReLU encoder, InfoNCE, the bias rule, and the measures of
+//! learned features.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -23,6 +23,7 @@ pub mod closed_form;
 pub mod conv;
 pub mod encoders;
 pub mod features;
+mod gradient_clipping;
 mod host;
 mod independent_copy;
 pub mod knn;
@@ -45,15 +46,19 @@ pub use encoders::{
     Encoder, EncoderConfig, Mlp, MlpConfig, Normalization, StandardNormals, SymmetricReluConfig, SymmetricReluEncoder,
     VectorEncoder, VectorShape,
 };
+pub use gradient_clipping::clip_to_norm;
 pub use independent_copy::{independent_copy, settle_running_statistics};
 pub use lars::Lars;
 pub use learning_rate::LearningRate;
-pub use objectives::{InfoNce, InfoNceOutput, KeyGradient, LossScale, NtXent, Objective, Outputs, Similarity, nt_xent};
+pub use objectives::{
+    AlignmentUniformity, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale, NegativeCosine,
+    NtXent, Objective, Outputs, Similarity, Spectral, VicReg, nt_xent,
+};
 pub use optimizer::{OptimizerConfig, is_norm_or_bias};
 pub use principal::{PrincipalDirections, principal_directions};
 pub use projector::{Projector, ProjectorConfig};
 pub use siamese::Siamese;
 
-/// Version of the arithmetic of a training step and of the measures. Raised whenever the same
-/// specification and data give other numbers.
+/// Version of the arithmetic of a training step and of the measures. Raised whenever the same specification and data
+/// give different numbers.
 pub const ALGORITHM_VERSION: u32 = 3;

@@ -1,4 +1,4 @@
-//! Everything that runs can be made of: what names in experiment files stand for, and what carries each kind of run out.
+//! Everything runs can be built from: what names in experiment files refer to, and what executes each kind of run.
 
 use crate::io::error::UserError;
 use crate::run::bench::steps::{Lengths, Timed, time};
@@ -18,7 +18,10 @@ use cl_data::images::augmentation::{
     ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop, Transform,
 };
 use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
-use cl_model::{EncoderConfig, InfoNce, MlpConfig, NtXent, Objective, SymmetricReluConfig, VectorEncoder};
+use cl_model::{
+    AlignmentUniformity, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MlpConfig, NegativeCosine, NtXent,
+    Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,14 +31,14 @@ type WithBurnTrain = fn(&RunSpec, u64, &RunFolder, &learner::Request, Arc<Atomic
 
 type Time = fn(&RunSpec, u64, Place, &dyn Fn(u64) -> Lengths) -> Result<Timed, UserError>;
 
-/// What carries out one kind of run.
+/// What executes one kind of run.
 #[derive(Clone, Copy)]
 pub(crate) struct Runner {
     /// The trainer under `reproduce`.
     pub headless: Headless,
     /// burn-train's learner; `None` where nothing is trained.
     pub with_burn_train: Option<WithBurnTrain>,
-    /// The clock; `None` where nothing is trained.
+    /// The timing function; `None` where nothing is trained.
     pub time: Option<Time>,
 }
 
@@ -45,7 +48,7 @@ impl Runner {
     }
 }
 
-/// Parts by name, and what carries runs out.
+/// Parts by name, and the runners that execute runs.
 pub struct Catalog {
     parts: Parts,
     runners: BTreeMap<String, Runner>,
@@ -53,7 +56,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// All that this program comes with.
+    /// Everything built into this program.
     pub fn standard() -> Self {
         let mut parts = Parts::empty();
         parts.add_kind("sparse_coding", sparse_coding::spec::read);
@@ -73,11 +76,17 @@ impl Catalog {
             .transform::<GaussianBlur>(GaussianBlur::NAME)
             .transform::<PixelMask>(PixelMask::NAME)
             .objective::<InfoNce>("info_nce")
-            .objective::<NtXent>("nt_xent");
+            .objective::<NtXent>("nt_xent")
+            .objective::<DecoupledNtXent>("decoupled_nt_xent")
+            .objective::<Spectral>("spectral")
+            .objective::<BarlowTwins>("barlow_twins")
+            .objective::<VicReg>("vicreg")
+            .objective::<NegativeCosine>("negative_cosine")
+            .objective::<AlignmentUniformity>("alignment_uniformity");
         Self { is_own: true, ..standard }
     }
 
-    /// Adds an encoder of vectors, for `model.encoder.<name>` beside `data.sparse_coding`.
+    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with `data.sparse_coding`.
     #[must_use]
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(mut self, name: &str) -> Self {
         self.parts.add_vector_encoder::<C>(name, self.is_own);
@@ -85,7 +94,7 @@ impl Catalog {
         self
     }
 
-    /// Adds an encoder of images, for `model.encoder.<name>` beside `data.images`.
+    /// Adds an image encoder, chosen by `model.encoder.<name>` together with `data.images`.
     #[must_use]
     pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(mut self, name: &str) -> Self {
         self.parts.add_image_encoder::<C>(name, self.is_own);
@@ -93,24 +102,24 @@ impl Catalog {
         self
     }
 
-    /// Adds a transform of images, for `views.transform` beside `data.images`.
+    /// Adds an image transform, for `views.transform` together with `data.images`.
     #[must_use]
     pub fn transform<T: Component + Transform>(mut self, name: &str) -> Self {
         self.parts.add_transform::<T>(name, self.is_own);
         self
     }
 
-    /// Adds an objective of two views, for `objective.<name>`.
+    /// Adds a two-view objective, chosen by `objective.<name>`.
     #[must_use]
     pub fn objective<O: Component + Objective>(mut self, name: &str) -> Self {
         self.parts.add_objective::<O>(name, self.is_own);
         self
     }
 
-    /// Adds a kind of data with its model and its measures, for `data.<name>`.
+    /// Adds a kind of data with its model and its measures, chosen by `data.<name>`.
     ///
     /// # Panics
-    /// When runs of its specification go by another name, see [`Specification::runner`](crate::spec::Specification::runner).
+    /// When its specification names another runner, see [`Specification::runner`](crate::spec::Specification::runner).
     #[must_use]
     pub fn task<T: Task>(mut self, name: &str) -> Self {
         self.parts.add_specification::<T::Spec>(name, self.is_own);
@@ -123,10 +132,10 @@ impl Catalog {
         &self.parts
     }
 
-    /// What carries out a run.
+    /// What executes a run.
     ///
     /// # Errors
-    /// [`UserError`] where nothing does, as for a kind of data that was added under another name.
+    /// [`UserError`] when nothing does, for example for a kind of data that was added under another name.
     pub(crate) fn runner(&self, spec: &RunSpec) -> Result<Runner, UserError> {
         let name = spec.runner();
         let known = || self.runners.keys().map(String::as_str).collect::<Vec<_>>().join("; ");
@@ -159,7 +168,7 @@ impl Catalog {
         (runner.headless)(spec, seed, folder, session)
     }
 
-    /// Trains one point under burn-train's learner; whether that came to its end.
+    /// Trains one point under burn-train's learner; returns whether training ran to its end.
     ///
     /// # Errors
     /// [`UserError`] on bad arguments or folders, and when numbers stop being finite.
@@ -183,7 +192,7 @@ impl Catalog {
     /// Times the steps of a run.
     ///
     /// # Errors
-    /// [`UserError`] where there are no steps, or data cannot be read.
+    /// [`UserError`] when there are no steps, or data cannot be read.
     pub(crate) fn time(
         &self,
         spec: &RunSpec,

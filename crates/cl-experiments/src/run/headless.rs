@@ -1,8 +1,8 @@
-//! Carries a run from wherever it stands to its end: the headless trainer under `reproduce`.
+//! The headless trainer used by `reproduce`: takes a run from its current state to its end.
 //!
-//! It steps the same [`Learner`](crate::tasks::learner::Learner) as burn-train (see [`crate::run::learner`]), without the metric
-//! threads and the events per batch: over 3,000 steps of the recipe at d = 32 the learner takes 4 to 9 % longer with a core
-//! to spare, and 15 to 25 % longer with two seeds on two cores.
+//! It steps the same [`Learner`](crate::tasks::learner::Learner) as burn-train (see [`crate::run::learner`]), without
+//! the metric threads and the per-batch events: over 3,000 steps of the recipe at d = 32, burn-train's learner takes 4
+//! to 9 % longer with a core to spare, and 15 to 25 % longer with two seeds on two cores.
 
 use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Least time between two checkpoints of the headless trainer unless the command line says otherwise, in seconds.
+/// Minimum time between two checkpoints of the headless trainer, in seconds, unless set on the command line.
 pub const CHECKPOINT_EVERY_S: f64 = 5.0;
 
 /// How a run ended.
@@ -32,34 +32,34 @@ pub const CHECKPOINT_EVERY_S: f64 = 5.0;
 pub enum Outcome {
     /// It is complete.
     Finished,
-    /// It was asked to stop after this many steps, and will go on from the last checkpoint.
+    /// It was stopped after this many steps, and will resume from the last checkpoint.
     Stopped {
         /// Steps done.
         step: u64,
-        /// Steps a resumed run starts from.
+        /// Step from which a resumed run starts.
         resumes_at: u64,
     },
 }
 
 /// Where and under what conditions a run takes place.
 pub struct Session<'a> {
-    /// The device by name, for the manifest.
+    /// Name of the device, for the manifest.
     pub device_name: &'a str,
     /// The device.
     pub device: &'a Device,
-    /// The folder of images, where it is named.
+    /// The image folder, if given.
     pub data_dir: Option<&'a Path>,
-    /// Least time between two checkpoints; none is made but at the end of an epoch.
+    /// Minimum time between two checkpoints, which are only made at the end of an epoch.
     pub checkpoint_every: Duration,
-    /// Set to end the run after the step under way.
+    /// Set to end the run after the current step.
     pub stop: &'a AtomicBool,
-    /// Hears `(done, of)`.
+    /// Called with `(done, total)`.
     pub progress: &'a mut dyn FnMut(u64, u64),
-    /// Hears what the user should know.
+    /// Called with messages for the user.
     pub warn: &'a mut dyn FnMut(String),
 }
 
-/// Trains what one task asks for.
+/// Trains one task.
 ///
 /// # Errors
 /// [`UserError`] when data cannot be read, a file cannot be written, or numbers stop being finite.
@@ -73,7 +73,7 @@ pub(crate) fn train<T: Task>(
     let own = spec.get::<T::Spec>().expect("the specification of this task");
     let place = Place { device_name: session.device_name, device: session.device, data_dir: session.data_dir };
     let task = Arc::new(T::new(own, seed, place)?);
-    let Schedule { steps, steps_per_snapshot, learning_rate } = task.schedule();
+    let Schedule { steps, steps_per_snapshot, learning_rate, .. } = task.schedule();
     let (mut learner, mut optimizer, _) = checkpoint::restore_latest(&task, folder, session.warn);
     let first_step = learner.steps_done();
     let mut rates = LearningRateScheduler::new(learning_rate, first_step);
@@ -119,7 +119,7 @@ pub(crate) fn train<T: Task>(
     Ok(Outcome::Finished)
 }
 
-/// The error of a run whose numbers are not finite any more; the state is saved beside the run.
+/// The error of a run whose numbers are no longer finite; the state is saved alongside the run.
 fn no_longer_finite<T: Task>(learner: &LearnerOf<T>, folder: &RunFolder) -> UserError {
     let last = folder.snapshots::<T::Snapshot>().unwrap_or_default().into_iter().rfind(|s| s.loss().is_finite());
     let last = last.map_or("there is no finite snapshot".to_string(), |s| {

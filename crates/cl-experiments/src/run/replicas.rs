@@ -1,7 +1,7 @@
-//! Runs that differ in numbers alone, trained side by side as one tensor program, see [`cl_model::replicas`].
+//! Runs that differ only in numbers, trained side by side as one tensor program, see [`cl_model::replicas`].
 //!
-//! Each run has the data, the weights to begin with and the folder that it has when it is run alone, and ends within rounding of what it would
-//! have come to. A group that is stopped starts again: what is kept of it are whole runs.
+//! Each run has the same data, initial weights and folder as when it is run alone, and ends within rounding of the same
+//! result. A group that is stopped starts from scratch: only complete runs are kept.
 
 use crate::io::error::UserError;
 use crate::io::manifest::Manifest;
@@ -29,7 +29,7 @@ use std::time::Instant;
 /// Training specification and seed of each replica.
 pub type Group = Vec<(TrainingSpec, u64)>;
 
-/// Sorts jobs into groups of at most `most` that can be trained side by side, and those that cannot.
+/// Splits jobs into groups of at most `most` that can be trained side by side, and the remaining ones.
 pub fn groups(jobs: Vec<Job>, most: usize) -> (Vec<Vec<Job>>, Vec<Job>) {
     let mut alike: BTreeMap<[usize; 8], Vec<Job>> = BTreeMap::new();
     let mut alone = Vec::new();
@@ -43,12 +43,12 @@ pub fn groups(jobs: Vec<Job>, most: usize) -> (Vec<Vec<Job>>, Vec<Job>) {
     (groups.collect(), alone)
 }
 
-/// The specification of a run that can be one of many.
+/// The specification of a run that can be trained as a replica.
 fn of_job(spec: &RunSpec) -> Option<&TrainingSpec> {
     spec.get::<TrainingSpec>().filter(|spec| settings(spec).is_some())
 }
 
-/// What runs have to have in common.
+/// What the runs of a group must have in common.
 fn shape(spec: &TrainingSpec) -> [usize; 8] {
     let schedule = spec.schedule();
     [
@@ -63,7 +63,7 @@ fn shape(spec: &TrainingSpec) -> [usize; 8] {
     ]
 }
 
-/// What a replica is trained with; `None` where a specification is not for replicas.
+/// The settings of a replica; `None` if the specification does not support replicas.
 fn settings(spec: &TrainingSpec) -> Option<ReplicaSettings> {
     let encoder = spec.symmetric_relu()?;
     let bias = match encoder.bias {
@@ -76,11 +76,12 @@ fn settings(spec: &TrainingSpec) -> Option<ReplicaSettings> {
     let fits = ReplicaSettings::supports(&loss)
         && encoder.normalization == Normalization::None
         && spec.model.projector.is_none()
-        && is_plain;
+        && is_plain
+        && spec.optimization.gradient_clip.is_none();
     fits.then_some(ReplicaSettings { loss, weight_decay: spec.weight_decay(), bias })
 }
 
-/// Replicas in training with what feeds and measures them.
+/// Replicas in training, with what feeds and measures them.
 pub struct Replication {
     tasks: Vec<Arc<SparseCoding>>,
     learners: Vec<LearnerOf<SparseCoding>>,
@@ -94,7 +95,7 @@ impl Replication {
     /// The replicas of a group before their first step.
     ///
     /// # Errors
-    /// [`UserError::Argument`] when a specification is not for replicas, or of another shape.
+    /// [`UserError::Argument`] when a specification does not support replicas, or has a different shape.
     pub fn new(group: &Group, device: &Device) -> Result<Self, UserError> {
         let device = device.clone().inner();
         let all: Option<Vec<ReplicaSettings>> = group.iter().map(|(spec, _)| settings(spec)).collect();
@@ -150,7 +151,7 @@ impl Replication {
         loss
     }
 
-    /// A replica's learner as it stands.
+    /// A replica's learner in its current state.
     pub fn learner(&self, replica: usize) -> LearnerOf<SparseCoding> {
         let [_, m, d1] = self.replicas.weights.dims();
         let weights = self.replicas.weights.clone().narrow(0, replica, 1).reshape([m, d1]);
@@ -163,7 +164,7 @@ impl Replication {
     }
 }
 
-/// Carries out the jobs of a group; each folder is whole at the end.
+/// Executes the jobs of a group; at the end, every folder is complete.
 ///
 /// # Errors
 /// [`UserError`] when a folder cannot be used or numbers stop being finite.

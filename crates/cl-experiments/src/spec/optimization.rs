@@ -1,7 +1,7 @@
 //! How a model is optimised, for every kind of data.
 
 use crate::io::error::SpecError;
-use cl_config::{Component, at_least, check};
+use cl_config::{Component, at_least, check, positive};
 use cl_model::{LearningRate, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 
@@ -9,20 +9,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optimization {
-    /// Length in steps, `T`; not given where it is in epochs.
+    /// Length in steps, `T`; not given if it is in epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Length in passes over the training set, for data that have one. What does not fill a batch at the end of an epoch is left
-    /// out of it.
+    /// Length in passes over the training set, for data that have one. An incomplete batch at the end of an epoch is
+    /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
     /// `B`.
     pub batch_size: usize,
     /// How weights follow the gradient.
     pub optimizer: OptimizerConfig,
-    /// `η`, with times in steps or epochs as the length is.
+    /// `η`, with times in steps or epochs like the length.
     pub learning_rate: LearningRate,
-    /// Steps or epochs between two snapshots, as the length is; an epoch of the dashboard.
+    /// Norm of the gradient of all parameters together, larger than 0, to which longer gradients are scaled; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_clip: Option<f64>,
+    /// Steps or epochs between two snapshots, in the unit of the length; an epoch of the dashboard.
     pub snapshot_every: u64,
 }
 
@@ -35,10 +38,12 @@ pub struct Schedule {
     pub steps_per_snapshot: u64,
     /// `η`, with times in steps.
     pub learning_rate: LearningRate,
+    /// The largest norm of a step's gradient.
+    pub gradient_clip: Option<f64>,
 }
 
 impl Optimization {
-    /// Checks every range and writes the end of the learning rate out.
+    /// Checks every range and fills in the end of the learning rate.
     ///
     /// # Errors
     /// [`SpecError`] naming key, value and what would be right.
@@ -54,13 +59,14 @@ impl Optimization {
         at_least("optimization.snapshot_every", self.snapshot_every, 1)?;
         let divides = length.is_multiple_of(self.snapshot_every);
         check(divides, "optimization.snapshot_every", self.snapshot_every, format!("a divisor of {key} = {length}"))?;
+        self.gradient_clip.map_or(Ok(()), |most| positive("optimization.gradient_clip", most))?;
         self.optimizer = self.optimizer.checked().map_err(|e| e.below("optimization.optimizer"))?;
         let learning_rate = self.learning_rate.checked().and_then(|rate| rate.ending_at(length as f64));
         self.learning_rate = learning_rate.map_err(|e| e.below("optimization.learning_rate"))?;
         Ok(())
     }
 
-    /// The same in steps, for a training set that `steps_per_epoch` batches go through.
+    /// The same in steps, for a training set of `steps_per_epoch` batches.
     pub fn schedule(&self, steps_per_epoch: u64) -> Schedule {
         let (length, unit) = match (self.steps, self.epochs) {
             (Some(steps), _) => (steps, 1),
@@ -70,13 +76,14 @@ impl Optimization {
             steps: length * unit,
             steps_per_snapshot: self.snapshot_every * unit,
             learning_rate: self.learning_rate.times(unit),
+            gradient_clip: self.gradient_clip,
         }
     }
 
-    /// The same schedule of a run whose length is in steps.
+    /// Checks that the length is given in steps.
     ///
     /// # Errors
-    /// [`SpecError`] where it is in epochs.
+    /// [`SpecError`] if it is given in epochs.
     pub fn check_in_steps(&self) -> Result<(), SpecError> {
         let wanted = "left out, and the length given as optimization.steps: data that are drawn fresh have no epochs";
         Ok(check(self.epochs.is_none(), "optimization.epochs", self.epochs.unwrap_or(0), wanted)?)

@@ -5,10 +5,11 @@ use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::train::{TrainOutput, TrainStep};
+use cl_model::clip_to_norm;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A model with the number of its steps and a handle of the task that trains it.
+/// A model with its number of steps and a handle to the task that trains it.
 #[derive(Module, Debug)]
 pub struct Learner<M: Module, H: Clone + Debug + Send + Sync> {
     /// What is trained.
@@ -39,7 +40,7 @@ impl<T: Task> Learner<T::Model, Arc<T>> {
         self.step
     }
 
-    /// The same learner after another number of steps.
+    /// The same learner, set to another number of steps.
     #[must_use]
     pub fn at_step(self, steps_done: u64) -> Self {
         Self { step: steps_done, ..self }
@@ -56,14 +57,14 @@ impl<T: Task> Learner<T::Model, Arc<T>> {
         Self { model, ..self }
     }
 
-    /// What is measured where it stands, outside autodiff.
+    /// The snapshot of its current state, outside autodiff.
     pub fn snapshot(&self) -> T::Snapshot {
         self.task.snapshot(&self.model.valid(), self.step)
     }
 
-    /// One step of gradients, and the batch of the next, drawn at the same time where that is allowed and rayon has a thread for it.
+    /// Gradients of one step, and the next batch, drawn concurrently if allowed and if rayon has a thread for it.
     ///
-    /// `ahead` is what the step before has drawn. A batch is a pure function of its step, so that drawing ahead changes no number.
+    /// `ahead` was drawn by the previous step. A batch is a pure function of its step: drawing ahead changes nothing.
     pub fn step_and_draw(&self, ahead: Option<T::Batch>) -> (TrainOutput<StepOutput>, Option<T::Batch>) {
         let (task, step) = (&self.task, self.step);
         let batch = ahead.unwrap_or_else(|| task.batch(step));
@@ -87,6 +88,10 @@ impl<T: Task> TrainStep for Learner<T::Model, Arc<T>> {
 
     fn step(&self, batch: T::Batch) -> TrainOutput<StepOutput> {
         let TrainOutput { grads, item } = self.task.gradients(&self.model, batch);
+        let grads = match self.task.schedule().gradient_clip {
+            Some(most) => clip_to_norm(grads, &self.model, most),
+            None => grads,
+        };
         TrainOutput { grads, item: StepOutput { step: self.step, loss: item } }
     }
 

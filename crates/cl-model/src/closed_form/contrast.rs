@@ -1,13 +1,13 @@
 //! The contrastive loss as a function of embeddings, and its gradient, a block of queries at a time.
 //!
-//! The matrix of similarities never exists as a whole: a block of its rows is made, turned into the weights of the
-//! gradient in place, and used up.
+//! The matrix of similarities never exists as a whole: a block of its rows is computed, turned into the weights of the
+//! gradient in place, and consumed.
 
 use super::elementwise::{add_scaled, dot, exponentials, scale};
 use super::product::{Rows, add_transposed_times, for_each, times, times_transposed};
 
 /// Similarities held at a time by one thread, 128 KiB of them, unless a single row has more.
-const BLOCK_ENTRIES: usize = 1 << 15;
+pub(super) const BLOCK_ENTRIES: usize = 1 << 15;
 
 /// `c/B Σ_i ( log Σ_j e^{⟨q_i, o_j⟩/τ} − ⟨q_i, k_i⟩/τ )`.
 pub(super) struct Contrast<'a> {
@@ -30,7 +30,10 @@ pub(super) enum Positives<'a> {
     /// Row `i` of the others.
     AmongOthers,
     /// Row `i + N/2` (modulo N) of the others, which are the queries themselves; `j = i` is left out of the sum.
-    OtherView,
+    OtherView {
+        /// Whether `k_i` itself is in the sum.
+        is_counted: bool,
+    },
 }
 
 /// Value and gradients.
@@ -39,12 +42,12 @@ pub(super) struct Contrasted {
     pub loss: f64,
     /// With respect to the queries, `[B, m]`.
     pub queries: Vec<f32>,
-    /// With respect to keys apart (`[B, m]`, else empty) and others (`[N, m]`), where asked for.
+    /// With respect to separate keys (`[B, m]`, else empty) and others (`[N, m]`), if requested.
     pub keys_and_others: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Contrast<'_> {
-    /// Loss and gradients; those of keys and others only where `has_key_gradient`.
+    /// Loss and gradients; those of keys and others only if `has_key_gradient`.
     pub fn evaluate(&self, has_key_gradient: bool) -> Contrasted {
         let (b, m) = (self.queries.count(), self.queries.cols);
         let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b);
@@ -87,13 +90,19 @@ impl Contrast<'_> {
                     ((f64::from(similarity) / self.temperature) as f32, None)
                 }
                 Positives::AmongOthers => (row[first + i], Some(first + i)),
-                Positives::OtherView => {
+                Positives::OtherView { is_counted } => {
                     let place = (first + i + n / 2) % n;
                     row[first + i] = f32::NEG_INFINITY;
-                    (row[place], Some(place))
+                    let positive = row[place];
+                    if !is_counted {
+                        row[place] = f32::NEG_INFINITY;
+                    }
+                    (positive, Some(place))
                 }
             };
-            let (max, mut sum) = exponentials(row, positive);
+            // A positive that is not in the sum does not decide what the sum is relative to.
+            let at_least = if place.is_none() { positive } else { f32::NEG_INFINITY };
+            let (max, mut sum) = exponentials(row, at_least);
             let apart = if place.is_none() { (positive - max).exp() } else { 0.0 };
             sum += apart;
             *loss = f64::from(sum).ln() + f64::from(max) - f64::from(positive);

@@ -5,7 +5,7 @@
 
 use pulp::Arch;
 
-/// Partial sums that are kept side by side.
+/// Number of partial sums that are kept side by side.
 const LANES: usize = 16;
 
 /// `f = relu(u − b) − relu(−u − b)` row by row, `b` along the columns.
@@ -23,7 +23,7 @@ pub(super) fn symmetric_relu(u: &[f32], b: &[f32], f: &mut [f32]) {
     );
 }
 
-/// Takes the gradient from `f` back to `u`, in place, and adds what belongs to `b` to `biases`.
+/// Propagates the gradient from `f` back to `u`, in place, and adds the part for `b` to `biases`.
 pub(super) fn symmetric_relu_backward(u: &[f32], b: &[f32], gradient: &mut [f32], biases: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -41,7 +41,7 @@ pub(super) fn symmetric_relu_backward(u: &[f32], b: &[f32], gradient: &mut [f32]
     );
 }
 
-/// Turns a row of logits into `e^{logit − max}`, the maximum over them and `at_least`; returns it and their sum.
+/// Turns a row of logits into `e^{logit − max}`, the maximum over them and `at_least`; returns maximum and sum.
 pub(super) fn exponentials(row: &mut [f32], at_least: f32) -> (f32, f32) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -54,7 +54,7 @@ pub(super) fn exponentials(row: &mut [f32], at_least: f32) -> (f32, f32) {
     )
 }
 
-/// Folds values in several lanes and then the lanes; in one lane the processor would wait for itself.
+/// Folds values in several lanes and then the lanes; in a single lane each operation would wait for the last.
 #[inline(always)]
 fn side_by_side(values: &[f32], initial: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [initial; LANES];
@@ -107,14 +107,14 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     )
 }
 
-/// `eˣ` for `x ≤ 0`, relative error below 3e-7; 0 below −87, where single precision ends.
+/// `eˣ` for `x ≤ 0`, relative error below 3e-7; 0 below −87, where single precision underflows.
 #[inline(always)]
 fn exp_nonpositive(x: f32) -> f32 {
-    // Adding 1.5 · 2²³ rounds to whole numbers and leaves them in the lowest bits.
+    // Adding 1.5 · 2²³ rounds to integers and leaves them in the lowest bits.
     const SHIFT: f32 = 12_582_912.0;
     let shifted = x * std::f32::consts::LOG2_E + SHIFT;
     let whole = shifted - SHIFT;
-    // ln 2 in two parts, the first with few bits, so that its product with a small whole number is exact.
+    // ln 2 in two parts, the first with few bits, so that its product with a small integer is exact.
     let r = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
     let series =
         1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));

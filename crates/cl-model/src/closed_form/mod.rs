@@ -1,14 +1,14 @@
 //! The contrastive step of the paper's encoder on the host: loss and gradient in closed form.
 //!
-//! [`SymmetricReluEncoder`](crate::SymmetricReluEncoder) and [`InfoNce`](crate::InfoNce) say what is computed, readably and on any backend; this module
-//! computes the same numbers without a graph, several times faster on a processor:
+//! [`SymmetricReluEncoder`](crate::SymmetricReluEncoder) and [`InfoNce`](crate::InfoNce) define what is computed, on
+//! any backend; this module computes the same numbers without a graph, several times faster on a CPU:
 //!
 //! * the products run over row-major slices, in blocks that stay in the cache;
-//! * similarities, softmax and the weights of the gradient share one block of memory, so that the `B × N` matrix
-//!   never exists as a whole and N can be as large as one likes;
+//! * similarities, softmax and the weights of the gradient share one block of memory, so that the `B × N` matrix never
+//!   exists as a whole and N can be arbitrarily large;
 //! * keys and negatives take part in no backward pass unless gradients flow through them.
 //!
-//! A [`HostObjective`] serves any encoder: it takes outputs and gives the gradient in them.
+//! A [`HostObjective`] works with any encoder: it takes outputs and returns the gradient with respect to them.
 //!
 //! With `h = W x`, `f = relu(h − b) − relu(−h − b)` and `π_ij` the softmax weight of key `j` for query `i`, the
 //! gradient of InfoNCE with a factor `c` in front of the logarithm is
@@ -19,10 +19,15 @@
 //!
 //! Derived from the definitions of Wen & Li 2021; tested against Burn's autodiff.
 
+mod barlow_twins;
 mod contrast;
 mod elementwise;
+mod negative_cosine;
 mod product;
 mod softmax_losses;
+mod spectral;
+mod two_views;
+mod vicreg;
 
 pub use product::Rows;
 
@@ -31,16 +36,16 @@ use product::{add_some_transposed_times, for_each, times_transposed};
 /// Rows that are embedded together.
 const ROWS_PER_TASK: usize = 128;
 
-/// Neurons whose gradient is taken together, at most.
+/// Maximum number of neurons whose gradient is computed together.
 const NEURONS_PER_TASK: usize = 64;
 
-/// An objective whose gradient in the outputs is known in closed form.
+/// An objective whose gradient with respect to the outputs is known in closed form.
 pub trait HostObjective: Send + Sync {
-    /// The mean loss of outputs, and its gradient in them.
+    /// The mean loss of outputs, and its gradient with respect to them.
     ///
     /// # Shapes
-    /// `outputs` holds rows of `columns` numbers one after another: B first views, B second views, and N negatives where there
-    /// are any. The gradient has the first B of these rows, or all of them where gradients flow through keys.
+    /// `outputs` holds rows of `columns` numbers one after another: B first views, B second views, and N negatives if
+    /// any. The gradient has the first B of these rows, or all of them if gradients flow through keys.
     ///
     /// # Panics
     /// When there are fewer than 2B rows, or negatives that the objective does not take.
@@ -63,7 +68,7 @@ pub struct HostBatch<'a> {
     pub x_plus: Rows<'a>,
     /// `x⁺⁺`, B rows.
     pub x_plus_plus: Rows<'a>,
-    /// N rows; `None` where the other keys serve.
+    /// N rows; `None` if the other keys serve.
     pub negatives: Option<Rows<'a>>,
 }
 
@@ -100,7 +105,7 @@ pub fn loss_and_gradient(objective: &dyn HostObjective, encoder: HostEncoder, ba
     let mut rest = &gradient[..];
     for x in [Some(batch.x_plus), Some(batch.x_plus_plus), batch.negatives].into_iter().flatten() {
         if rest.is_empty() {
-            // No gradient goes through keys.
+            // No gradient flows through keys.
             break;
         }
         let part;
@@ -175,10 +180,10 @@ mod tests {
         }
     }
 
-    /// A loss, its gradient in weights and in thresholds, and the size of the terms that the gradient is a sum of.
+    /// A loss, its gradients with respect to weights and thresholds, and the size of the terms that these are sums of.
     type Found = (f64, Vec<f32>, Vec<f32>, f32);
 
-    /// Both ways on the same numbers.
+    /// Both ways with the same numbers.
     fn both(loss: Loss, b: usize, n: Option<usize>, bias: f32, scale: f32) -> [Found; 2] {
         let device = Device::flex().autodiff();
         let w = numbers(M * D1, 1, scale);
@@ -222,8 +227,8 @@ mod tests {
         let [closed, plain] = both(loss, b, n, bias, scale);
         let what = format!("{loss:?}, B = {b}, N = {n:?}, b = {bias}, scale {scale}");
         assert!((closed.0 - plain.0).abs() <= 2e-6 * (1.0 + plain.0.abs()), "{what}: {} {}", closed.0, plain.0);
-        // Sums over B samples and N keys in another order, which may cancel: a few roundings of a term, and as many more as
-        // errors of a random sign come to in so many additions.
+        // Sums over B samples and N keys in another order, which may cancel: a few roundings of a term, plus what
+        // errors of random sign add up to over that many additions.
         let roundings = 8.0 + ((b + n.unwrap_or(b)) as f32).sqrt();
         let tolerance = roundings * f32::EPSILON * closed.3;
         for (ours, plain) in [(&closed.1, &plain.1), (&closed.2, &plain.2)] {

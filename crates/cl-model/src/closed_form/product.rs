@@ -62,8 +62,8 @@ pub(super) fn add_some_transposed_times(a: Rows, from: usize, b: Rows, out: &mut
     matmul(out, Accum::Add, a.view().subcols(from, count).transpose(), b.view(), 1.0, Par::Seq);
 }
 
-/// Carries tasks out, on several threads where rayon has them. Tasks are cut without regard to the number of
-/// threads, so that the results are the same for any.
+/// Executes tasks, on several threads if rayon has them. Tasks are split independently of the number of threads, so
+/// that the results are the same for any.
 pub(super) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync + Send) {
     if tasks.len() > 1 && rayon::current_num_threads() > 1 {
         tasks.into_par_iter().for_each(work);

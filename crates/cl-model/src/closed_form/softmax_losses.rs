@@ -1,10 +1,10 @@
-//! InfoNCE and NT-Xent with their gradients.
+//! InfoNCE, NT-Xent and its decoupled form with their gradients.
 
 use super::HostObjective;
 use super::contrast::{Contrast, Contrasted, Positives};
 use super::elementwise;
 use super::product::Rows;
-use crate::{InfoNce, KeyGradient, NtXent, Similarity};
+use crate::objectives::{DecoupledNtXent, InfoNce, KeyGradient, NtXent, Similarity};
 
 impl HostObjective for InfoNce {
     fn loss_and_gradient(&self, mut outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
@@ -29,41 +29,59 @@ impl HostObjective for InfoNce {
 }
 
 impl HostObjective for NtXent {
-    fn loss_and_gradient(&self, mut outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        let norms = scale_all_to_unit(&mut outputs, columns);
-        let b = require_two_views(&outputs, columns, batch_size);
-        assert!(outputs.len() == 2 * b, "NT-Xent has the other views of the batch as negatives");
-        let (views, temperature) = (Rows::new(&outputs, columns), self.temperature);
-        let contrast =
-            Contrast { queries: views, others: views, positives: Positives::OtherView, temperature, factor: 1.0 };
-        let Contrasted { loss, queries: mut gradient, keys_and_others } = contrast.evaluate(true);
-        if let Some((_, others)) = keys_and_others {
-            elementwise::add_scaled(&mut gradient, 1.0, &others);
-        }
-        through_units(&mut gradient, &outputs, Some(norms), columns);
-        (loss, gradient)
+    fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
+        among_other_views(outputs, columns, batch_size, self.temperature, true)
     }
 }
 
-/// Numbers in the outputs of one view.
+impl HostObjective for DecoupledNtXent {
+    fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
+        assert!(batch_size > 1, "the negatives are the views of other samples: a batch has two pairs or more");
+        among_other_views(outputs, columns, batch_size, self.temperature, false)
+    }
+}
+
+/// Cosines of each view with all others of the batch; the other view of its sample is counted among them, or not.
+fn among_other_views(
+    mut outputs: Vec<f32>,
+    columns: usize,
+    batch_size: usize,
+    temperature: f64,
+    is_counted: bool,
+) -> (f64, Vec<f32>) {
+    let norms = scale_all_to_unit(&mut outputs, columns);
+    let b = require_two_views(&outputs, columns, batch_size);
+    assert!(outputs.len() == 2 * b, "the other views of the batch are the negatives, and there are no more");
+    let views = Rows::new(&outputs, columns);
+    let positives = Positives::OtherView { is_counted };
+    let contrast = Contrast { queries: views, others: views, positives, temperature, factor: 1.0 };
+    let Contrasted { loss, queries: mut gradient, keys_and_others } = contrast.evaluate(true);
+    if let Some((_, others)) = keys_and_others {
+        elementwise::add_scaled(&mut gradient, 1.0, &others);
+    }
+    through_units(&mut gradient, &outputs, Some(norms), columns);
+    (loss, gradient)
+}
+
+/// Checks that there are two views; returns the count of numbers in the outputs of one.
 fn require_two_views(outputs: &[f32], columns: usize, batch_size: usize) -> usize {
     let b = batch_size * columns;
     assert!(b > 0 && outputs.len() >= 2 * b, "there must be {batch_size} queries and as many keys");
     b
 }
 
-/// Scales rows to length 1 and returns their lengths; rows of zeros stay.
+/// Scales rows to length 1 and returns their lengths; rows of zeros are unchanged.
 fn scale_all_to_unit(rows: &mut [f32], columns: usize) -> Vec<f32> {
     rows.chunks_exact_mut(columns).map(scale_to_unit).collect()
 }
 
-/// The gradient in rows as they were before they were scaled to `units`.
+/// Turns the gradient with respect to `units` into that with respect to the rows before scaling.
 fn through_units(gradient: &mut [f32], units: &[f32], norms: Option<Vec<f32>>, columns: usize) {
     let rows = gradient.chunks_exact_mut(columns).zip(units.chunks_exact(columns)).zip(norms.into_iter().flatten());
     rows.for_each(|((gradient, unit), norm)| unit_backward(gradient, unit, norm));
 }
 
-/// Scales a row to length 1 and returns the length; a row of zeros stays.
+/// Scales a row to length 1 and returns the length; a row of zeros is unchanged.
 pub(super) fn scale_to_unit(row: &mut [f32]) -> f32 {
     let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     if norm > 0.0 {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
 use serde::{Deserialize, Serialize};
 
-/// How alike two embeddings are.
+/// How the similarity of two embeddings is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Similarity {
@@ -16,7 +16,7 @@ pub enum Similarity {
     Cosine,
 }
 
-/// Whether the keys pass a gradient.
+/// Whether gradients flow through the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyGradient {
@@ -26,7 +26,7 @@ pub enum KeyGradient {
     Flows,
 }
 
-/// What stands in front of the logarithm.
+/// The factor in front of the logarithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossScale {
@@ -45,7 +45,7 @@ pub enum LossScale {
 pub struct InfoNce {
     /// Similarity of two embeddings.
     pub similarity: Similarity,
-    /// Whether keys and negatives pass a gradient.
+    /// Whether gradients flow through keys and negatives.
     pub key_gradient: KeyGradient,
     /// `τ` > 0.
     pub temperature: f64,
@@ -53,7 +53,7 @@ pub struct InfoNce {
     pub scale: LossScale,
 }
 
-/// The loss and what it was made of.
+/// The loss and its components.
 #[derive(Debug, Clone)]
 pub struct InfoNceOutput {
     /// Mean loss over the batch, `[1]`.
@@ -73,7 +73,7 @@ impl InfoNceOutput {
 }
 
 impl InfoNce {
-    /// The paper's: inner products, stop-gradient on keys, `τ` in front.
+    /// The paper's loss: inner products, stop-gradient on keys, `τ` in front.
     pub const fn paper(temperature: f64) -> Self {
         Self {
             similarity: Similarity::InnerProduct,
@@ -87,7 +87,7 @@ impl InfoNce {
     ///
     /// # Shapes
     /// `queries` and `keys` are `[B, m]`, `negatives` is `[N, m]` with N ≥ 1 and shared by all queries.
-    /// Without `negatives` the other keys of the batch serve, N = B − 1.
+    /// Without `negatives` the other keys of the batch serve as such, N = B − 1.
     ///
     /// # Panics
     /// When shapes do not match.
@@ -96,7 +96,7 @@ impl InfoNce {
         let queries = self.unit_of_similarity(queries) / self.temperature;
         let keys = self.unit_of_similarity(self.as_key(keys));
         let positives = (queries.clone() * keys.clone()).sum_dim(1);
-        // With the other keys as negatives the positive is a column of the product already.
+        // With the other keys as negatives, the positive is already a column of the product.
         let (others, positive_is_apart) = match negatives {
             Some(negatives) => (self.unit_of_similarity(self.as_key(negatives)), true),
             None => (keys, false),
@@ -121,7 +121,7 @@ impl InfoNce {
         }
     }
 
-    /// What stands in front of the logarithm.
+    /// The factor in front of the logarithm.
     pub(crate) fn factor(&self) -> f64 {
         match self.scale {
             LossScale::Temperature => self.temperature,

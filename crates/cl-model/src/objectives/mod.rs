@@ -1,33 +1,46 @@
-//! What a representation is trained for: losses of the outputs of two views.
+//! What a representation is trained for: losses on the outputs for two views.
 //!
 //! An objective holds no parameters: whatever training changes is part of the model. A new one implements [`Objective`] and, to
 //! be chosen in a file, [`Component`](crate::Component).
 
+mod alignment_uniformity;
+mod barlow_twins;
+mod decoupled_nt_xent;
 mod info_nce;
+mod negative_cosine;
 mod nt_xent;
 mod softmax;
+mod spectral;
+mod unit_rows;
+mod vicreg;
 
+pub use alignment_uniformity::{AlignmentUniformity, uniformity};
+pub use barlow_twins::BarlowTwins;
+pub use decoupled_nt_xent::DecoupledNtXent;
 pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};
+pub use negative_cosine::NegativeCosine;
 pub use nt_xent::{NtXent, nt_xent};
 pub(crate) use softmax::log_partition;
 pub use softmax::normalized;
+pub use spectral::Spectral;
+pub use vicreg::VicReg;
 
 use crate::closed_form::HostObjective;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
 
-/// What the model makes of the samples of a step.
+/// The model's outputs for the samples of a step.
 #[derive(Debug, Clone)]
 pub struct Outputs {
     /// Of the first view of each sample, `[B, k]`.
     pub first: Tensor<2>,
     /// Of the second view of each sample, `[B, k]`.
     pub second: Tensor<2>,
-    /// Of samples that belong to no pair, `[N, k]`, where the data draw some and the objective takes them.
+    /// Of samples that belong to no pair, `[N, k]`, if the data provide some and the objective takes them.
     pub negatives: Option<Tensor<2>>,
 }
 
-/// A loss of the outputs of two views.
+/// A loss on the outputs for two views.
 pub trait Objective: Debug + Send + Sync {
     /// The mean loss, `[1]`; gradients are taken through it.
     fn loss(&self, outputs: Outputs) -> Tensor<1>;
@@ -42,8 +55,8 @@ pub trait Objective: Debug + Send + Sync {
         false
     }
 
-    /// Its value where all outputs are alike, for `batch_size` pairs and `negatives` samples beside them: what training starts
-    /// from, and what charts mark. `None` where there is none of interest.
+    /// Its value when all outputs are alike, for `batch_size` pairs and `negatives` additional samples: where training
+    /// starts, and what charts mark. `None` if there is no such value of interest.
     fn at_chance(&self, _batch_size: usize, _negatives: Option<usize>) -> Option<f64> {
         None
     }

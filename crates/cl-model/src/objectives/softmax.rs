@@ -1,4 +1,4 @@
-//! What losses made of a softmax share.
+//! Shared by losses based on a softmax.
 
 use burn::tensor::Tensor;
 
@@ -19,7 +19,7 @@ pub(crate) fn log_partition(logits: Tensor<2>, apart: Option<Tensor<2>>) -> Tens
 
 /// Rows scaled to length 1; a row of zeros stays zero, and so does its gradient.
 pub fn normalized(f: Tensor<2>) -> Tensor<2> {
-    // The largest entry first, so that squares neither overflow nor vanish.
+    // Scaled by the largest entry first, so that squares neither overflow nor underflow.
     let largest = f.clone().detach().abs().max_dim(1);
     let largest = largest.clone().mask_fill(largest.equal_scalar(0.0), 1.0);
     let f = f / largest;

@@ -1,0 +1,48 @@
+//! Outputs of two views without negatives.
+
+use super::product::Rows;
+
+/// F and G, `[B, m]` each.
+pub(super) struct TwoViews<'a> {
+    pub first: Rows<'a>,
+    pub second: Rows<'a>,
+}
+
+impl<'a> TwoViews<'a> {
+    /// # Panics
+    /// When there are fewer than `least` pairs, or rows beside the two views.
+    pub fn of(outputs: &'a [f32], columns: usize, batch_size: usize, least: usize) -> Self {
+        assert!(batch_size >= least, "a batch has {least} pairs or more, not {batch_size}");
+        assert_eq!(outputs.len(), 2 * batch_size * columns, "two views of {batch_size} samples, and no negatives");
+        let (first, second) = outputs.split_at(batch_size * columns);
+        Self { first: Rows::new(first, columns), second: Rows::new(second, columns) }
+    }
+}
+
+/// Columns of a view over the batch.
+pub(super) struct Columns {
+    /// The view without its means, row by row.
+    pub centred: Vec<f32>,
+    /// Sums of squares of the centred columns.
+    pub squares: Vec<f64>,
+}
+
+impl Columns {
+    pub fn of(view: Rows) -> Self {
+        let (n, m) = (view.count() as f64, view.cols);
+        let mut means = vec![0.0f64; m];
+        for row in view.values.chunks_exact(m) {
+            means.iter_mut().zip(row).for_each(|(mean, v)| *mean += f64::from(*v) / n);
+        }
+        let mut centred = view.values.to_vec();
+        let mut squares = vec![0.0; m];
+        for row in centred.chunks_exact_mut(m) {
+            for ((v, mean), square) in row.iter_mut().zip(&means).zip(&mut squares) {
+                let difference = f64::from(*v) - mean;
+                *square += difference * difference;
+                *v = difference as f32;
+            }
+        }
+        Self { centred, squares }
+    }
+}
