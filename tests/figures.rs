@@ -264,6 +264,21 @@ fn gaps_and_departures_are_those_of_the_metrics() {
 }
 
 #[test]
+fn a_table_of_objectives_holds_the_mean_coverage_of_each() {
+    let folder = scratch();
+    let text = SMALL.replace("points.masked", "points.own-loss-none");
+    let text = text.replace("seeds = [1]", "seeds = [1, 2]\nfigures = [\"objectives\"]");
+    let result = judged(folder.path(), "small", &text);
+    let coverage = result.metrics["own-loss-none"].values().map(|m| m["coverage_mean"]).sum::<f64>() / 2.0;
+    let table = figure(&result, "small-coverage");
+    let cells = &heat(panel(&table, "Best |cos| per feature")).cells;
+    assert!(cells.len() == 1 && (cells[0][0].unwrap() - coverage).abs() < 1e-12, "{cells:?}, not {coverage}");
+    let cosines = figure(&result, "small-cosines");
+    let cell = panel(&cosines, &format!("own loss: {coverage:.2}"));
+    assert_eq!(heat(cell).cells.len(), 6, "a row a feature");
+}
+
+#[test]
 fn estimated_moments_stand_beside_their_closed_forms() {
     let folder = scratch();
     let text = "claim = \"moments\"\ntitle = \"t\"\nstatement = \"s\"\nmeasures = [{ simultaneous_tests = { family_level = 0.01 } }]\n\

@@ -163,7 +163,11 @@ fn names_that_are_not_there_are_answered_with_those_that_are() {
     let path = folder.path().join("small/experiment.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     for (from, to, names) in [
-        ("objective.attraction", "objective.attractor", "alignment_uniformity, attraction, barlow_twins, decoupled_nt_xent, info_nce, negative_cosine, nt_xent"),
+        (
+            "objective.attraction",
+            "objective.attractor",
+            "alignment_uniformity, attraction, barlow_twins, decoupled_nt_xent, info_nce, negative_cosine, nt_xent",
+        ),
         ("encoder.symmetric_relu", "encoder.ownnet", "mlp, own_net, symmetric_relu"),
     ] {
         std::fs::write(&path, text.replace(from, to)).unwrap();

@@ -10,7 +10,7 @@ use cl_experiments::tasks::learner::Learner;
 use cl_experiments::tasks::sparse_coding::spec::TrainingSpec;
 use cl_experiments::tasks::sparse_coding::training::SparseCoding;
 use cl_experiments::tasks::task::Task;
-use cl_model::Bias;
+use cl_model::{Bias, OptimizerConfig};
 use std::sync::Arc;
 
 struct Reference {
@@ -114,4 +114,30 @@ fn sixty_steps_agree_with_a_loop_in_double_precision() {
         }
     }
     assert!(reference.b.iter().all(|b| *b > 0.0), "the bias rule has been at work");
+}
+
+/// Without decay a step of gradient descent is as long as η times the bound, and in the direction that it had.
+#[test]
+fn a_clipped_gradient_moves_weights_by_the_bound() {
+    let bound = 1e-3;
+    let step = |gradient_clip: Option<f64>| {
+        let mut spec = small_spec();
+        spec.optimization.gradient_clip = gradient_clip;
+        spec.optimization.optimizer = OptimizerConfig::plain(0.0);
+        let task: Arc<SparseCoding> = Arc::new(SparseCoding::on(&spec, 7, &burn::tensor::Device::flex()));
+        let learner = Learner::start(&task);
+        let before = learner.model.encoder.weights.val().inner();
+        let mut rates = LearningRateScheduler::new(task.schedule().learning_rate, 0);
+        let output = TrainStep::step(&learner, task.batch(0));
+        let learner = learner.optimize(&mut task.optimizer(), rates.step().into(), output.grads);
+        learner.model.encoder.weights.val().inner() - before
+    };
+    let length = |x: &Tensor<2>| x.clone().square().sum().sqrt().into_scalar::<f64>();
+    let (clipped, whole, loose) = (step(Some(bound)), step(None), step(Some(1e6)));
+    let eta = 0.5;
+    // Differences of weights of about 0.1 in single precision.
+    assert!((length(&clipped) - eta * bound).abs() < 2e-6, "{}", length(&clipped));
+    let cosine = (clipped.clone() * whole.clone()).sum().into_scalar::<f64>() / length(&clipped) / length(&whole);
+    assert!(cosine > 0.999 && length(&whole) > 2.0 * eta * bound, "{cosine} {}", length(&whole));
+    assert_eq!(loose.into_data(), whole.into_data());
 }

@@ -159,6 +159,28 @@ mod tests {
         }
     }
 
+    /// What a loss of cosines is driven by under independent masks that keep p and scale by 1/p: with `ρ̄ = tr C/tr G = p`, `C − ρ̄G` is
+    /// `(1 − p)(Σ_x − diag Σ_x)`, which is (1 − p) times what complementary masks give.
+    #[test]
+    fn cosines_under_independent_masks_are_driven_as_under_complementary_ones() {
+        let data = data();
+        let decoupled = SecondMoments::new(&data, &Augmentation::complementary()).cross_view;
+        for p in [0.25, 0.5, 0.75] {
+            let masks = Augmentation::IndependentMasks {
+                keep_probability: p,
+                masked_fraction: 1.0,
+                rescaling: Rescaling::Unbiased,
+            };
+            let moments = SecondMoments::new(&data, &masks);
+            let trace = |moment: &[f64]| moment.iter().step_by(25).sum::<f64>();
+            let rho = trace(&moments.cross_view) / trace(&moments.plus);
+            assert!((rho - p).abs() < 1e-6, "{rho} {p}");
+            for ((c, g), expected) in moments.cross_view.iter().zip(&moments.plus).zip(&decoupled) {
+                assert!((c - rho * g - (1.0 - p) * expected).abs() < 1e-6, "p = {p}");
+            }
+        }
+    }
+
     #[test]
     fn a_half_mask_doubles_the_diagonal_of_each_view() {
         let data = data();

@@ -303,6 +303,63 @@ fn decoupled_nt_xent_lies_below_nt_xent() {
     assert!(decoupled < plain && plain - decoupled < 0.2, "{plain} {decoupled}");
 }
 
+/// Against PyTorch's autodiff in double precision (`reference/objectives.py`), where lightly's losses agree up to the factors that
+/// the file holds.
+#[test]
+fn pytorch_comes_to_the_same_values_and_gradients() {
+    const SHAPE: (usize, usize) = (24, 6);
+    let stored: serde_json::Value = serde_json::from_str(include_str!("reference/objectives.json")).unwrap();
+    let [common, first, second] = [1, 2, 3].map(|number| noise(number, SHAPE.0 * SHAPE.1));
+    let view = |own: &[f32]| -> Rows {
+        let values: Vec<f64> = common.iter().zip(own).map(|(c, o)| f64::from(2.0 * c) + f64::from(*o)).collect();
+        values.chunks_exact(SHAPE.1).map(<[f64]>::to_vec).collect()
+    };
+    let (f, g) = (view(&first), view(&second));
+    let objectives: [(&str, Box<dyn Objective>); 7] = [
+        ("spectral", Box::new(Spectral {})),
+        ("barlow_twins", Box::new(BarlowTwins { off_diagonal: 0.05, epsilon: 1e-5 })),
+        ("vicreg", Box::new(VicReg { invariance: 25.0, variance: 25.0, covariance: 2.0, epsilon: 1e-4 })),
+        ("negative_cosine", Box::new(NegativeCosine { stop_gradient: true, epsilon: 1e-12 })),
+        ("nt_xent", Box::new(NtXent { temperature: 0.5 })),
+        ("decoupled_nt_xent", Box::new(DecoupledNtXent { temperature: 0.5 })),
+        ("alignment_uniformity", Box::new(AlignmentUniformity { uniformity: 0.7, exponent: 2.0 })),
+    ];
+    for (name, objective) in objectives {
+        let loss = stored[name]["loss"].as_f64().unwrap();
+        let gradient: Vec<f64> =
+            stored[name]["gradient"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let largest = gradient.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        let mut found = vec![through_autodiff(&*objective, &f, &g)];
+        found.extend(
+            objective
+                .in_host_memory()
+                .map(|on_host| on_host.loss_and_gradient([flat(&f), flat(&g)].concat(), SHAPE.1, SHAPE.0)),
+        );
+        for (value, ours) in found {
+            assert!((value - loss).abs() < 2e-6 * loss.abs(), "{name}: {value} instead of {loss}");
+            for (ours, theirs) in ours.iter().zip(&gradient) {
+                assert!((f64::from(*ours) - theirs).abs() < 1e-5 * largest, "{name}: {ours} instead of {theirs}");
+            }
+        }
+        if let Some(lightly) = stored[name]["lightly"].as_f64() {
+            let factor = stored[name]["lightly_over_ours"].as_f64().unwrap();
+            assert!((lightly - factor * loss).abs() < 1e-9 * lightly.abs(), "{name}: lightly {lightly}, ours {loss}");
+        }
+    }
+}
+
+/// `noise` of the reference program.
+fn noise(tensor: u64, count: usize) -> Vec<f32> {
+    let value = |i: u64| {
+        let mut x = (i + tensor * 0x9E37_79B9) as u32;
+        x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
+        x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
+        x ^= x >> 16;
+        (x >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..count as u64).map(value).collect()
+}
+
 /// Rotates the first two coordinates.
 fn rotated(f: &Rows, angle: f64) -> Rows {
     let (sin, cos) = angle.sin_cos();

@@ -127,6 +127,10 @@ mod tests {
                 format!("steps = 4\n{REST}\nlearning_rate = {{ constant = {{ rate = 0.0 }} }}\nsnapshot_every = 2"),
                 "optimization.learning_rate.constant.rate = 0 is out of range",
             ),
+            (
+                format!("steps = 4\n{REST}\n{rate}\nsnapshot_every = 2\ngradient_clip = 0"),
+                "optimization.gradient_clip = 0 is out of range; it has to be a finite number larger than 0",
+            ),
         ] {
             let error = read(&text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");

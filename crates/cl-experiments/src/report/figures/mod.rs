@@ -8,6 +8,7 @@ mod downstream;
 mod growth;
 mod images;
 mod neurons;
+mod objectives;
 mod overview;
 mod phases;
 mod scaling;
@@ -46,6 +47,7 @@ impl Figures {
             .with("attribution", |result, _| Ok(attribution::figure(result).into_iter().collect()))
             .with("training", move |result, runs| Ok(training::figures(&claim(result), runs)))
             .with("neurons", move |result, runs| Ok(neurons::figure(&claim(result), runs)?.into_iter().collect()))
+            .with("objectives", objectives::figures)
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
@@ -129,6 +131,9 @@ fn values(result: &ClaimResult, point: &str, metric: &str) -> Vec<f64> {
 
 /// A point's name as words.
 pub fn in_words(point: &str) -> String {
+    if let Some((objective, views)) = objective_and_views(point) {
+        return format!("{}, {views}", in_words(objective));
+    }
     match point {
         "masked" => "complementary masks".into(),
         "none" => "no mask".into(),
@@ -143,6 +148,14 @@ pub fn in_words(point: &str) -> String {
         "independent" => "independent masks".into(),
         "supervised" => "supervised, no mask".into(),
         "paper" => "as in the paper".into(),
+        "info-nce" => "InfoNCE".into(),
+        "nt-xent" => "NT-Xent".into(),
+        "decoupled-nt-xent" => "decoupled NT-Xent".into(),
+        "spectral" => "spectral contrastive".into(),
+        "barlow-twins" => "Barlow Twins".into(),
+        "vicreg" => "VICReg".into(),
+        "negative-cosine" => "negative cosine".into(),
+        "alignment-uniformity" => "alignment, uniformity".into(),
         _ if point.starts_with("contrastive-") => format!("contrastive: {}", in_words(&point["contrastive-".len()..])),
         _ => match point.rsplit_once("-d") {
             Some((rest, d)) if d.parse::<u32>().is_ok() => format!("{}, d = {d}", in_words(rest)),
@@ -152,6 +165,12 @@ pub fn in_words(point: &str) -> String {
             },
         },
     }
+}
+
+/// A point that is named after an objective and an augmentation.
+fn objective_and_views(point: &str) -> Option<(&str, &str)> {
+    let (objective, views) = point.rsplit_once('-')?;
+    (objective != "contrastive" && ["masked", "independent", "none"].contains(&views)).then_some((objective, views))
 }
 
 /// The explanation of a figure's band in captions.
@@ -167,6 +186,7 @@ mod tests {
         assert_eq!(in_words("half-masked-p0.3"), "half masked, p = 0.3");
         assert_eq!(in_words("cosine-similarity"), "cosine similarity");
         assert_eq!(in_words("contrastive-crop-flip"), "contrastive: crop, flip");
+        assert_eq!(in_words("nt-xent-independent"), "NT-Xent, independent");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");
     }
 }
