@@ -59,7 +59,7 @@ fn data() -> ImageData {
 fn seeing(data: &ImageData, seen: [f32; 3]) -> Siamese<MeanColors> {
     let param = |values: [f32; 3]| Param::from_tensor(Tensor::from_data(values, &Device::flex()));
     let statistics = data.statistics();
-    let [mean, std] = [&statistics.mean, &statistics.std].map(|v| [v[0] as f32, v[1] as f32, v[2] as f32]);
+    let [mean, std] = [&statistics.mean, &statistics.std].map(|v| [v[0], v[1], v[2]]);
     let encoder = MeanColors { mean: param(mean), std: param(std), seen: param(seen) };
     Siamese { encoder, projector: None, head: None }
 }

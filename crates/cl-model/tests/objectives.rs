@@ -41,9 +41,9 @@ fn joint(a: &[f64], b: &[f64]) -> f64 {
 fn spectral(f: &Rows, g: &Rows) -> f64 {
     let n = f.len();
     let mut loss = 0.0;
-    for i in 0..n {
-        for j in 0..n {
-            let product = dot(&f[i], &g[j]);
+    for (i, f) in f.iter().enumerate() {
+        for (j, g) in g.iter().enumerate() {
+            let product = dot(f, g);
             loss += match i == j {
                 true => -2.0 * product / n as f64,
                 false => product * product / (n * (n - 1)) as f64,
