@@ -37,6 +37,8 @@ mod layers;
 /// Memory, files and threads over 200,000 steps.
 #[cfg(target_os = "linux")]
 mod long_runs;
+/// Prediction heads, momentum copies, reconstruction: resumed bit by bit, refused where they are of no use, collapses noticed.
+mod non_contrastive;
 /// What is printed, where, and what happens when nobody reads it or it cannot be written.
 #[cfg(unix)]
 mod output;

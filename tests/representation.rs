@@ -61,7 +61,7 @@ fn seeing(data: &ImageData, seen: [f32; 3]) -> Siamese<MeanColors> {
     let statistics = data.statistics();
     let [mean, std] = [&statistics.mean, &statistics.std].map(|v| [v[0], v[1], v[2]]);
     let encoder = MeanColors { mean: param(mean), std: param(std), seen: param(seen) };
-    Siamese { encoder, projector: None, head: None }
+    Siamese::of_encoder(encoder)
 }
 
 fn kept(directions: &[Direction], name: &str) -> f64 {

@@ -72,12 +72,12 @@ impl Augmentation {
 impl SecondMoments {
     /// The moments of observations of `data` under `augmentation`.
     pub fn new(data: &SparseCodingModel, augmentation: &Augmentation) -> Self {
-        Self::of(&moment(data, data.nonzero_probability()), data, augmentation)
+        Self::of(&moment(data, &data.code_moments()), data, augmentation)
     }
 
     /// The moments of the dense features alone.
     pub fn of_dense_noise(data: &SparseCodingModel, augmentation: &Augmentation) -> Self {
-        Self::of(&moment(data, 0.0), data, augmentation)
+        Self::of(&moment(data, &vec![0.0; data.dictionary().code_dim()]), data, augmentation)
     }
 
     fn of(sigma_x: &[f64], data: &SparseCodingModel, augmentation: &Augmentation) -> Self {
@@ -95,12 +95,12 @@ impl SecondMoments {
     }
 }
 
-/// `q M Mᵀ + σ_ξ² I`, `[d1, d1]`.
-fn moment(data: &SparseCodingModel, q: f64) -> Vec<f64> {
+/// `M diag(E z_j²) Mᵀ + σ_ξ² I`, `[d1, d1]`.
+fn moment(data: &SparseCodingModel, code_moments: &[f64]) -> Vec<f64> {
     let d1 = data.dictionary().input_dim();
     let noise_variance = data.noise_std().powi(2);
     let mut sigma = vec![0.0; d1 * d1];
-    for feature in data.dictionary().features().iter_rows() {
+    for (feature, q) in data.dictionary().features().iter_rows().zip(code_moments) {
         for (row, a) in sigma.chunks_exact_mut(d1).zip(feature) {
             row.iter_mut().zip(feature).for_each(|(s, b)| *s += q * f64::from(*a) * f64::from(*b));
         }

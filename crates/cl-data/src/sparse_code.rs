@@ -4,7 +4,7 @@ use cl_config::{ConfigError, check};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// How the sparse code `z ∈ {−1, 0, 1}^d` is drawn.
+/// How the sparse code `z ∈ {−1, 0, 1}^d` is drawn (with features of two amplitudes, some of its entries are shorter).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SparseCodeDistribution {
@@ -29,6 +29,28 @@ pub enum SparseCodeDistribution {
         /// Number of non-zero entries, in 1..=d.
         nonzero_count: usize,
     },
+    /// Independent entries with fair signs, of which the first is non-zero most often: entry j with probability
+    /// `q_0 (q_{d−1}/q_0)^{j/(d−1)}`.
+    ///
+    /// Not in the paper, whose features are equally frequent.
+    GeometricFrequencies {
+        /// `q_0` in (0, 1].
+        first_probability: f64,
+        /// `q_{d−1}`, larger than 0 and at most `q_0`.
+        last_probability: f64,
+    },
+    /// Independent entries, non-zero with probability q and a fair sign: strong features with entries ±1 first, then weak ones with
+    /// shorter entries.
+    ///
+    /// Wen & Li 2022, whose prediction head finds weak features that are not learned without it.
+    TwoAmplitudes {
+        /// `q` in (0, 1].
+        nonzero_probability: f64,
+        /// Number of strong features, in 1..d.
+        strong_features: usize,
+        /// Length of the entries of the others, in (0, 1).
+        weak_amplitude: f64,
+    },
     /// One entry is +1.
     ///
     /// Not in the paper: the simplest code, used by follow-up work.
@@ -50,15 +72,61 @@ impl SparseCodeDistribution {
             }
             Self::ExactK { nonzero_count } => count("exact_k.nonzero_count", nonzero_count)?,
             Self::BalancedK { nonzero_count } => count("balanced_k.nonzero_count", nonzero_count)?,
+            Self::GeometricFrequencies { first_probability: first, last_probability: last } => {
+                let key = "geometric_frequencies.first_probability";
+                check(first > 0.0 && first <= 1.0, key, first, "larger than 0 and at most 1")?;
+                let wanted = format!("larger than 0 and at most first_probability = {first}");
+                check(last > 0.0 && last <= first, "geometric_frequencies.last_probability", last, wanted)?;
+            }
+            Self::TwoAmplitudes { nonzero_probability: q, strong_features, weak_amplitude } => {
+                check(q > 0.0 && q <= 1.0, "two_amplitudes.nonzero_probability", q, "larger than 0 and at most 1")?;
+                let wanted = format!("at least 1 and below {code_dim}, the number of features");
+                let in_range = (1..code_dim).contains(&strong_features);
+                check(in_range, "two_amplitudes.strong_features", strong_features, wanted)?;
+                let in_range = weak_amplitude > 0.0 && weak_amplitude < 1.0;
+                check(in_range, "two_amplitudes.weak_amplitude", weak_amplitude, "larger than 0 and below 1")?;
+            }
             Self::OneHot => {}
         }
         Ok(self)
     }
 
-    /// `E z_j²`, the probability that a given feature is present.
+    /// `E z_j²` of every entry.
+    pub fn second_moments(&self, code_dim: usize) -> Vec<f64> {
+        (0..code_dim).map(|j| self.probability(j, code_dim) * self.amplitude(j).powi(2)).collect()
+    }
+
+    /// Mean over the entries of the probability that one is not 0.
     pub fn nonzero_probability(&self, code_dim: usize) -> f64 {
         match *self {
-            Self::Bernoulli { nonzero_probability } => nonzero_probability,
+            // As it was given, without roundings.
+            Self::Bernoulli { nonzero_probability } | Self::TwoAmplitudes { nonzero_probability, .. } => {
+                nonzero_probability
+            }
+            Self::GeometricFrequencies { .. } => {
+                (0..code_dim).map(|j| self.probability(j, code_dim)).sum::<f64>() / code_dim as f64
+            }
+            _ => self.probability(0, code_dim),
+        }
+    }
+
+    /// Length of entry j where it is not 0.
+    fn amplitude(&self, j: usize) -> f64 {
+        match *self {
+            Self::TwoAmplitudes { strong_features, weak_amplitude, .. } if j >= strong_features => weak_amplitude,
+            _ => 1.0,
+        }
+    }
+
+    /// Probability that entry j is not 0.
+    fn probability(&self, j: usize, code_dim: usize) -> f64 {
+        match *self {
+            Self::Bernoulli { nonzero_probability } | Self::TwoAmplitudes { nonzero_probability, .. } => {
+                nonzero_probability
+            }
+            Self::GeometricFrequencies { first_probability: first, last_probability: last } => {
+                first * (last / first).powf(j as f64 / (code_dim as f64 - 1.0).max(1.0))
+            }
             Self::ExactK { nonzero_count } | Self::BalancedK { nonzero_count } => {
                 nonzero_count as f64 / code_dim as f64
             }
@@ -69,18 +137,10 @@ impl SparseCodeDistribution {
     /// Draws one code into `z`.
     pub(crate) fn draw(&self, rng: &mut impl Rng, z: &mut [f32]) {
         match *self {
-            Self::Bernoulli { nonzero_probability } => {
-                // Even, so that both signs have exactly the same number of words.
-                let half = (nonzero_probability * 2f64.powi(31)).round() as u64;
-                for entry in z.iter_mut() {
-                    let word = u64::from(rng.next_u32());
-                    *entry = if word < half {
-                        1.0
-                    } else if word < 2 * half {
-                        -1.0
-                    } else {
-                        0.0
-                    };
+            Self::Bernoulli { .. } | Self::TwoAmplitudes { .. } | Self::GeometricFrequencies { .. } => {
+                let d = z.len();
+                for (j, entry) in z.iter_mut().enumerate() {
+                    *entry = self.amplitude(j) as f32 * signed_bernoulli(rng, self.probability(j, d));
                 }
             }
             Self::ExactK { nonzero_count } => {
@@ -102,6 +162,17 @@ impl SparseCodeDistribution {
                 z[rng.random_range(0..z.len())] = 1.0;
             }
         }
+    }
+}
+
+/// 1 or −1 with probability q/2 each, else 0.
+fn signed_bernoulli(rng: &mut impl Rng, q: f64) -> f32 {
+    // Even, so that both signs have exactly the same number of words.
+    let half = (q * 2f64.powi(31)).round() as u64;
+    match u64::from(rng.next_u32()) {
+        word if word < half => 1.0,
+        word if word < 2 * half => -1.0,
+        _ => 0.0,
     }
 }
 
@@ -184,6 +255,29 @@ mod tests {
         }
     }
 
+    /// Counts within 4.9 standard deviations.
+    #[test]
+    fn frequencies_fall_geometrically_and_weak_entries_are_short() {
+        let (d, n) = (5, 40_000);
+        let code = SparseCodeDistribution::GeometricFrequencies { first_probability: 0.4, last_probability: 0.025 };
+        let expected = [0.4, 0.2, 0.1, 0.05, 0.025];
+        let codes = draw(code, d, n);
+        for (j, p) in expected.into_iter().enumerate() {
+            let used = codes.iter().filter(|z| z[j] != 0.0).count() as f64;
+            assert!(((used - n as f64 * p) / (n as f64 * p * (1.0 - p)).sqrt()).abs() < 4.9, "{j}: {used}");
+            assert!((code.second_moments(d)[j] - p).abs() < 1e-12);
+        }
+        assert!((code.nonzero_probability(d) - 0.155).abs() < 1e-12);
+        let code = SparseCodeDistribution::TwoAmplitudes {
+            nonzero_probability: 0.5,
+            strong_features: 2,
+            weak_amplitude: 0.25,
+        };
+        assert_eq!(code.second_moments(4), [0.5, 0.5, 0.03125, 0.03125]);
+        let lengths = |j: usize| draw(code, 4, 1000).into_iter().map(move |z| z[j].abs()).fold(0.0, f32::max);
+        assert_eq!([0, 1, 2, 3].map(lengths), [1.0, 1.0, 0.25, 0.25]);
+    }
+
     #[test]
     fn default_probability_keeps_one_feature_on_average_in_small_dictionaries() {
         assert_eq!(default_nonzero_probability(10), 0.1);
@@ -205,6 +299,19 @@ mod tests {
             (
                 SparseCodeDistribution::BalancedK { nonzero_count: 0 },
                 "balanced_k.nonzero_count = 0 is out of range; it has to be from 1 to 4, the number of features",
+            ),
+            (
+                SparseCodeDistribution::GeometricFrequencies { first_probability: 0.1, last_probability: 0.2 },
+                "geometric_frequencies.last_probability = 0.2 is out of range; it has to be larger than 0 and at most \
+                 first_probability = 0.1",
+            ),
+            (
+                SparseCodeDistribution::TwoAmplitudes {
+                    nonzero_probability: 0.1,
+                    strong_features: 4,
+                    weak_amplitude: 0.5,
+                },
+                "two_amplitudes.strong_features = 4 is out of range; it has to be at least 1 and below 4, the number of features",
             ),
         ] {
             assert_eq!(code.checked(4).unwrap_err().to_string(), expected);

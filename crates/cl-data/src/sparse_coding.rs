@@ -59,9 +59,9 @@ impl SparseCodingModel {
         f64::from(self.noise_std)
     }
 
-    /// `E z_j²`.
-    pub fn nonzero_probability(&self) -> f64 {
-        self.sparse_code.nonzero_probability(self.dictionary.code_dim())
+    /// `E z_j²` of every feature.
+    pub fn code_moments(&self) -> Vec<f64> {
+        self.sparse_code.second_moments(self.dictionary.code_dim())
     }
 
     /// Draws `count` observations with all their parts.

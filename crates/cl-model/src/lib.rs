@@ -21,6 +21,7 @@ pub mod activations;
 mod bias;
 pub mod closed_form;
 pub mod conv;
+pub mod drift;
 pub mod encoders;
 pub mod features;
 mod gradient_clipping;
@@ -31,12 +32,15 @@ mod lars;
 mod learning_rate;
 pub mod linear_stage;
 pub mod moments;
+mod momentum_copy;
 pub mod objectives;
 mod optimizer;
+mod predictor;
 mod principal;
 pub mod probe;
 mod projector;
 pub mod replicas;
+pub mod representation;
 mod siamese;
 mod softmax_regression;
 
@@ -50,11 +54,13 @@ pub use gradient_clipping::clip_to_norm;
 pub use independent_copy::{independent_copy, settle_running_statistics};
 pub use lars::Lars;
 pub use learning_rate::LearningRate;
+pub use momentum_copy::{MomentumCopy, MomentumCopyConfig};
 pub use objectives::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale, NegativeCosine,
-    NtXent, Objective, Outputs, Similarity, Spectral, VicReg, nt_xent,
+    AlignmentUniformity, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale,
+    MaskedReconstruction, NegativeCosine, NtXent, Objective, Outputs, Similarity, Spectral, VicReg, nt_xent,
 };
-pub use optimizer::{OptimizerConfig, is_norm_or_bias};
+pub use optimizer::{GroupConfig, OptimizerConfig, is_norm_or_bias};
+pub use predictor::{Predictor, PredictorConfig, PredictorNetwork};
 pub use principal::{PrincipalDirections, principal_directions};
 pub use projector::{Projector, ProjectorConfig};
 pub use siamese::Siamese;

@@ -144,18 +144,25 @@ impl OptimizerConfig {
         }
     }
 
-    /// The same, with no weight decay on the parameters of a group.
-    pub fn init_sparing(&self, group: ParamGroup) -> ModuleOptimizer {
-        let optimizer = self.init();
-        match *self {
-            Self::Sgd { momentum, nesterov, .. } => optimizer.with_group(group, sgd(momentum, nesterov, 0.0), None),
-            Self::AdamW { beta_1, beta_2, epsilon, .. } => {
-                optimizer.with_group(group, adamw([beta_1, beta_2, epsilon], 0.0), None)
+    /// The same, with groups of parameters that are updated in their own way.
+    pub fn init_with_groups(&self, groups: impl IntoIterator<Item = GroupConfig>) -> ModuleOptimizer {
+        groups.into_iter().fold(self.init(), |optimizer, group| {
+            let GroupConfig { group, weight_decay, learning_rate_factor } = group;
+            match self.with_weight_decay(weight_decay.unwrap_or(self.weight_decay())) {
+                Self::Sgd { momentum, nesterov, weight_decay } => {
+                    let inner = sgd(momentum, nesterov, weight_decay);
+                    optimizer.with_group(group, AtFactor { inner, learning_rate_factor }, None)
+                }
+                Self::AdamW { beta_1, beta_2, epsilon, weight_decay } => {
+                    let inner = adamw([beta_1, beta_2, epsilon], weight_decay);
+                    optimizer.with_group(group, AtFactor { inner, learning_rate_factor }, None)
+                }
+                Self::Lars { momentum, trust_coefficient, weight_decay } => {
+                    let inner = Lars::new(momentum, trust_coefficient, weight_decay);
+                    optimizer.with_group(group, AtFactor { inner, learning_rate_factor }, None)
+                }
             }
-            Self::Lars { momentum, trust_coefficient, .. } => {
-                optimizer.with_group(group, Lars::new(momentum, trust_coefficient, 0.0), None)
-            }
-        }
+        })
     }
 }
 
@@ -172,6 +179,42 @@ fn adamw([beta_1, beta_2, epsilon]: [f64; 3], weight_decay: f64) -> ByRank<AdamW
     let config = AdamWConfig::new().with_beta_1(beta_1 as f32).with_beta_2(beta_2 as f32).with_epsilon(epsilon as f32);
     let others = config.clone().with_weight_decay(weight_decay as f32);
     ByRank { vectors: config.with_weight_decay(0.0).build(), others: others.build() }
+}
+
+/// How some parameters are updated.
+#[derive(Debug, Clone)]
+pub struct GroupConfig {
+    /// Which ones, by identity or by path in the module.
+    pub group: ParamGroup,
+    /// `λ` ≥ 0; that of the optimizer when `None`.
+    pub weight_decay: Option<f64>,
+    /// Their learning rate over that of the others, larger than 0.
+    pub learning_rate_factor: f64,
+}
+
+/// An optimiser with a multiple of the learning rate.
+#[derive(Clone)]
+struct AtFactor<O> {
+    inner: O,
+    learning_rate_factor: f64,
+}
+
+impl<O: Optimizer> Optimizer for AtFactor<O> {
+    type State<const D: usize> = O::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        tensor: Tensor<D>,
+        gradient: Tensor<D>,
+        state: Option<O::State<D>>,
+    ) -> (Tensor<D>, Option<O::State<D>>) {
+        self.inner.step(learning_rate * self.learning_rate_factor, tensor, gradient, state)
+    }
+
+    fn to_device<const D: usize>(state: O::State<D>, device: &Device) -> O::State<D> {
+        O::to_device(state, device)
+    }
 }
 
 /// One optimiser for norms and biases, another for all other parameters. They are told apart by rank, so that neither
@@ -249,18 +292,26 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_a_group_are_spared_of_decay() {
+    fn parameters_of_a_group_have_their_own_decay_and_learning_rate() {
         for config in [
             OptimizerConfig::plain(0.25),
             OptimizerConfig::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.25 },
             OptimizerConfig::Lars { momentum: 0.9, trust_coefficient: 0.01, weight_decay: 0.25 },
         ] {
-            let spared = moved(config.init_sparing(ParamGroup::from_path("matrix")), 1);
+            let group = |weight_decay, learning_rate_factor| {
+                let group = ParamGroup::from_path("matrix");
+                [GroupConfig { group, weight_decay, learning_rate_factor }]
+            };
+            let spared = moved(config.init_with_groups(group(Some(0.0), 1.0)), 1);
             assert_eq!(spared, moved(config.with_weight_decay(0.0).init(), 1), "{config:?}");
             // The length of a step of LARS does not depend on the length of the gradient.
             let is_lars = matches!(config, OptimizerConfig::Lars { .. });
             assert!(is_lars || spared != moved(config.init(), 1), "{config:?}");
             assert_eq!(config.weight_decay(), 0.25);
+            // Twice the learning rate moves the matrix twice as far and the bias as far as before.
+            let [slow, fast] = [1.0, 2.0].map(|factor| moved(config.init_with_groups(group(None, factor)), 1));
+            assert_eq!(slow, moved(config.init(), 1), "{config:?}");
+            assert_close(fast, [2.0 - 2.0 * (2.0 - slow[0]), slow[1]]);
         }
     }
 

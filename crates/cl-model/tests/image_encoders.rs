@@ -89,7 +89,7 @@ where
     let normalization = Normalization::None;
     let projector = ProjectorConfig { hidden_dims: vec![hidden], output_dim, normalization, frozen: false };
     let projector = projector.init(encoder.feature_dim(), &mut zeros, device);
-    let mut model = Siamese { encoder, projector: Some(projector), head: None };
+    let mut model = Siamese { projector: Some(projector), ..Siamese::of_encoder(encoder) };
     let mut store = SafetensorsStore::from_bytes(Some(file))
         .with_from_adapter(PyTorchToBurnAdapter)
         .with_key_remapping(r"downsample\.0\.", "downsample.conv.")

@@ -5,7 +5,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::objectives::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, NegativeCosine, Objective, Outputs, Spectral, VicReg,
+    AlignmentUniformity, BarlowTwins, DecoupledNtXent, MaskedReconstruction, NegativeCosine, Objective, Outputs,
+    Spectral, VicReg,
 };
 use cl_model::{InfoNce, KeyGradient, LossScale, NtXent, Similarity};
 use proptest::prelude::*;
@@ -162,7 +163,7 @@ fn tensor(rows: &Rows, device: &Device) -> Tensor<2> {
 }
 
 fn outputs(f: &Rows, g: &Rows, device: &Device) -> Outputs {
-    Outputs { first: tensor(f, device), second: tensor(g, device), negatives: None }
+    Outputs::of_views(tensor(f, device), tensor(g, device))
 }
 
 fn value(objective: &dyn Objective, f: &Rows, g: &Rows) -> f64 {
@@ -174,7 +175,7 @@ fn through_autodiff(objective: &dyn Objective, f: &Rows, g: &Rows) -> (f64, Vec<
     let device = Device::flex().autodiff();
     let Outputs { first, second, .. } = outputs(f, g, &device);
     let (first, second) = (first.require_grad(), second.require_grad());
-    let loss = objective.loss(Outputs { first: first.clone(), second: second.clone(), negatives: None });
+    let loss = objective.loss(Outputs::of_views(first.clone(), second.clone()));
     let value = loss.clone().into_scalar();
     let gradients = loss.backward();
     let read = |x: &Tensor<2>| x.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap();
@@ -346,6 +347,90 @@ fn pytorch_comes_to_the_same_values_and_gradients() {
             assert!((lightly - factor * loss).abs() < 1e-9 * lightly.abs(), "{name}: lightly {lightly}, ours {loss}");
         }
     }
+}
+
+/// The same for what compares more than two views: predictions with targets, and what was decoded with a view.
+#[test]
+fn pytorch_comes_to_the_same_of_predictions_and_reconstructions() {
+    const SHAPE: (usize, usize) = (24, 6);
+    let stored: serde_json::Value = serde_json::from_str(include_str!("reference/objectives.json")).unwrap();
+    let device = Device::flex().autodiff();
+    let parts = [1, 2, 3, 4, 5].map(|number| noise(number, SHAPE.0 * SHAPE.1));
+    let as_tensor = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [SHAPE.0, SHAPE.1]), &device);
+    let view = |own: &[f32]| -> Vec<f32> { parts[0].iter().zip(own).map(|(c, o)| 2.0 * c + o).collect() };
+    let (f, g) = (as_tensor(view(&parts[1])).require_grad(), as_tensor(view(&parts[2])).require_grad());
+    let targets = Some([parts[3].clone(), parts[4].clone()].map(as_tensor));
+    let shown = as_tensor(view(&parts[2]).into_iter().map(|v| v.max(0.0)).collect());
+    let cosine = NegativeCosine { stop_gradient: true, epsilon: 1e-12 };
+    let predicted = Outputs { targets: targets.clone(), ..Outputs::of_views(f.clone(), g.clone()) };
+    let decoded = Outputs { reconstruction: Some([f.clone(), shown]), ..Outputs::of_views(f.clone(), g.clone()) };
+    let on_host = {
+        let rows = [f.clone(), g.clone()].into_iter().chain(targets.into_iter().flatten()).map(|t| t.into_data());
+        let rows = rows.flat_map(|data| data.try_to_vec::<f32>().unwrap()).collect();
+        cosine.in_host_memory().unwrap().loss_and_gradient(rows, SHAPE.1, SHAPE.0)
+    };
+    for (name, loss, on_host) in [
+        ("predicted_cosine", cosine.loss(predicted), Some(on_host)),
+        ("masked_reconstruction", MaskedReconstruction { scale: 2.0 }.loss(decoded), None),
+    ] {
+        let expected = stored[name]["loss"].as_f64().unwrap();
+        let gradient: Vec<f64> =
+            stored[name]["gradient"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let largest = gradient.iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        let value = loss.clone().into_scalar::<f64>();
+        let gradients = loss.backward();
+        let read = |x: &Tensor<2>| match x.grad(&gradients) {
+            Some(gradient) => gradient.into_data().try_to_vec::<f32>().unwrap(),
+            None => vec![0.0; SHAPE.0 * SHAPE.1],
+        };
+        for (value, ours) in [Some((value, [read(&f), read(&g)].concat())), on_host].into_iter().flatten() {
+            assert!((value - expected).abs() < 2e-6 * expected.abs(), "{name}: {value} instead of {expected}");
+            assert_eq!(ours.len(), gradient.len());
+            for (ours, theirs) in ours.iter().zip(&gradient) {
+                assert!((f64::from(*ours) - theirs).abs() < 1e-5 * largest, "{name}: {ours} instead of {theirs}");
+            }
+        }
+    }
+}
+
+/// Without stop-gradient targets receive what predictions do, in both formulations.
+#[test]
+fn gradients_pass_through_targets_where_they_are_not_stopped() {
+    let device = Device::flex().autodiff();
+    let (n, m) = (5, 3);
+    let parts: Vec<Rows> = [1, 901, 1801, 2701].map(|offset| rows(n, m, 1.0, offset)).into();
+    for stop_gradient in [false, true] {
+        let cosine = NegativeCosine { stop_gradient, epsilon: 1e-2 };
+        let tensors: Vec<Tensor<2>> = parts.iter().map(|part| tensor(part, &device).require_grad()).collect();
+        let [f, g, of_f, of_g] = [0, 1, 2, 3].map(|i| tensors[i].clone());
+        let loss = cosine.loss(Outputs { targets: Some([of_f, of_g]), ..Outputs::of_views(f, g) });
+        let value = loss.clone().into_scalar::<f64>();
+        let pairs = negative_cosine(&parts[0], &parts[3], 1e-2) + negative_cosine(&parts[1], &parts[2], 1e-2);
+        assert!((value - pairs / 2.0).abs() < 1e-6, "{value} {pairs}");
+        let gradients = loss.backward();
+        let passing = if stop_gradient { 2 } else { 4 };
+        assert_eq!(tensors.iter().filter(|t| t.grad(&gradients).is_some()).count(), passing);
+        let plain: Vec<f32> = tensors[..passing]
+            .iter()
+            .flat_map(|t| t.grad(&gradients).unwrap().into_data().try_to_vec::<f32>().unwrap())
+            .collect();
+        let rows = parts.iter().flat_map(flat).collect();
+        let (closed, gradient) = cosine.in_host_memory().unwrap().loss_and_gradient(rows, m, n);
+        assert!((closed - value).abs() < 1e-6);
+        assert_eq!(gradient.len(), plain.len());
+        assert!(gradient.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-6), "{gradient:?} {plain:?}");
+    }
+}
+
+/// Shown are 2 in the first and 6 in the second sample: `2·1 − 2` and `2·4 − 6`, squares 0 and 4, over 2B.
+#[test]
+fn a_reconstruction_counts_where_the_second_view_shows_something() {
+    let device = Device::flex();
+    let decoded = Tensor::<2>::from_data([[1.0, 20.0], [30.0, 4.0]], &device);
+    let view = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 6.0]], &device);
+    let views = Outputs::of_views(decoded.clone(), decoded.clone());
+    let outputs = Outputs { reconstruction: Some([decoded, view]), ..views };
+    assert_eq!(MaskedReconstruction { scale: 2.0 }.loss(outputs).into_scalar::<f32>(), 1.0);
 }
 
 /// `noise` of the reference program.

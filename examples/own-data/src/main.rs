@@ -159,7 +159,7 @@ impl Task for OnCircle {
 
     fn loss(&self, model: &Siamese<Mlp>, views: [Tensor<2>; 2]) -> Tensor<1> {
         let [first, second] = views.map(|x| model.output(x));
-        self.spec.objective.get().loss(Outputs { first, second, negatives: None })
+        self.spec.objective.get().loss(Outputs::of_views(first, second))
     }
 
     fn snapshot(&self, model: &Siamese<Mlp>, step: u64) -> Snapshot {

@@ -15,7 +15,7 @@ use crate::spec::{Parts, RunSpec};
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
 use cl_data::{Augmentation, Rescaling};
-use cl_model::{Bias, InfoNce, KeyGradient, SymmetricReluConfig};
+use cl_model::{BarlowTwins, Bias, InfoNce, KeyGradient, NegativeCosine, SymmetricReluConfig, VicReg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,6 +33,10 @@ pub enum Change {
     ThresholdsLeftOut,
     /// Gradients flow through keys.
     GradientThroughKeys,
+    /// Gradients flow through the targets of predictions.
+    StopGradientLeftOut,
+    /// Correlations between outputs cost nothing.
+    CovarianceLeftOut,
     /// Classes and downstream targets belong to other observations.
     LabelsShuffled,
     /// One of the mistakes specific to images.
@@ -151,9 +155,28 @@ impl Change {
                     classes.shuffled = true;
                 }
             }
-            _ => {}
+            _ => self.made_in_objective(&mut spec, parts),
         }
         spec
+    }
+
+    fn made_in_objective(self, spec: &mut TrainingSpec, parts: &Parts) {
+        let name = spec.objective.name();
+        let negative_cosine = spec.objective.config::<NegativeCosine>().copied();
+        let barlow_twins = spec.objective.config::<BarlowTwins>().copied();
+        let vicreg = spec.objective.config::<VicReg>().copied();
+        match (self, negative_cosine, barlow_twins, vicreg) {
+            (Self::StopGradientLeftOut, Some(loss), ..) => {
+                spec.objective = parts.objectives.part(name, &NegativeCosine { stop_gradient: false, ..loss });
+            }
+            (Self::CovarianceLeftOut, _, Some(loss), _) => {
+                spec.objective = parts.objectives.part(name, &BarlowTwins { off_diagonal: 0.0, ..loss });
+            }
+            (Self::CovarianceLeftOut, .., Some(loss)) => {
+                spec.objective = parts.objectives.part(name, &VicReg { covariance: 0.0, ..loss });
+            }
+            _ => {}
+        }
     }
 }
 

@@ -19,8 +19,8 @@ use cl_data::images::augmentation::{
 };
 use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
 use cl_model::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MlpConfig, NegativeCosine, NtXent,
-    Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
+    AlignmentUniformity, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MaskedReconstruction, MlpConfig,
+    NegativeCosine, NtXent, Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +82,8 @@ impl Catalog {
             .objective::<BarlowTwins>("barlow_twins")
             .objective::<VicReg>("vicreg")
             .objective::<NegativeCosine>("negative_cosine")
-            .objective::<AlignmentUniformity>("alignment_uniformity");
+            .objective::<AlignmentUniformity>("alignment_uniformity")
+            .objective::<MaskedReconstruction>("masked_reconstruction");
         Self { is_own: true, ..standard }
     }
 

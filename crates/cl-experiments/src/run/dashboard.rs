@@ -16,7 +16,7 @@ use burn::train::metric::{
     SerializedEntry,
 };
 use burn::train::{InferenceStep, Interrupter, ItemLazy};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -122,13 +122,22 @@ pub struct Sink {
     /// When the last line was printed; `None` under the dashboard.
     last_line: Option<Mutex<Instant>>,
     failure: Mutex<Option<UserError>>,
+    warned: AtomicBool,
 }
 
 impl Sink {
     /// A sink for `steps` steps that prints lines where there is no dashboard.
     pub fn new(folder: &RunFolder, log: MetricsLog, interrupter: Interrupter, steps: u64, dashboard: bool) -> Self {
         let last_line = (!dashboard).then(|| Mutex::new(Instant::now() - LINE_EVERY));
-        Self { folder: folder.clone(), log: Mutex::new(log), interrupter, steps, last_line, failure: Mutex::new(None) }
+        Self {
+            folder: folder.clone(),
+            log: Mutex::new(log),
+            interrupter,
+            steps,
+            last_line,
+            failure: Mutex::new(None),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// The error, if any; later calls return `None`.
@@ -151,6 +160,12 @@ impl Sink {
         let logged = self.log.lock().map_or(Ok(()), |mut log| log.append(snapshot));
         if let Err(e) = logged.and_then(|()| keep()) {
             return self.fail(e);
+        }
+        // Lines would be written across the dashboard, which shows what the warning is about.
+        if let (Some(warning), Some(_)) = (snapshot.warning(), &self.last_line)
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            crate::warn_line!("step {}: {warning}", snapshot.step());
         }
         if let Some(Ok(mut last)) = self.last_line.as_ref().map(|l| l.lock())
             && (last.elapsed() >= LINE_EVERY || snapshot.step() == self.steps)

@@ -82,6 +82,7 @@ pub(crate) fn train<T: Task>(
     let looks_at_every_loss = crate::io::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
+    let mut warned = false;
     while learner.steps_done() < steps {
         let output;
         (output, ahead) = learner.step_and_draw(ahead);
@@ -99,6 +100,10 @@ pub(crate) fn train<T: Task>(
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
+            if let Some(warning) = snapshot.warning().filter(|_| !warned) {
+                warned = true;
+                (session.warn)(format!("{}: step {}: {warning}", folder.path().display(), snapshot.step()));
+            }
             keep_if_best::<T>(&learner.model.valid(), &snapshot, folder)?;
             (session.progress)(learner.steps_done(), steps);
         }

@@ -6,12 +6,14 @@
 mod encoder_info;
 pub mod experiment;
 pub mod mistake;
+mod model;
 mod optimization;
 mod part;
 mod specification;
 pub mod under_name;
 
 pub use encoder_info::EncoderInfo;
+pub use model::ModelSpec;
 pub use optimization::{Optimization, Schedule};
 pub use part::{Named, Part, Registry};
 pub use specification::{ChosenPart, Parts, RunSpec, SUPERVISED, Specification};

@@ -1,28 +1,31 @@
-//! What follows an encoder: the head for supervised objectives, the projector for the others.
+//! What follows an encoder: the head for supervised objectives; projector, predictor and momentum copy for the others.
 
 use super::task::shapes;
+use crate::spec::ModelSpec;
 use burn::module::Param;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use cl_data::{Part, Purpose, Stream, standard_normal};
-use cl_model::{Encoder, EncoderConfig, ProjectorConfig, Siamese};
+use cl_model::{Encoder, EncoderConfig, MomentumCopy, Siamese, StandardNormals};
 use std::sync::Mutex;
 
 /// What follows the features.
 #[derive(Debug, Clone, Copy)]
-pub enum Behind<'a> {
-    /// The projector of a two-view objective, if any.
-    Projector(Option<&'a ProjectorConfig>),
+pub enum Behind<'a, S> {
+    /// What the model specifies for a two-view objective.
+    Outputs(&'a ModelSpec<S>),
     /// The linear head for this many classes.
     Head(usize),
 }
+
+type ShapeOf<C> = <<C as EncoderConfig>::Encoder as Encoder>::Shape;
 
 /// A model with its initial weights: standard normal numbers of the seed, in the order of the forward pass. Burn's own
 /// initialisers draw from the device, which is seeded here as well: the same seed gives the same bytes.
 pub fn init<C: EncoderConfig>(
     config: &C,
-    shape: <C::Encoder as Encoder>::Shape,
-    behind: Behind,
+    shape: ShapeOf<C>,
+    behind: Behind<ShapeOf<C>>,
     seed: u64,
     device: &Device,
 ) -> Siamese<C::Encoder> {
@@ -34,11 +37,26 @@ pub fn init<C: EncoderConfig>(
     let mut normals = |count| standard_normal(&mut rng, count);
     let encoder = config.init(shape, &mut normals, device);
     let features = encoder.feature_dim();
-    let (projector, head) = match behind {
-        Behind::Projector(config) => (config.map(|config| config.init(features, &mut normals, device)), None),
-        Behind::Head(classes) => (None, Some(zero_head(features, classes, device))),
-    };
-    let model = Siamese { encoder, projector, head };
+    let mut model = Siamese::of_encoder(encoder);
+    match behind {
+        Behind::Head(classes) => model.head = Some(zero_head(features, classes, device)),
+        Behind::Outputs(spec) => {
+            let projector = |normals: &mut StandardNormals<'_>| {
+                spec.projector.as_ref().map(|config| config.init(features, normals, device))
+            };
+            model.projector = projector(&mut normals);
+            let outputs = spec.projector.as_ref().map_or(features, |config| config.output_dim);
+            model.predictor = spec.predictor.as_ref().map(|config| config.init(outputs, &mut normals, device));
+            if let Some(copy) = spec.momentum_copy {
+                // Its own numbers are overwritten, so any will do.
+                let mut ones = |count| vec![1.0; count];
+                let blank = (config.init(shape, &mut ones, device), projector(&mut ones));
+                shapes(&model);
+                let trained = (&model.encoder, model.projector.as_ref());
+                model.momentum_copy = Some(MomentumCopy::new(copy, trained, blank));
+            }
+        }
+    }
     // What Burn would draw on first use is drawn now.
     shapes(&model);
     model

@@ -8,5 +8,6 @@ pub mod images;
 pub mod initial_model;
 pub mod learner;
 pub mod sparse_coding;
+mod spread;
 pub mod task;
 pub mod weights;

@@ -118,6 +118,11 @@ pub trait Measured: Serialize + DeserializeOwned + Clone + std::fmt::Debug + Sen
     /// What the dashboard and the printed lines show.
     fn shown() -> Vec<Shown<Self>>;
 
+    /// What is wrong with the model, in words, if something is.
+    fn warning(&self) -> Option<String> {
+        None
+    }
+
     /// The shown numbers in one line.
     fn line(&self) -> String {
         Self::shown().iter().map(|s| format!("{} {:.3}", s.name, (s.read)(self))).collect::<Vec<_>>().join("  ")

@@ -43,7 +43,7 @@ impl Standardised {
 
 impl HostObjective for BarlowTwins {
     fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        let TwoViews { first, second } = TwoViews::of(&outputs, columns, batch_size, 2);
+        let TwoViews { first, second, .. } = TwoViews::of(&outputs, columns, batch_size, 2);
         let (n, m) = (batch_size as f64, columns as f64);
         let [first, second] = [first, second].map(|view| Standardised::of(view, self.epsilon));
         let rows = |view: &Standardised| -> Vec<f32> { view.values.clone() };

@@ -44,8 +44,8 @@ pub trait HostObjective: Send + Sync {
     /// The mean loss of outputs, and its gradient with respect to them.
     ///
     /// # Shapes
-    /// `outputs` holds rows of `columns` numbers one after another: B first views, B second views, and N negatives if
-    /// any. The gradient has the first B of these rows, or all of them if gradients flow through keys.
+    /// `outputs` holds rows of `columns` numbers one after another: B first views, B second views, the targets of
+    /// either and N negatives if there are any. The gradient has as many of these rows as gradients flow through.
     ///
     /// # Panics
     /// When there are fewer than 2B rows, or negatives that the objective does not take.

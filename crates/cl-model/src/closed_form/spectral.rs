@@ -8,7 +8,7 @@ use crate::objectives::Spectral;
 
 impl HostObjective for Spectral {
     fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        let TwoViews { first, second } = TwoViews::of(&outputs, columns, batch_size, 2);
+        let TwoViews { first, second, .. } = TwoViews::of(&outputs, columns, batch_size, 2);
         let n = batch_size;
         // ∂L/∂⟨F_i, G_j⟩ = 2⟨F_i, G_j⟩/(B(B − 1)) for i ≠ j, and −2/B for i = j.
         let (pairs, own) = ((n * (n - 1)) as f64, -2.0 / n as f64);

@@ -6,6 +6,8 @@ use super::product::Rows;
 pub(super) struct TwoViews<'a> {
     pub first: Rows<'a>,
     pub second: Rows<'a>,
+    /// What they are compared with, where that is something else.
+    pub targets: Option<[Rows<'a>; 2]>,
 }
 
 impl<'a> TwoViews<'a> {
@@ -13,9 +15,23 @@ impl<'a> TwoViews<'a> {
     /// When there are fewer than `least` pairs, or rows beside the two views.
     pub fn of(outputs: &'a [f32], columns: usize, batch_size: usize, least: usize) -> Self {
         assert!(batch_size >= least, "a batch has {least} pairs or more, not {batch_size}");
-        assert_eq!(outputs.len(), 2 * batch_size * columns, "two views of {batch_size} samples, and no negatives");
-        let (first, second) = outputs.split_at(batch_size * columns);
-        Self { first: Rows::new(first, columns), second: Rows::new(second, columns) }
+        let views = Self::with_targets(outputs, columns, batch_size);
+        assert!(views.targets.is_none(), "two views of {batch_size} samples, without negatives or targets");
+        views
+    }
+
+    /// # Panics
+    /// When there are no pairs, or rows beside two views and their targets.
+    pub fn with_targets(outputs: &'a [f32], columns: usize, batch_size: usize) -> Self {
+        assert!(batch_size >= 1, "a batch has a pair or more");
+        let mut rows = outputs.chunks_exact(batch_size * columns).map(|view| Rows::new(view, columns));
+        match [rows.next(), rows.next(), rows.next(), rows.next(), rows.next()] {
+            [Some(first), Some(second), None, ..] => Self { first, second, targets: None },
+            [Some(first), Some(second), Some(of_first), Some(of_second), None] => {
+                Self { first, second, targets: Some([of_first, of_second]) }
+            }
+            _ => panic!("two views of {batch_size} samples, without negatives"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::objectives::VicReg;
 
 impl HostObjective for VicReg {
     fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        let TwoViews { first, second } = TwoViews::of(&outputs, columns, batch_size, 2);
+        let TwoViews { first, second, .. } = TwoViews::of(&outputs, columns, batch_size, 2);
         let mut gradient = vec![0.0; outputs.len()];
         let (in_first, in_second) = gradient.split_at_mut(batch_size * columns);
         let mut loss = self.of_view(first, in_first) + self.of_view(second, in_second);

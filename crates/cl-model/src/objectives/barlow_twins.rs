@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, not_negative, positive};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// Barlow Twins (Zbontar et al. 2021): `1/m [Σ_i (C_ii − 1)² + a Σ_{i≠j} C_ij²]` with the cross-correlation `C = F̃ᵀG̃/B` of the m outputs of
@@ -51,6 +53,10 @@ impl Objective for BarlowTwins {
         let all = (first.transpose().matmul(second) / n as f64).square().sum();
         let off_diagonal = all - on_diagonal.clone().square().sum();
         ((on_diagonal - 1.0).square().sum() + off_diagonal * self.off_diagonal) / m as f64
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        Some(model.barlow_twins(self))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs, log_partition, normalized};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// Decoupled contrastive learning, DCL (Yeh et al. 2022): [`NtXent`](super::NtXent) without the positive in the sum over keys,
@@ -47,6 +49,10 @@ impl Objective for DecoupledNtXent {
 
     fn at_chance(&self, batch_size: usize, _: Option<usize>) -> Option<f64> {
         Some((2.0 * batch_size as f64 - 2.0).ln())
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        Some(model.softmax_of_cosines(self.temperature, 1.0))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs, log_partition, normalized};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// How the similarity of two embeddings is measured.
@@ -158,6 +160,10 @@ impl Objective for InfoNce {
 
     fn largest_similarity(&self, outputs: Outputs) -> Option<Tensor<1>> {
         Some(self.forward(outputs.first, outputs.second, outputs.negatives).largest_similarity())
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        model.info_nce(self)
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -7,6 +7,7 @@ mod alignment_uniformity;
 mod barlow_twins;
 mod decoupled_nt_xent;
 mod info_nce;
+mod masked_reconstruction;
 mod negative_cosine;
 mod nt_xent;
 mod softmax;
@@ -18,6 +19,7 @@ pub use alignment_uniformity::{AlignmentUniformity, uniformity};
 pub use barlow_twins::BarlowTwins;
 pub use decoupled_nt_xent::DecoupledNtXent;
 pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};
+pub use masked_reconstruction::MaskedReconstruction;
 pub use negative_cosine::NegativeCosine;
 pub use nt_xent::{NtXent, nt_xent};
 pub(crate) use softmax::log_partition;
@@ -26,7 +28,9 @@ pub use spectral::Spectral;
 pub use vicreg::VicReg;
 
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
+use faer::Mat;
 use std::fmt::Debug;
 
 /// The model's outputs for the samples of a step.
@@ -36,8 +40,21 @@ pub struct Outputs {
     pub first: Tensor<2>,
     /// Of the second view of each sample, `[B, k]`.
     pub second: Tensor<2>,
+    /// What the first two are compared with, the other way round, where that is something else: the outputs before a
+    /// predictor, or those of a momentum copy. Of the first and of the second view, `[B, k]` each.
+    pub targets: Option<[Tensor<2>; 2]>,
     /// Of samples that belong to no pair, `[N, k]`, if the data provide some and the objective takes them.
     pub negatives: Option<Tensor<2>>,
+    /// What the model decodes from the features of the first view, and the second view, `[B, d1]` each, for an objective that
+    /// [reconstructs](Objective::reconstructs).
+    pub reconstruction: Option<[Tensor<2>; 2]>,
+}
+
+impl Outputs {
+    /// Two views that are compared with each other.
+    pub fn of_views(first: Tensor<2>, second: Tensor<2>) -> Self {
+        Self { first, second, targets: None, negatives: None, reconstruction: None }
+    }
 }
 
 /// A loss on the outputs for two views.
@@ -55,9 +72,25 @@ pub trait Objective: Debug + Send + Sync {
         false
     }
 
+    /// Whether predictions may be compared with targets that are not predictions, see [`Outputs::targets`].
+    fn takes_targets(&self) -> bool {
+        false
+    }
+
+    /// Whether it compares what the model decodes with a view, see [`Outputs::reconstruction`].
+    fn reconstructs(&self) -> bool {
+        false
+    }
+
     /// Its value when all outputs are alike, for `batch_size` pairs and `negatives` additional samples: where training
     /// starts, and what charts mark. `None` if there is no such value of interest.
     fn at_chance(&self, _batch_size: usize, _negatives: Option<usize>) -> Option<f64> {
+        None
+    }
+
+    /// Minus the mean gradient with respect to the weights of a linear encoder, `[m, d1]`, from second moments; `None` where it is not
+    /// known. See [`drift`](crate::drift).
+    fn drift(&self, _model: &LinearModel) -> Option<Mat<f64>> {
         None
     }
 

@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs, log_partition, normalized};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// See [`nt_xent`].
@@ -30,6 +32,11 @@ impl Objective for NtXent {
 
     fn at_chance(&self, batch_size: usize, _: Option<usize>) -> Option<f64> {
         Some((2.0 * batch_size as f64 - 2.0).ln_1p())
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        let kappa = (2.0 * model.batch_size as f64 - 2.0) / (2.0 * model.batch_size as f64 - 1.0);
+        Some(model.softmax_of_cosines(self.temperature, kappa))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// The spectral contrastive loss (HaoChen et al. 2021): `−2 mean_i ⟨F_i, G_i⟩ + mean_{i≠j} ⟨F_i, G_j⟩²`, with the outputs F and G of both views.
@@ -33,6 +35,10 @@ impl Objective for Spectral {
         let all = products.square().sum();
         let others = (all - positives.clone().square().sum()) / (n * (n - 1)) as f64;
         others - positives.mean() * 2.0
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        Some(model.spectral())
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

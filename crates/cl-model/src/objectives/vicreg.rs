@@ -2,8 +2,10 @@
 
 use super::{Objective, Outputs};
 use crate::closed_form::HostObjective;
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, not_negative, positive};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// VICReg (Bardes et al. 2022): invariance, variance and covariance of the m outputs of both views,
@@ -60,6 +62,10 @@ impl Objective for VicReg {
             hinge * self.variance + off_diagonal * self.covariance
         };
         invariance * self.invariance + (of_view(outputs.first) + of_view(outputs.second)) / 2.0
+    }
+
+    fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
+        Some(model.vicreg(self))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

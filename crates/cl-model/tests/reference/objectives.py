@@ -60,6 +60,20 @@ def negative_cosine(f, g, epsilon):
     return -((f * g.detach()).sum(1).mean() + (g * f.detach()).sum(1).mean()) / 2
 
 
+def predicted_cosine(f, g, epsilon):
+    """Of predictions f, g with targets that are not predictions."""
+    of_first, of_second = (torch.from_numpy(noise(t, BATCH * WIDTH).reshape(BATCH, WIDTH)).double() for t in (4, 5))
+    pairs = [(f, of_second), (g, of_first)]
+    return -sum(F.cosine_similarity(p, t, eps=epsilon).mean() for p, t in pairs) / 2
+
+
+def masked_reconstruction(decoded, view, scale):
+    """Of what was decoded from the first view, where the second one shows something."""
+    view = view.detach()
+    view = torch.where(view > 0, view, 0.0)
+    return (torch.where(view > 0, scale * decoded - view, 0.0)).square().sum(1).mean() / 2
+
+
 def nt_xent(f, g, temperature, decoupled):
     views = F.normalize(torch.cat([f, g]))
     logits = views @ views.T / temperature
@@ -87,6 +101,8 @@ OBJECTIVES = [
         1,
     ),
     ("negative_cosine", lambda f, g: negative_cosine(f, g, 1e-12), NegativeCosineSimilarity(), 1),
+    ("predicted_cosine", lambda f, g: predicted_cosine(f, g, 1e-12), None, 1),
+    ("masked_reconstruction", lambda f, g: masked_reconstruction(f, g, 2.0), None, 1),
     ("nt_xent", lambda f, g: nt_xent(f, g, 0.5, False), NTXentLoss(temperature=0.5), 1),
     ("decoupled_nt_xent", lambda f, g: nt_xent(f, g, 0.5, True), DCLLoss(temperature=0.5), 1),
     ("alignment_uniformity", lambda f, g: alignment_uniformity(f, g, 0.7, 2), None, 1),
@@ -99,7 +115,8 @@ def main():
         f, g = outputs()
         value = loss(f, g)
         value.backward()
-        found[name] = {"loss": value.item(), "gradient": torch.cat([f.grad, g.grad]).flatten().tolist()}
+        gradients = [torch.zeros_like(v) if v.grad is None else v.grad for v in (f, g)]
+        found[name] = {"loss": value.item(), "gradient": torch.cat(gradients).flatten().tolist()}
         if lightly is not None:
             theirs = lightly(*[v.detach() for v in (f, g)]).item()
             found[name] |= {"lightly": theirs, "lightly_over_ours": factor}

@@ -1,9 +1,11 @@
 //! From run folders to judged claims.
 //!
 //! Most claims are read off the evaluations that every run has. Further measures are listed by the experiment file in
-//! `measures`, see [`measure`]: [`decoupling`], [`linear_stage`], [`stages`], and what programs built on this one add.
+//! `measures`, see [`measure`]: [`decoupling`], [`drift`], [`feature_groups`], [`linear_stage`], [`stages`], and what programs built on this one add.
 
 pub mod decoupling;
+pub mod drift;
+pub mod feature_groups;
 pub mod images;
 pub mod linear_stage;
 pub mod measure;
@@ -19,7 +21,10 @@ use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::evaluation::Evaluation;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec};
+use cl_model::representation::OutputMeasures;
 use decoupling::SimultaneousTests;
+use drift::DriftGrowth;
+use feature_groups::FeatureGroups;
 use linear_stage::LinearStageGrowth;
 use measure::{CompleteRun, Measure, Measures};
 use stages::StagesOfTraining;
@@ -29,6 +34,8 @@ use std::collections::BTreeMap;
 /// The measures built into this program.
 pub fn standard() -> Measures {
     let mut measures = Measures::new("measures");
+    measure::add::<DriftGrowth>(&mut measures, "drift", false);
+    measure::add::<FeatureGroups>(&mut measures, "feature_groups", false);
     measure::add::<LinearStageGrowth>(&mut measures, "linear_stage", false);
     measure::add::<SimultaneousTests>(&mut measures, "simultaneous_tests", false);
     measure::add::<StagesOfTraining>(&mut measures, "stages", false);
@@ -190,11 +197,36 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
             ("untrained_r_squared_over_oracle".to_string(), untrained.0 / oracle.0),
         ]);
     }
+    values.extend(predictor_metrics(snapshots));
+    values.extend(snapshots.last().map(|s| output_metrics(s.outputs, s.feature_rank)).unwrap_or_default());
     for snapshot in snapshots {
         // Horizons within a run, for maps over time.
         values.insert(format!("coverage_mean@{}", snapshot.step), snapshot.coverage_mean);
     }
     values
+}
+
+/// How outputs and features are spread at the end.
+fn output_metrics(outputs: Option<OutputMeasures>, feature_rank: Option<f64>) -> BTreeMap<String, f64> {
+    let of_outputs = outputs.map(|o| {
+        [
+            ("output_rank", o.effective_rank),
+            ("output_spread", o.spread),
+            ("alignment", o.alignment),
+            ("uniformity", o.uniformity),
+        ]
+    });
+    let of_features = feature_rank.map(|rank| ("feature_rank", rank));
+    of_outputs.into_iter().flatten().chain(of_features).map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+/// Peak, its step, and end of the norm of a predictor's off-diagonal entries, for runs that have such a predictor.
+fn predictor_metrics(snapshots: &[Snapshot]) -> Vec<(String, f64)> {
+    let norms: Vec<(u64, f64)> = snapshots.iter().filter_map(|s| Some((s.step, s.predictor_off_diagonal?))).collect();
+    let peak = norms.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    let (Some((step, peak)), Some((_, last))) = (peak, norms.last()) else { return Vec::new() };
+    let metrics = [("peak", peak), ("peak_step", step as f64), ("last", *last), ("last_over_peak", last / peak)];
+    metrics.map(|(name, value)| (format!("predictor_off_diagonal_{name}"), value)).into()
 }
 
 fn most_neurons(f: &cl_model::features::FeatureMeasures) -> f64 {

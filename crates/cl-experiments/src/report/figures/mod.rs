@@ -5,12 +5,15 @@ pub mod cost;
 mod decoupling;
 pub mod divergence;
 mod downstream;
+mod drift;
 mod growth;
 mod images;
 mod neurons;
 mod objectives;
+mod one_parameter;
 mod overview;
 mod phases;
+mod predictor;
 mod scaling;
 mod stages;
 mod training;
@@ -41,6 +44,7 @@ impl Figures {
             .with("images", |result, _| images::figures(result))
             .with("moments", |result, _| Ok(decoupling::figure(result)?.into_iter().collect()))
             .with("linear_stage", |result, runs| Ok(growth::figure(result, runs).into_iter().collect()))
+            .with("drift", |result, runs| Ok(drift::figure(result, runs).into_iter().collect()))
             .with("probes", |result, runs| Ok(downstream::figure(result, runs)?.into_iter().collect()))
             .with("stages", move |result, runs| Ok(stages::figures(&claim(result), runs)))
             .with("scaling", |result, _| Ok(scaling::figure(result).into_iter().collect()))
@@ -48,6 +52,8 @@ impl Figures {
             .with("training", move |result, runs| Ok(training::figures(&claim(result), runs)))
             .with("neurons", move |result, runs| Ok(neurons::figure(&claim(result), runs)?.into_iter().collect()))
             .with("objectives", objectives::figures)
+            .with("one_parameter", |result, _| Ok(one_parameter::figure(result).into_iter().collect()))
+            .with("predictor", |result, runs| Ok(predictor::figure(result, runs).into_iter().collect()))
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
@@ -155,16 +161,23 @@ pub fn in_words(point: &str) -> String {
         "barlow-twins" => "Barlow Twins".into(),
         "vicreg" => "VICReg".into(),
         "negative-cosine" => "negative cosine".into(),
+        "simsiam" => "SimSiam".into(),
+        "simsiam-no-stop" => "… no stop-gradient".into(),
+        "simsiam-no-head" => "… no head".into(),
+        "byol" => "BYOL".into(),
+        "reconstruction" => "masked reconstruction".into(),
         "alignment-uniformity" => "alignment, uniformity".into(),
         _ if point.starts_with("contrastive-") => format!("contrastive: {}", in_words(&point["contrastive-".len()..])),
-        _ => match point.rsplit_once("-d") {
-            Some((rest, d)) if d.parse::<u32>().is_ok() => format!("{}, d = {d}", in_words(rest)),
-            _ => match point.rsplit_once("-p") {
-                Some((rest, p)) if p.parse::<f64>().is_ok() => format!("{}, p = {p}", rest.replace('-', " ")),
-                _ => point.replace(['-', '_'], " "),
-            },
-        },
+        _ => with_parameter(point).unwrap_or_else(|| point.replace(['-', '_'], " ")),
     }
+}
+
+/// A point whose name ends in the value of a parameter.
+fn with_parameter(point: &str) -> Option<String> {
+    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-a", "a")].into_iter().find_map(|(sign, symbol)| {
+        let (rest, value) = point.rsplit_once(sign)?;
+        value.parse::<f64>().is_ok().then(|| format!("{}, {symbol} = {value}", in_words(rest)))
+    })
 }
 
 /// A point that is named after an objective and an augmentation.
@@ -188,5 +201,6 @@ mod tests {
         assert_eq!(in_words("contrastive-crop-flip"), "contrastive: crop, flip");
         assert_eq!(in_words("nt-xent-independent"), "NT-Xent, independent");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");
+        assert_eq!(in_words("nt-xent-tau0.05-masked"), "NT-Xent, τ = 0.05, masked");
     }
 }

@@ -4,7 +4,7 @@ use super::spec::ImageSpec;
 use crate::tasks::initial_model::{self, Behind};
 use burn::tensor::{Device, Int, Tensor};
 use cl_model::conv::ImageEncoder;
-use cl_model::{EncoderConfig, Outputs, Siamese};
+use cl_model::{EncoderConfig, Siamese};
 
 /// What one step trains on, outside autodiff.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub fn initial<C: EncoderConfig<Encoder: ImageEncoder>>(
     let config = spec.model.encoder.config::<C>().expect("the encoder that was registered by this name");
     let behind = match spec.is_supervised() {
         true => Behind::Head(spec.content().num_classes),
-        false => Behind::Projector(spec.model.projector.as_ref()),
+        false => Behind::Outputs(&spec.model),
     };
     initial_model::init(config, spec.shape(), behind, seed, device)
 }
@@ -38,15 +38,20 @@ pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageB
         None => model.cross_entropy(batch.views, batch.classes),
         Some(objective) => {
             // In one pass, so that batch normalisation sees both views together.
+            let copied = model.momentum_copy.as_ref().map(|copy| halves(copy.output(batch.views.clone())));
             let [first, second] = halves(model.output(batch.views));
-            objective.loss(Outputs { first, second, negatives: None })
+            objective.loss(model.compared(first, second, copied))
         }
     }
 }
 
-/// Mean cosines of what the loss sees over a batch of two views.
-pub fn similarities<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> Similarities {
-    let [first, second] = halves(model.output(views));
+/// The outputs for both views of a batch, before any predictor, `[B, k]` each.
+pub fn outputs<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> [Tensor<2>; 2] {
+    halves(model.output(views))
+}
+
+/// Mean cosines of outputs over a batch of two views.
+pub fn similarities([first, second]: [Tensor<2>; 2]) -> Similarities {
     let unit = |z: Tensor<2>| {
         let norm = z.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
         z / norm

@@ -4,12 +4,12 @@ use super::dataset::{self, Content, Dataset};
 use crate::io::error::{SpecError, UserError};
 use crate::spec::mistake::{self, Mistake};
 use crate::spec::under_name::{self, UnderName};
-use crate::spec::{ChosenPart, EncoderInfo, Optimization, Part, Parts, SUPERVISED, Schedule, Specification};
-use cl_config::{Component, ConfigError, at_least, check, positive};
+use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, SUPERVISED, Schedule, Specification};
+use cl_config::{ConfigError, at_least, check, positive};
 use cl_data::images::augmentation::{Transform, ViewPipeline};
+use cl_model::Objective;
 use cl_model::conv::ImageShape;
 use cl_model::probe::MIN_TRAINING_ROWS;
-use cl_model::{Objective, ProjectorConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct ImageSpec {
     #[serde(default)]
     pub views: ImageViewsSpec,
     /// What learns.
-    pub model: ImageModel,
+    pub model: ModelSpec<ImageShape>,
     /// What it is trained for: a two-view objective, or `supervised`, cross-entropy on the labels under a linear head.
     pub objective: Part<dyn Objective>,
     /// How it is optimised.
@@ -81,17 +81,6 @@ impl ImageViewsSpec {
     }
 }
 
-/// Encoder and projector of images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageModel {
-    /// From images to features.
-    pub encoder: Part<dyn EncoderInfo<ImageShape>>,
-    /// From features to the input of a two-view objective; the features themselves when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub projector: Option<ProjectorConfig>,
-}
-
 /// How the network is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,13 +110,13 @@ impl Specification for ImageSpec {
             }
         }
         self.views.check(parts)?;
-        self.model.encoder.check("model.encoder", &parts.image_encoders)?;
-        if let Some(projector) = self.model.projector.take() {
-            self.model.projector = Some(projector.checked().map_err(|e| e.below("model.projector"))?);
-        }
+        self.model.check(&parts.image_encoders)?;
         if !self.is_supervised() {
             self.objective.check("objective", &parts.objectives)?;
+            let wanted = "an objective of features: images are not reconstructed";
+            check(!self.objective.get().reconstructs(), "objective", self.objective.name(), wanted)?;
         }
+        self.model.check_targets(self.objective.name(), self.objective().map(AsRef::as_ref))?;
         self.optimization.check()?;
         at_least("optimization.batch_size", self.optimization.batch_size as u64, 2)?;
         let e = &self.evaluation;

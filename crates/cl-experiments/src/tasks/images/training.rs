@@ -5,12 +5,13 @@
 
 use super::data::ImageData;
 use super::evaluation::evaluate;
-use super::model::{self, ImageBatch, similarities};
+use super::model::{self, ImageBatch, outputs, similarities};
 use super::spec::ImageSpec;
 use crate::io::error::UserError;
 use crate::io::files::pretty;
 use crate::spec::Schedule;
 use crate::spec::mistake::Mistake;
+use crate::tasks::spread::{is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Measured, Place, Shown, Task};
 use crate::tasks::weights;
 use burn::module::Module;
@@ -21,7 +22,8 @@ use cl_data::images::epoch_order;
 use cl_data::{Purpose, Stream};
 use cl_model::conv::ImageEncoder;
 use cl_model::knn::{KNearestNeighbors, accuracy};
-use cl_model::{EncoderConfig, Siamese, independent_copy};
+use cl_model::representation::{OutputMeasures, effective_rank};
+use cl_model::{EncoderConfig, PredictorConfig, Siamese, independent_copy};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
@@ -42,6 +44,12 @@ pub struct ImageSnapshot {
     pub positive_similarity: Option<f64>,
     /// Mean cosine of the projections of views of different test images; `None` with labels and for a single image.
     pub negative_similarity: Option<f64>,
+    /// Of the outputs for the same batch, before any predictor; `None` with labels.
+    #[serde(default)]
+    pub outputs: Option<OutputMeasures>,
+    /// Effective rank of the features of the test images that kNN classifies, see [`effective_rank`]; `None` where one is not finite.
+    #[serde(default)]
+    pub feature_rank: Option<f64>,
     /// Accuracy of kNN on features; `None` where a feature is not finite.
     pub knn_accuracy: Option<f64>,
     /// Images trained on per second since the previous snapshot; not recorded, 0 at the first.
@@ -84,7 +92,8 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> ImageTraining<C> {
         order.1.clone()
     }
 
-    fn knn_accuracy(&self, model: &ModelOf<C>) -> Option<f64> {
+    /// Accuracy of kNN, and the effective rank of the features that it classifies.
+    fn knn(&self, model: &ModelOf<C>) -> Knn {
         let e = &self.data.spec().evaluation;
         let knn = KNearestNeighbors { k: e.neighbors, temperature: e.temperature };
         // In the order of the set, as in the evaluation: equally similar images vote in their order.
@@ -100,8 +109,9 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> ImageTraining<C> {
         let [known, queries] =
             [(train, &voting), (test, &asked)].map(|(set, part)| self.data.features(model, set, part));
         let voting = labels(self.data.train_labels(), &voting);
-        let predicted = knn.predict(known, &voting, queries, train.num_classes()).ok()?;
-        Some(accuracy(&predicted, &labels(test.labels(), &asked)))
+        let feature_rank = is_finite(&queries).then(|| effective_rank(queries.clone()));
+        let predicted = knn.predict(known, &voting, queries, train.num_classes());
+        Knn { accuracy: predicted.ok().map(|p| accuracy(&p, &labels(test.labels(), &asked))), feature_rank }
     }
 
     fn images_per_second(&self, step: u64) -> f64 {
@@ -138,7 +148,8 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
-        self.data.spec().optimization.optimizer.init()
+        let spec = self.data.spec();
+        spec.optimization.optimizer.init_with_groups(spec.model.predictor.as_ref().map(PredictorConfig::group))
     }
 
     fn batch(&self, step: u64) -> ImageBatch {
@@ -156,7 +167,9 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     fn snapshot(&self, model: &ModelOf<C>, step: u64) -> ImageSnapshot {
         let spec = self.data.spec();
         let batch = self.data.held_out(step);
-        let similarities = (!spec.is_supervised()).then(|| similarities(model, batch.views.clone()));
+        let outputs = (!spec.is_supervised()).then(|| outputs(model, batch.views.clone()));
+        let similarities = outputs.clone().map(similarities);
+        let knn = self.knn(model);
         ImageSnapshot {
             step,
             epoch: step / spec.steps_per_epoch(),
@@ -164,7 +177,9 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
             loss: model::loss(model, spec, batch).into_scalar(),
             positive_similarity: similarities.map(|s| s.positive),
             negative_similarity: similarities.and_then(|s| s.negative),
-            knn_accuracy: self.knn_accuracy(model),
+            outputs: outputs.and_then(output_measures),
+            feature_rank: knn.feature_rank,
+            knn_accuracy: knn.accuracy,
             images_per_second: self.images_per_second(step),
         }
     }
@@ -210,6 +225,12 @@ fn with_statistics_of<M: Module>(last: M, best: ModuleRecord) -> M {
     last
 }
 
+/// What kNN on features shows.
+struct Knn {
+    accuracy: Option<f64>,
+    feature_rank: Option<f64>,
+}
+
 impl Measured for ImageSnapshot {
     fn step(&self) -> u64 {
         self.step
@@ -232,8 +253,13 @@ impl Measured for ImageSnapshot {
                 read: |s| s.negative_similarity.unwrap_or(0.0),
                 higher_is_better: false,
             },
+            Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "kNN accuracy", read: |s| s.knn_accuracy.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "Images per second", read: |s| s.images_per_second, higher_is_better: true },
         ]
+    }
+
+    fn warning(&self) -> Option<String> {
+        self.outputs?.collapse().map(String::from)
     }
 }

@@ -29,7 +29,7 @@ impl GradientSource {
             return Self::Autodiff;
         }
         let plain = model.encoder.as_symmetric_relu().is_some_and(|encoder| encoder.normalization.is_none());
-        if plain && model.projector.is_none() { Self::ClosedForm } else { Self::LossInClosedForm }
+        if plain && model.is_encoder_alone() { Self::ClosedForm } else { Self::LossInClosedForm }
     }
 }
 
@@ -39,7 +39,13 @@ pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, 
         panic!("the samples belong to the supervised objective");
     };
     let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
-    Outputs { first: model.output(x_plus), second: key(x_plus_plus), negatives: negatives.map(key) }
+    let copied = model.momentum_copy.as_ref().map(|copy| [&x_plus, &x_plus_plus].map(|x| copy.output(x.clone())));
+    let (first, second) = (model.output(x_plus), key(x_plus_plus.clone()));
+    let reconstruction = objective.reconstructs().then(|| {
+        let encoder = model.encoder.as_symmetric_relu().expect("the specification has been checked");
+        [first.clone().matmul(encoder.weights.val()), x_plus_plus]
+    });
+    Outputs { negatives: negatives.map(key), reconstruction, ..model.compared(first, second, copied) }
 }
 
 /// Mean cross-entropy of labelled samples under the model's head, `[1]`.
@@ -84,9 +90,9 @@ pub fn loss_in_closed_form<E: VectorEncoder>(
     (objective, on_host): (&dyn Objective, &dyn HostObjective),
     samples: Samples,
 ) -> TrainOutput<Tensor<1>> {
-    let Outputs { first, second, negatives } = outputs(model, objective, samples);
+    let Outputs { first, second, targets, negatives, .. } = outputs(model, objective, samples);
     let [b, _] = first.dims();
-    let f = Tensor::cat([Some(first), Some(second), negatives].into_iter().flatten().collect(), 0);
+    let f = Tensor::cat([first, second].into_iter().chain(targets.into_iter().flatten()).chain(negatives).collect(), 0);
     let [_, k] = f.dims();
     let (value, gradient) = on_host.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
     let rows = gradient.len() / k;

@@ -3,6 +3,9 @@
 use crate::tasks::task::{Measured, Shown};
 #[cfg(doc)]
 use cl_model::features::{EmbeddingMeasures, FeatureMeasures};
+use cl_model::representation::OutputMeasures;
+#[cfg(doc)]
+use cl_model::representation::effective_rank;
 use serde::{Deserialize, Serialize};
 
 /// One line of `metrics.jsonl`: the state after `step` steps.
@@ -41,6 +44,15 @@ pub struct Snapshot {
     /// `R²` of a ridge probe fitted on 512 observations and scored on 512 others; `None` where their targets do not vary, or an
     /// embedding is not finite.
     pub probe_r_squared: Option<f64>,
+    /// Effective rank of the features of 512 observations, see [`effective_rank`]; `None` where one is not finite.
+    #[serde(default)]
+    pub feature_rank: Option<f64>,
+    /// Of the outputs for the held-out batch, before any predictor; `None` for the supervised objective.
+    #[serde(default)]
+    pub outputs: Option<OutputMeasures>,
+    /// Frobenius norm of what the predictor takes from other outputs; `None` without a linear predictor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictor_off_diagonal: Option<f64>,
     /// `‖M Mᵀ w_i‖² / ‖w_i‖²` per neuron.
     pub neuron_energies: Vec<f32>,
 }
@@ -61,8 +73,13 @@ impl Measured for Snapshot {
             Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
             Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
             Shown { name: "Active fraction", read: |s| s.active_fraction, higher_is_better: false },
+            Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
         ]
+    }
+
+    fn warning(&self) -> Option<String> {
+        self.outputs?.collapse().map(String::from)
     }
 }
 
@@ -87,6 +104,9 @@ impl Snapshot {
             correlation_sparse: 0.5,
             correlation_dense: 0.5,
             probe_r_squared: Some(0.5),
+            feature_rank: Some(1.0),
+            outputs: None,
+            predictor_off_diagonal: None,
             neuron_energies: Vec::new(),
         }
     }

@@ -3,14 +3,14 @@
 use crate::io::error::SpecError;
 use crate::spec::under_name::{self, UnderName};
 use crate::spec::{
-    ChosenPart, EncoderInfo, Optimization, Part, Parts, RunSpec, SUPERVISED, Schedule, Specification, is_off,
+    ChosenPart, ModelSpec, Optimization, Part, Parts, RunSpec, SUPERVISED, Schedule, Specification, is_off,
 };
 use cl_config::{Component, at_least, check, not_negative};
 use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
 };
-use cl_model::{Objective, ProjectorConfig, SymmetricReluConfig, VectorShape};
+use cl_model::{Objective, SymmetricReluConfig, VectorShape};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use toml::Table;
@@ -26,7 +26,7 @@ pub struct TrainingSpec {
     #[serde(default)]
     pub views: VectorViews,
     /// What learns.
-    pub model: VectorModel,
+    pub model: ModelSpec<VectorShape>,
     /// What it is trained for: a two-view objective, or `supervised`, cross-entropy on classes `argmax_k (C z)_k` under
     /// a linear head, on unaugmented observations.
     pub objective: Part<dyn Objective>,
@@ -129,17 +129,6 @@ impl From<Augmentation> for VectorViews {
     fn from(augmentation: Augmentation) -> Self {
         Self { transform: if augmentation == Augmentation::None { Vec::new() } else { vec![augmentation] } }
     }
-}
-
-/// Encoder and projector of vectors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VectorModel {
-    /// From observations to features.
-    pub encoder: Part<dyn EncoderInfo<VectorShape>>,
-    /// From features to the input of a two-view objective; the features themselves when not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub projector: Option<ProjectorConfig>,
 }
 
 /// Sizes of the samples that measures are taken on.
@@ -258,10 +247,7 @@ impl Specification for TrainingSpec {
     fn check(&mut self, parts: &Parts) -> Result<(), SpecError> {
         self.data.check()?;
         self.views.check()?;
-        self.model.encoder.check("model.encoder", &parts.vector_encoders)?;
-        if let Some(projector) = self.model.projector.take() {
-            self.model.projector = Some(projector.checked().map_err(|e| e.below("model.projector"))?);
-        }
+        self.model.check(&parts.vector_encoders)?;
         self.optimization.check()?;
         self.optimization.check_in_steps()?;
         self.check_objective(parts)?;
@@ -305,9 +291,17 @@ impl TrainingSpec {
             let wanted = "left out: the supervised objective draws fresh observations";
             check(size.is_none(), key, size.unwrap_or(0), wanted)?;
             self.data.negatives = Negatives::OtherKeys;
-            return Ok(());
+            return self.model.check_targets(SUPERVISED, None);
         }
         self.objective.check("objective", &parts.objectives)?;
+        self.model.check_targets(self.objective.name(), Some(self.objective.get().as_ref()))?;
+        if self.objective.get().reconstructs() {
+            let name = self.model.encoder.name();
+            let wanted = "symmetric_relu: the objective decodes with the encoder's own weights";
+            check(self.symmetric_relu().is_some(), "model.encoder", name, wanted)?;
+            let wanted = "left out: the objective decodes features";
+            check(self.model.projector.is_none(), "model.projector", "a projector", wanted)?;
+        }
         if !self.objective.get().takes_negatives() {
             // None are drawn, whatever the data specify.
             self.data.negatives = Negatives::OtherKeys;

@@ -15,6 +15,7 @@ use crate::io::files::{pretty, safetensors_bytes};
 use crate::io::undefined::or_nan;
 use crate::spec::Schedule;
 use crate::tasks::initial_model::{self, Behind};
+use crate::tasks::spread::{is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Place, Task};
 use burn::module::ParamGroup;
 use burn::optim::ModuleOptimizer;
@@ -23,7 +24,11 @@ use burn::train::TrainOutput;
 use cl_data::{Matrix, Observations, Part, Purpose, SparseCodingModel, Stream, standard_normal};
 use cl_model::features::{Decomposition, EmbeddingMeasures, chance_corrected};
 use cl_model::probe::{ProbeError, ridge_r_squared};
-use cl_model::{Encoder, EncoderConfig, Objective, Siamese, SymmetricReluConfig, SymmetricReluEncoder, VectorEncoder};
+use cl_model::representation::{OutputMeasures, effective_rank};
+use cl_model::{
+    Encoder, EncoderConfig, GroupConfig, Objective, Predictor, PredictorConfig, Siamese, SymmetricReluConfig,
+    SymmetricReluEncoder, VectorEncoder,
+};
 
 /// Observations on which a snapshot computes embeddings and its quick probe.
 const SNAPSHOT_SAMPLES: usize = 512;
@@ -202,6 +207,16 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         ridge_r_squared(embed(train), &y(train), embed(test), &y(test))
     }
 
+    fn output_measures(model: &ModelOf<C>, samples: Samples) -> Option<OutputMeasures> {
+        let Samples::Pairs { x_plus, x_plus_plus, .. } = samples else { return None };
+        output_measures([x_plus, x_plus_plus].map(|x| model.output(x)))
+    }
+
+    fn feature_rank(&self, encoder: &C::Encoder) -> Option<f64> {
+        let features = encoder.forward(self.snapshot_samples[0].x.to_tensor(&self.device));
+        is_finite(&features).then(|| effective_rank(features))
+    }
+
     fn embedding_measures(&self, encoder: &C::Encoder, observations: &Observations) -> EmbeddingMeasures {
         let embed = |x: Matrix| encoder.forward(x.into_tensor(&self.device));
         let has_feature: Vec<bool> = observations.z.iter_rows().map(|z| z.iter().any(|v| *v != 0.0)).collect();
@@ -235,15 +250,15 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         (0..CHANCE_DRAWS).map(draw).sum::<f64>() / CHANCE_DRAWS as f64
     }
 
-    /// Loss on a held-out batch, and the largest similarity in it, if any.
-    fn held_out(&self, model: &ModelOf<C>, step: u64) -> (f64, Option<f64>) {
+    /// Loss on a held-out batch; largest similarity, if any, and spread of the outputs in it.
+    fn held_out(&self, model: &ModelOf<C>, step: u64) -> (f64, Option<f64>, Option<OutputMeasures>) {
         let samples = self.batches.held_out(step, &self.device);
         let Some(objective) = self.objective() else {
-            return (supervised_loss(model, samples).into_scalar(), None);
+            return (supervised_loss(model, samples).into_scalar(), None, None);
         };
-        let outputs = outputs(model, objective, samples);
+        let outputs = outputs(model, objective, samples.clone());
         let largest = objective.largest_similarity(outputs.clone()).map(Tensor::into_scalar);
-        (objective.loss(outputs).into_scalar(), largest)
+        (objective.loss(outputs).into_scalar(), largest, Self::output_measures(model, samples))
     }
 
     fn data(&self) -> &SparseCodingModel {
@@ -276,14 +291,20 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
     fn init(&self, device: &Device) -> ModelOf<C> {
         let behind = match (self.spec.is_supervised(), self.spec.data.classes) {
             (true, Some(classes)) => Behind::Head(classes.count),
-            _ => Behind::Projector(self.spec.model.projector.as_ref()),
+            _ => Behind::Outputs(&self.spec.model),
         };
         initial_model::init(&self.config, self.spec.data.shape(), behind, self.seed, device)
     }
 
     /// Weight decay on the encoder, as in the paper, and on a projector, but not on the classification head.
     fn optimizer(&self) -> ModuleOptimizer {
-        self.spec.optimization.optimizer.init_sparing(ParamGroup::from_path("head.weight"))
+        let head = GroupConfig {
+            group: ParamGroup::from_path("head.weight"),
+            weight_decay: Some(0.0),
+            learning_rate_factor: 1.0,
+        };
+        let predictor = self.spec.model.predictor.as_ref().map(PredictorConfig::group);
+        self.spec.optimization.optimizer.init_with_groups([Some(head), predictor].into_iter().flatten())
     }
 
     fn batch(&self, step: u64) -> Samples {
@@ -322,7 +343,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
 
     fn snapshot(&self, model: &ModelOf<C>, step: u64) -> Snapshot {
         let encoder = &model.encoder;
-        let (loss, largest_similarity) = self.held_out(model, step);
+        let (loss, largest_similarity, outputs) = self.held_out(model, step);
         let decomposition = Decomposition::new(self.neuron_weights(encoder), self.features());
         let measures = decomposition.measures();
         let (inside, outside) = decomposition.mass();
@@ -344,6 +365,9 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             correlation_sparse: embeddings.correlation_sparse,
             correlation_dense: embeddings.correlation_dense,
             probe_r_squared: self.quick_probe(encoder).ok().flatten(),
+            feature_rank: self.feature_rank(encoder),
+            outputs,
+            predictor_off_diagonal: model.predictor.as_ref().and_then(Predictor::off_diagonal_norm),
             neuron_energies: decomposition.energies().into_iter().map(|e| e as f32).collect(),
         }
     }
@@ -361,7 +385,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             ("weights.safetensors", safetensors_bytes(tensors)),
             ("evaluation.json", pretty(&evaluation).into_bytes()),
         ];
-        if last.encoder.as_symmetric_relu().is_none() {
+        if last.encoder.as_symmetric_relu().is_none() || !last.is_encoder_alone() {
             files.push(("model.safetensors", crate::tasks::weights::to_safetensors(last)?));
         }
         let summary = format!(
