@@ -105,6 +105,8 @@ def covered_sizes(spec):
     require(spec, "model.encoder", "symmetric_relu")
     require(spec, f"{ENCODER}.normalization", "none")
     require_absent(spec, "model.projector", "embeddings without a projector")
+    require_absent(spec, "model.predictor", "embeddings without a predictor")
+    require_absent(spec, "optimization.gradient_clip", "gradients of any length")
     require(spec, "objective", "info_nce")
     require(spec, f"{OBJECTIVE}.similarity", "inner_product")
     require(spec, f"{OBJECTIVE}.key_gradient", "stopped")

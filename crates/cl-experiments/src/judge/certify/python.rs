@@ -1,4 +1,4 @@
-//! What `tests/python/check_run.py` recomputes: one run's data, masks, weights, gradient and measures.
+//! What `tests/python/check_run.py` and `check_objective.py` recompute: one run's data, masks, weights, gradient and measures.
 
 use super::python_images;
 use super::taken_apart::{trained, write_tensors};
@@ -16,7 +16,7 @@ use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
 use cl_model::replicas::ReplicaSettings;
-use cl_model::{InfoNce, Normalization, OptimizerConfig, independent_copy};
+use cl_model::{InfoNce, Normalization, OptimizerConfig, PredictorConfig, PredictorNetwork, independent_copy};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,16 +61,18 @@ pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError
         std::fs::create_dir_all(output).map_err(|e| UserError::file(output, format!("the folder cannot be made: {e}")))
     };
     let check = if let Some(spec) = point.spec.get::<TrainingSpec>() {
-        let negatives = fresh_negatives(spec).ok_or_else(|| {
+        let (check, negatives) = check_of(spec).ok_or_else(|| {
             UserError::Argument(format!(
-                "{claim}: {} is not what the check recomputes, which is the paper's encoder and loss: inner products, no gradient \
-                 through keys, fresh negatives, no normalization, no projector, fresh observations at each step, plain gradient descent",
-                point.name
+                "{claim}: {} is not what the checks recompute, which is the paper's encoder without normalization and projector, fresh \
+                 observations at each step and plain gradient descent, under the paper's loss (inner products, no gradient through keys, \
+                 fresh negatives) or under {} with matrices as predictors",
+                point.name,
+                OBJECTIVES.join(", ")
             ))
         })?;
         make_folder()?;
         write(spec, seed, negatives, output)?;
-        "check_run.py"
+        check
     } else if let Some(spec) = point.spec.get::<ImageSpec>() {
         python_images::is_covered(spec)?;
         make_folder()?;
@@ -82,21 +84,40 @@ pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError
     Ok(Written { claim, point: point.name, seed, check })
 }
 
-/// The number of negatives, for a run that the check can recompute.
-fn fresh_negatives(spec: &TrainingSpec) -> Option<usize> {
+/// What `check_objective.py` recomputes.
+const OBJECTIVES: [&str; 8] = [
+    "nt_xent",
+    "decoupled_nt_xent",
+    "spectral",
+    "barlow_twins",
+    "vicreg",
+    "negative_cosine",
+    "alignment_uniformity",
+    "masked_reconstruction",
+];
+
+/// The check that can recompute a run, and the number of fresh negatives if there are any.
+fn check_of(spec: &TrainingSpec) -> Option<(&'static str, Option<usize>)> {
     let encoder = spec.symmetric_relu()?;
-    let is_plain = ReplicaSettings::supports(spec.objective.config::<InfoNce>()?)
-        && encoder.normalization == Normalization::None
+    let is_matrix = |predictor: &PredictorConfig| !matches!(predictor.network, PredictorNetwork::Mlp { .. });
+    let is_plain = encoder.normalization == Normalization::None
         && spec.model.projector.is_none()
+        && spec.model.predictor.as_ref().is_none_or(is_matrix)
         && spec.data.training_set_size.is_none()
         && matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
+    let is_papers = spec.objective.config::<InfoNce>().is_some_and(ReplicaSettings::supports);
     match spec.data.negatives {
-        Negatives::Fresh { count } if is_plain => Some(count),
+        Negatives::Fresh { count } if is_plain && is_papers && spec.optimization.gradient_clip.is_none() => {
+            Some(("check_run.py", Some(count)))
+        }
+        Negatives::OtherKeys if is_plain && OBJECTIVES.contains(&spec.objective.name()) => {
+            Some(("check_objective.py", None))
+        }
         _ => None,
     }
 }
 
-fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Result<(), UserError> {
+fn write(spec: &TrainingSpec, seed: u64, negatives: Option<usize>, output: &Path) -> Result<(), UserError> {
     let training: Arc<SparseCoding> = Arc::new(SparseCoding::on(spec, seed, &Device::flex()));
     let initial = Learner::start(&training);
     let schedule = training.schedule();
@@ -120,6 +141,10 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
     tensors.extend(state("before", &before));
     tensors.extend(state("after", &after));
     tensors.push(("gradient".into(), gradient));
+    if let Some(matrix) = before.model.predictor.as_ref().and_then(|predictor| predictor.matrix.as_ref()) {
+        let gradient = output_of_step.grads.get::<2>(matrix.id);
+        tensors.extend(gradient.map(|g| ("predictor_gradient".into(), g.into_data())));
+    }
     tensors.push(("dictionary".into(), training.features().transpose().into_data()));
     write_tensors(&output.join("step.safetensors"), tensors)?;
 
@@ -147,11 +172,11 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: usize, output: &Path) -> Res
 }
 
 /// Observations, masks, views and negatives of a step.
-fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(String, TensorData)> {
+fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: Option<usize>) -> Vec<(String, TensorData)> {
     let model = spec.data.model(seed);
     let pairs = Stream::new(seed, Purpose::TrainingPairs);
     let observations = model.sample(spec.optimization.batch_size, pairs, step);
-    let negatives = model.sample(negatives, Stream::new(seed, Purpose::TrainingNegatives), step);
+    let negatives = negatives.map(|n| model.sample(n, Stream::new(seed, Purpose::TrainingNegatives), step));
     let trained_on = spec.sampler(seed).batch(step);
     let mut tensors: Vec<(String, TensorData)> = [
         ("z", observations.z),
@@ -159,11 +184,10 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
         ("x", observations.x.clone()),
         ("x_plus", trained_on.pair.x_plus),
         ("x_plus_plus", trained_on.pair.x_plus_plus),
-        ("negative_z", negatives.z),
-        ("negative_xi", negatives.xi),
     ]
     .map(named)
     .into();
+    tensors.extend(negatives.into_iter().flat_map(|n| [("negative_z", n.z), ("negative_xi", n.xi)]).map(named));
     tensors.extend(trained_on.negatives.map(|x| named(("negatives", x))));
     let augmentation = spec.views.augmentation();
     if augmentation != Augmentation::None {
@@ -179,12 +203,22 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: usize) -> Vec<(St
     tensors
 }
 
-fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> [(String, TensorData); 2] {
-    let encoder = &learner.model.encoder;
-    [
-        (format!("weights_{when}"), encoder.weights.val().into_data()),
-        (format!("biases_{when}"), encoder.biases.val().into_data()),
-    ]
+/// Weights and thresholds, those of a momentum copy, and the matrix of a predictor.
+fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> Vec<(String, TensorData)> {
+    let model = &learner.model;
+    let copy = model.momentum_copy.as_ref().map(|copy| ("copy_", &copy.encoder));
+    let encoders = [("", &model.encoder)].into_iter().chain(copy);
+    let mut tensors: Vec<(String, TensorData)> = encoders
+        .flat_map(|(whose, encoder)| {
+            [
+                (format!("{whose}weights_{when}"), encoder.weights.val().into_data()),
+                (format!("{whose}biases_{when}"), encoder.biases.val().into_data()),
+            ]
+        })
+        .collect();
+    let matrix = model.predictor.as_ref().and_then(|predictor| predictor.matrix.as_ref());
+    tensors.extend(matrix.map(|matrix| (format!("predictor_{when}"), matrix.val().into_data())));
+    tensors
 }
 
 fn data(matrix: Matrix) -> TensorData {
