@@ -279,6 +279,72 @@ fn a_table_of_objectives_holds_the_mean_coverage_of_each() {
 }
 
 #[test]
+fn a_parameter_has_a_panel_of_its_own() {
+    let folder = scratch();
+    let (head, points) = SMALL.split_at(SMALL.find("[points").unwrap());
+    let points = |name: &str, rate: &str| {
+        points.replace("points.masked", &format!("points.\"own-loss-{name}-masked\"")).replace("first = 0.5", rate)
+    };
+    let head = head.replace("seeds = [1]", "seeds = [1, 2]\nfigures = [\"one_parameter\"]");
+    let text = [head, points("tau0.5", "first = 0.5"), points("lr0.2", "first = 0.2")].concat();
+    let result = judged(folder.path(), "small", &text);
+    let drawn = figure(&result, "small-one-parameter");
+    for (symbol, point, at) in
+        [("τ", "own-loss-tau0.5-masked", 0.5), ("the learning rate", "own-loss-lr0.2-masked", 0.2)]
+    {
+        let coverage: Vec<f64> = result.metrics[point].values().map(|m| m["coverage_mean"]).collect();
+        let curves = &plot(panel(&drawn, &format!("own loss: coverage over {symbol}"))).curves;
+        assert_eq!(curves.len(), 1);
+        assert_eq!(curves[0].dots, [(at, coverage[0]), (at, coverage[1])]);
+        assert_eq!(curves[0].line, [(at, (coverage[0] + coverage[1]) / 2.0)]);
+    }
+}
+
+#[test]
+fn a_drift_is_followed_from_the_first_snapshot_on() {
+    let folder = scratch();
+    let text = SMALL.replace("seeds = [1]", "seeds = [1, 2]\nfigures = [\"drift\"]\nmeasures = [\"drift\"]").replace(
+        "bias = { scheduled = { start_step = 20, initial_ratio = 0.3, growth = 0.1, cap_ratio = 0.6 } }",
+        "bias = \"zero\"",
+    );
+    let result = judged(folder.path(), "small", &text);
+    let drawn = figure(&result, "small-drift");
+    let curves = &plot(panel(&drawn, "complementary masks")).curves;
+    let snapshots = folders(&result).map(|folder| folder.snapshots::<Snapshot>().unwrap());
+    let expected: Vec<(f64, f64)> = snapshots
+        .iter()
+        .flat_map(|all| all.iter().map(|s| (s.step as f64, s.norm_in_span / all[0].norm_in_span)))
+        .collect();
+    assert_eq!(curves[0].dots, expected);
+    assert_eq!(curves[0].line[0], (0.0, 1.0));
+    // Predicted growth is that of the metrics.
+    let metrics = &result.metrics["masked"][&1];
+    let growth = |curve: usize| curves[curve].line.last().unwrap().1;
+    assert!(((growth(0) / growth(1)).ln() - metrics["separation_predicted"]).abs() < 1e-9);
+}
+
+#[test]
+fn a_prediction_head_is_drawn_with_the_neurons_that_it_leaves() {
+    let folder = scratch();
+    let (before, after) = SMALL.split_once("[points.masked.objective.info_nce]").unwrap();
+    let rest = &after[after.find("[points.masked.optimization]").unwrap()..];
+    let head = "[points.masked]\nobjective = \"negative_cosine\"\nmodel.predictor = { network = \"off_diagonal\" }\n\n";
+    let text = format!("{before}{head}{rest}").replace(
+        "seeds = [1]",
+        "seeds = [1, 2]\nfigures = [\"predictor\"]\nmeasures = [{ feature_groups = { groups = 2 } }]",
+    );
+    let result = judged(folder.path(), "small", &text);
+    let drawn = figure(&result, "small-predictor");
+    let curve = &plot(panel(&drawn, "Norm of the head's off-diagonal entries")).curves[0];
+    let metrics: Vec<_> = result.metrics["masked"].values().collect();
+    let last = metrics.iter().map(|m| m["predictor_off_diagonal_last"]).sum::<f64>() / 2.0;
+    assert!((curve.line.last().unwrap().1 - last).abs() < 1e-12 && curve.line[0].1 == 0.0);
+    let row = &rows(panel(&drawn, "Neurons that use a feature of group 2"))[0];
+    let neurons: Vec<f64> = metrics.iter().map(|m| m["neurons_group_2"]).collect();
+    assert_eq!(row.marks[0].dots, neurons);
+}
+
+#[test]
 fn estimated_moments_stand_beside_their_closed_forms() {
     let folder = scratch();
     let text = "claim = \"moments\"\ntitle = \"t\"\nstatement = \"s\"\nmeasures = [{ simultaneous_tests = { family_level = 0.01 } }]\n\

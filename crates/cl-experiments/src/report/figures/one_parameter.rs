@@ -44,7 +44,9 @@ pub fn figure(result: &ClaimResult) -> Option<Figure> {
     let styles = styles_of(augmentations.iter().copied());
     let panels = objectives.iter().map(|(objective, parameter)| {
         let curves = styles.iter().map(|(augmentation, style)| {
-            let here = places.iter().filter(|(p, _)| p.objective == *objective && p.augmentation == *augmentation);
+            let is_here =
+                |p: &Place| (p.objective, p.parameter, p.augmentation) == (*objective, *parameter, *augmentation);
+            let here = places.iter().filter(|(p, _)| is_here(p));
             // By the bits of a positive number, which are in its order.
             curve(*style, &here.map(|(p, values)| (p.value.to_bits(), values.as_slice())).collect())
         });
@@ -68,6 +70,7 @@ pub fn figure(result: &ClaimResult) -> Option<Figure> {
 fn symbol(parameter: &str) -> &str {
     match parameter {
         "tau" => "τ",
+        "lr" => "the learning rate",
         "a" => "a, the weight off the diagonal",
         other => other,
     }
