@@ -12,10 +12,11 @@ fn experiments() -> Vec<Experiment> {
 }
 
 #[test]
-fn the_ten_claims_are_there_and_valid_in_both_extents() {
+fn the_claims_are_there_and_valid_in_both_extents() {
     let by_default = experiments().into_iter().filter(|e| !e.on_request);
     let names: Vec<String> = by_default.map(|e| e.claim).collect();
-    assert_eq!(names, (1..=10).map(|i| format!("c{i}")).collect::<Vec<_>>());
+    let expected = (1..=10).map(|i| format!("c{i}")).chain(["prediction-head".to_string()]);
+    assert_eq!(names, expected.collect::<Vec<_>>());
     for (claim, folder) in Experiment::folders(&top().join("experiments")).unwrap() {
         let experiment = Experiment::load(&folder, Extent::Default, catalog().parts()).unwrap();
         assert_eq!(experiment.claim, claim, "the folder's name begins with the claim");
@@ -279,7 +280,10 @@ fn figures_that_are_not_there_are_refused_with_those_that_are() {
 fn measures_that_are_not_there_or_have_nothing_to_measure_are_refused() {
     let folder = scratch();
     for (measures, words) in [
-        ("[\"growth\"]", "there are no measures of this name, but linear_stage, simultaneous_tests, stages"),
+        (
+            "[\"growth\"]",
+            "there are no measures of this name, but drift, feature_groups, linear_stage, simultaneous_tests, stages",
+        ),
         ("[{ linear_stage = { similarity_bound = 0 } }]", "measures.linear_stage.similarity_bound = 0 is out of range"),
         ("[\"linear_stage\"]", "measures.linear_stage: missing field `similarity_bound`"),
         (

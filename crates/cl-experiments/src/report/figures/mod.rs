@@ -176,7 +176,9 @@ pub fn in_words(point: &str) -> String {
 fn with_parameter(point: &str) -> Option<String> {
     [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-a", "a")].into_iter().find_map(|(sign, symbol)| {
         let (rest, value) = point.rsplit_once(sign)?;
-        value.parse::<f64>().is_ok().then(|| format!("{}, {symbol} = {value}", in_words(rest)))
+        // How masked a grid's axis is called is not the augmentation of an objective.
+        let rest = if symbol == "p" { rest.replace('-', " ") } else { in_words(rest) };
+        value.parse::<f64>().is_ok().then(|| format!("{rest}, {symbol} = {value}"))
     })
 }
 

@@ -73,8 +73,8 @@ impl Measured for Snapshot {
             Shown { name: "Coverage", read: |s| s.coverage_mean, higher_is_better: true },
             Shown { name: "Least coverage", read: |s| s.coverage_min, higher_is_better: true },
             Shown { name: "Active fraction", read: |s| s.active_fraction, higher_is_better: false },
-            Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
+            Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
         ]
     }
 
