@@ -109,10 +109,15 @@ fn assert_same(a: &RunFolder, b: &RunFolder) {
     }
 }
 
-/// Optimizers with state, labels, and the paper's loss with the symmetrised ReLU.
-const VARIANTS: [(&str, &str); 4] = [
+/// Optimizers with state, labels, a predictor with a momentum copy, and the paper's loss with the symmetrised ReLU.
+const VARIANTS: [(&str, &str); 5] = [
     ("[points.views.objective.nt_xent]\ntemperature = 0.5", "[points.views]\nobjective = \"supervised\""),
     ("weight_decay = 1e-4", "weight_decay = 0.01"),
+    (
+        "[points.views.objective.nt_xent]\ntemperature = 0.5",
+        "[points.views.model.predictor.network.mlp]\nhidden_dims = [4]\nnormalization = \"batch\"\n\n\
+         [points.views.model.momentum_copy]\nmomentum = 0.9\n\n[points.views]\nobjective = \"negative_cosine\"",
+    ),
     (
         "adamw = { beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-8, weight_decay = 1e-4 }",
         "lars = { momentum = 0.9, trust_coefficient = 0.001, weight_decay = 1e-6 }",

@@ -88,6 +88,9 @@ fn parts_that_an_objective_has_no_use_for_are_refused() {
     let reconstruction = "{ masked_reconstruction = { scale = 2.0 } }";
     let wrong = message(reconstruction, "model.projector = { hidden_dims = [], output_dim = 4 }");
     assert!(wrong.contains("model.projector"), "{wrong}");
+    let wrong = message("{ masked_reconstruction = { scale = 1.0 } }", "");
+    let expected = "objective.masked_reconstruction.scale = 1 is out of range; it has to be 2, what the views multiply";
+    assert!(wrong.contains(expected), "{wrong}");
 }
 
 /// The warnings of a run.

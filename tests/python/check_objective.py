@@ -10,7 +10,7 @@ is of a kind that is not covered.
 
 Covered: the paper's encoder without normalisation and projector by plain gradient descent, under NT-Xent and its decoupled form,
 the spectral loss, Barlow Twins, VICReg, the negative cosine with a matrix as predictor and a momentum copy or without, alignment and
-uniformity, and masked reconstruction.
+uniformity, and masked reconstruction. Thresholds are taken as they are: check_run.py recomputes them.
 """
 
 import sys
@@ -135,6 +135,9 @@ class Step:
         self.views = [tensors.get(name, batch, d1) for name in ("x_plus", "x_plus_plus")]
         m, _ = tensors.shape("weights_before", 2)
         self.weights, self.biases = tensors.get("weights_before", m, d1), tensors.get("biases_before", m)
+        bias, _ = variant(spec, "model.encoder.symmetric_relu.bias")
+        if bias not in ("zero", "scheduled"):
+            raise Unreadable(f"run.json: thresholds {bias} are not covered")
         self.predictor = None
         self.is_off_diagonal = False
         if "predictor_before" in tensors:
@@ -168,8 +171,6 @@ class Step:
             targets = [encode(x, *self.copy) for x in self.views]
         elif stopped:
             targets = [encode(x, self.weights, self.biases) for x in self.views]
-            if self.predictor is None:
-                targets = [self.predict(t, None) for t in targets]
         else:
             targets = [f, g]
         predictions = [self.predict(v, matrix) for v in (f, g)]

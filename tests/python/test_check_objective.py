@@ -88,7 +88,8 @@ class Maker:
         }
         if self.clip is not None:
             optimization["gradient_clip"] = self.clip
-        spec = {"model": {}, "optimization": optimization, "objective": "spectral"}
+        encoder = {"symmetric_relu": {"bias": "zero"}}
+        spec = {"model": {"encoder": encoder}, "optimization": optimization, "objective": "spectral"}
         if with_head:
             spec["objective"] = {"negative_cosine": {"stop_gradient": self.stop}}
             spec["model"]["predictor"] = {"network": "linear", "learning_rate_factor": 2.0, "weight_decay": 0.1}
@@ -188,10 +189,13 @@ class Checks(unittest.TestCase):
         def mlp(tensors, run):
             run["spec"]["model"]["predictor"]["network"] = {"mlp": {"hidden_dims": [4]}}
 
+        def trained(tensors, run):
+            run["spec"]["model"]["encoder"]["symmetric_relu"]["bias"] = {"trained": {"initial": 0.1}}
+
         def missing(tensors, run):
             del tensors["gradient"]
 
-        for maker, change in (("spectral", other), ("SimSiam", mlp), ("spectral", missing)):
+        for maker, change in (("spectral", other), ("SimSiam", mlp), ("spectral", trained), ("spectral", missing)):
             found, text = status(MAKERS[maker](), change)
             self.assertEqual(found, 2, text)
 

@@ -152,7 +152,8 @@ impl Component for Augmentation {
 }
 
 impl Rescaling {
-    pub(crate) fn factor(self, keep_probability: f64) -> f32 {
+    /// What kept coordinates are multiplied by, for a probability in (0, 1] of keeping one.
+    pub fn factor(self, keep_probability: f64) -> f32 {
         match self {
             Self::Unbiased => (1.0 / keep_probability) as f32,
             Self::Off => 1.0,

@@ -5,12 +5,12 @@
 //! * **Products of outputs.** `E⟨W x⁺, W x⁺⁺⟩ = tr(AC)` has the gradient `2WC`, and independent samples x, y have `E⟨W x, W y⟩² = tr(AGAG)`
 //!   with the gradient `4WGAG`.
 //! * **Cosines.** Lengths concentrate around n where many directions contribute, so that a mean cosine is about `tr(AC)/tr(AG)`, with the
-//!   gradient `2W(C − ρ̄G)/n²`; squared cosines of independent samples are about `tr(AGAG)/n⁴`. This is as good as lengths are equal:
-//!   about 25 % at an effective rank of 25 to 50.
+//!   gradient `2W(C − ρ̄G)/n²`; squared cosines of independent samples are about `tr(AGAG)/n⁴`. The error grows as lengths differ: about
+//!   25 % at an effective rank of 25 to 50.
 //! * **Softmax.** Weights are uniform but for `s_j − s̄`: the logarithm adds half a variance of the similarities in units of τ.
 //! * **Columns.** Standard deviations and correlations of outputs are those of `V = WGWᵀ` and `WCWᵀ`.
 //!
-//! Not in a paper in this form; derived here and held to averaged gradients in the tests below.
+//! Not in a paper in this form; derived here and held to averaged gradients in `tests/drift.rs`.
 
 use crate::objectives::{BarlowTwins, InfoNce, KeyGradient, LossScale, Similarity, VicReg};
 use faer::{Mat, Scale};
@@ -85,8 +85,8 @@ impl LinearModel {
 
     /// `κ (WC − W Σ A G/τ)` for inner products, `Σ` the second moment of the negatives.
     pub(crate) fn info_nce(&self, loss: &InfoNce) -> Option<Mat<f64>> {
-        // With cosines, and where gradients flow through keys, there are further terms.
         let negatives = self.negatives.as_ref()?;
+        // With cosines, and where gradients flow through keys, there are further terms.
         let is_plain = loss.similarity == Similarity::InnerProduct && loss.key_gradient == KeyGradient::Stopped;
         let factor = match loss.scale {
             LossScale::Temperature => 1.0,

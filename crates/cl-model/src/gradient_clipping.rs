@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 /// Scales the gradient of all parameters together to length `most` where it is longer: `g ← g min(1, most/‖g‖)`, with the norm over all
-/// parameters that have a gradient. Directions stay; a single heavy-tailed batch moves weights no further than η times `most`.
+/// parameters that have a gradient. Directions stay; a single heavy-tailed batch changes what an optimizer is given by no more than `most`.
 pub fn clip_to_norm(gradients: GradientsParams, module: &impl Module, most: f64) -> GradientsParams {
     let mut sum = SumOfSquares { gradients: &gradients, sum: None };
     module.visit(&mut sum);

@@ -25,7 +25,7 @@ impl Component for MomentumCopyConfig {
 }
 
 /// Encoder and projector whose parameters, thresholds included, are an exponential moving average of the trained ones
-/// (Grill et al. 2020; He et al. 2020). No gradient reaches it.
+/// (Grill et al. 2020; He et al. 2020). No gradient reaches it. Running statistics of batch norms are its own, of what it has seen.
 #[derive(Module, Debug)]
 pub struct MomentumCopy<E: Module> {
     /// Follows the encoder.

@@ -15,7 +15,9 @@ use crate::spec::{Parts, RunSpec};
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
 use cl_data::{Augmentation, Rescaling};
-use cl_model::{BarlowTwins, Bias, InfoNce, KeyGradient, NegativeCosine, SymmetricReluConfig, VicReg};
+use cl_model::{
+    BarlowTwins, Bias, InfoNce, KeyGradient, MaskedReconstruction, NegativeCosine, SymmetricReluConfig, VicReg,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -162,6 +164,12 @@ impl Change {
 
     fn made_in_objective(self, spec: &mut TrainingSpec, parts: &Parts) {
         let name = spec.objective.name();
+        if let Some((_, factor)) = spec.objective.config::<MaskedReconstruction>().zip(spec.second_view_factor()) {
+            // In the units of the views, whatever these have become.
+            let loss = MaskedReconstruction { scale: f64::from(factor) };
+            spec.objective = parts.objectives.part(name, &loss);
+            return;
+        }
         let negative_cosine = spec.objective.config::<NegativeCosine>().copied();
         let barlow_twins = spec.objective.config::<BarlowTwins>().copied();
         let vicreg = spec.objective.config::<VicReg>().copied();

@@ -163,6 +163,7 @@ impl Sink {
         }
         // Lines would be written across the dashboard, which shows what the warning is about.
         if let (Some(warning), Some(_)) = (snapshot.warning(), &self.last_line)
+            && snapshot.step() > 0
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             crate::warn_line!("step {}: {warning}", snapshot.step());

@@ -100,7 +100,7 @@ pub(crate) fn train<T: Task>(
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
-            if let Some(warning) = snapshot.warning().filter(|_| !warned) {
+            if let Some(warning) = snapshot.warning().filter(|_| !warned && snapshot.step() > 0) {
                 warned = true;
                 (session.warn)(format!("{}: step {}: {warning}", folder.path().display(), snapshot.step()));
             }

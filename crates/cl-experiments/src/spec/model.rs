@@ -35,12 +35,18 @@ impl<S: 'static> ModelSpec<S> {
         checked(&mut self.momentum_copy, "model.momentum_copy")
     }
 
+    /// Whether nothing is behind the encoder.
+    pub fn is_encoder_alone(&self) -> bool {
+        self.projector.is_none() && self.predictor.is_none() && self.momentum_copy.is_none()
+    }
+
     /// Checks that an objective uses what there is; `None` for the supervised one.
     ///
     /// # Errors
     /// [`SpecError`] naming the part that it has no use for.
     pub fn check_targets(&self, name: &str, objective: Option<&dyn Objective>) -> Result<(), SpecError> {
-        if objective.is_some_and(Objective::takes_targets) {
+        // Where keys pass no gradient, the second prediction would have to be made without one.
+        if objective.is_some_and(|o| o.takes_targets() && o.has_key_gradient()) {
             return Ok(());
         }
         let given = [("predictor", self.predictor.is_some()), ("momentum_copy", self.momentum_copy.is_some())];

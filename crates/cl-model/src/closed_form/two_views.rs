@@ -24,14 +24,13 @@ impl<'a> TwoViews<'a> {
     /// When there are no pairs, or rows beside two views and their targets.
     pub fn with_targets(outputs: &'a [f32], columns: usize, batch_size: usize) -> Self {
         assert!(batch_size >= 1, "a batch has a pair or more");
+        let rows = outputs.len() / (batch_size * columns);
+        let is_whole = outputs.len() == rows * batch_size * columns;
+        assert!(is_whole && (rows == 2 || rows == 4), "two views of {batch_size} samples, without negatives");
         let mut rows = outputs.chunks_exact(batch_size * columns).map(|view| Rows::new(view, columns));
-        match [rows.next(), rows.next(), rows.next(), rows.next(), rows.next()] {
-            [Some(first), Some(second), None, ..] => Self { first, second, targets: None },
-            [Some(first), Some(second), Some(of_first), Some(of_second), None] => {
-                Self { first, second, targets: Some([of_first, of_second]) }
-            }
-            _ => panic!("two views of {batch_size} samples, without negatives"),
-        }
+        let mut next = || rows.next();
+        let (first, second) = (next().expect("two views"), next().expect("two views"));
+        Self { first, second, targets: next().zip(next()).map(|(first, second)| [first, second]) }
     }
 }
 

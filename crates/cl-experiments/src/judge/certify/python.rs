@@ -16,7 +16,7 @@ use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
 use cl_model::replicas::ReplicaSettings;
-use cl_model::{InfoNce, Normalization, OptimizerConfig, PredictorConfig, PredictorNetwork, independent_copy};
+use cl_model::{Bias, InfoNce, Normalization, OptimizerConfig, PredictorConfig, PredictorNetwork, independent_copy};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,6 +100,7 @@ const OBJECTIVES: [&str; 8] = [
 fn check_of(spec: &TrainingSpec) -> Option<(&'static str, Option<usize>)> {
     let encoder = spec.symmetric_relu()?;
     let is_matrix = |predictor: &PredictorConfig| !matches!(predictor.network, PredictorNetwork::Mlp { .. });
+    let is_scheduled = !matches!(encoder.bias, Bias::Trained { .. });
     let is_plain = encoder.normalization == Normalization::None
         && spec.model.projector.is_none()
         && spec.model.predictor.as_ref().is_none_or(is_matrix)
@@ -110,7 +111,7 @@ fn check_of(spec: &TrainingSpec) -> Option<(&'static str, Option<usize>)> {
         Negatives::Fresh { count } if is_plain && is_papers && spec.optimization.gradient_clip.is_none() => {
             Some(("check_run.py", Some(count)))
         }
-        Negatives::OtherKeys if is_plain && OBJECTIVES.contains(&spec.objective.name()) => {
+        Negatives::OtherKeys if is_plain && is_scheduled && OBJECTIVES.contains(&spec.objective.name()) => {
             Some(("check_objective.py", None))
         }
         _ => None,

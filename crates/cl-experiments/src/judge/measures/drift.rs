@@ -11,9 +11,9 @@ use crate::tasks::task::Task;
 use burn::tensor::Device;
 use cl_config::{Component, ConfigError};
 use cl_data::{Augmentation, Negatives, SecondMoments};
-use cl_model::SymmetricReluConfig;
 use cl_model::drift::LinearModel;
 use cl_model::linear_stage::PredictedNorms;
+use cl_model::{Bias, Normalization, OptimizerConfig, SymmetricReluConfig};
 use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,8 +45,10 @@ impl Measure for DriftGrowth {
 /// What the prediction is about.
 fn trained(point: &Point) -> Result<&TrainingSpec, String> {
     let spec = point.spec.get::<TrainingSpec>();
-    let spec = spec.filter(|spec| spec.symmetric_relu().is_some_and(|encoder| encoder.bias == cl_model::Bias::Zero));
-    let spec = spec.ok_or("it does not train the encoder symmetric_relu with thresholds of 0 on sparse_coding")?;
+    let spec = spec.filter(|spec| spec.symmetric_relu().is_some_and(is_linear));
+    let spec = spec.ok_or(
+        "it does not train the encoder symmetric_relu with thresholds of 0 and without normalization on sparse_coding",
+    )?;
     let one = || Mat::from_fn(1, 1, |_, _| 1.0);
     let model = LinearModel {
         weights: one(),
@@ -58,13 +60,25 @@ fn trained(point: &Point) -> Result<&TrainingSpec, String> {
     };
     let known = spec.objective().is_some_and(|objective| objective.drift(&model).is_some());
     let factors = spec.views.augmentation().coordinate_factors();
+    let is_plain = spec.optimization.gradient_clip.is_none()
+        && spec.data.training_set_size.is_none()
+        && matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
     if !known {
         Err(format!("the drift of the objective {} is not known", spec.objective.name()))
+    } else if !spec.model.is_encoder_alone() {
+        Err("there is a projector, predictor or momentum copy behind its encoder".into())
+    } else if !is_plain {
+        Err("it is not trained by plain, unclipped gradient descent on fresh observations".into())
     } else if (factors.square_plus - factors.square_plus_plus).abs() > 1e-6 {
         Err("its two views have different second moments".into())
     } else {
         Ok(spec)
     }
+}
+
+/// Whether outputs are `W x`.
+fn is_linear(encoder: &SymmetricReluConfig) -> bool {
+    encoder.bias == Bias::Zero && encoder.normalization == Normalization::None
 }
 
 /// Measured norms and predicted ones, at the steps where a snapshot was taken.

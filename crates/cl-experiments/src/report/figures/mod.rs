@@ -174,12 +174,14 @@ pub fn in_words(point: &str) -> String {
 
 /// A point whose name ends in the value of a parameter.
 fn with_parameter(point: &str) -> Option<String> {
-    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-a", "a")].into_iter().find_map(|(sign, symbol)| {
-        let (rest, value) = point.rsplit_once(sign)?;
-        // How masked a grid's axis is called is not the augmentation of an objective.
-        let rest = if symbol == "p" { rest.replace('-', " ") } else { in_words(rest) };
-        value.parse::<f64>().is_ok().then(|| format!("{rest}, {symbol} = {value}"))
-    })
+    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a")].into_iter().find_map(
+        |(sign, symbol)| {
+            let (rest, value) = point.rsplit_once(sign)?;
+            // In the names of a grid `masked` is not the augmentation of an objective.
+            let rest = if symbol == "p" { rest.replace('-', " ") } else { in_words(rest) };
+            value.parse::<f64>().is_ok().then(|| format!("{rest}, {symbol} = {value}"))
+        },
+    )
 }
 
 /// A point that is named after an objective and an augmentation.

@@ -47,7 +47,7 @@ pub fn figure(result: &ClaimResult) -> Option<Figure> {
             let is_here =
                 |p: &Place| (p.objective, p.parameter, p.augmentation) == (*objective, *parameter, *augmentation);
             let here = places.iter().filter(|(p, _)| is_here(p));
-            // By the bits of a positive number, which are in its order.
+            // By bits: those of positive numbers sort like the numbers.
             curve(*style, &here.map(|(p, values)| (p.value.to_bits(), values.as_slice())).collect())
         });
         panel(

@@ -142,7 +142,8 @@ impl Specification for ImageSpec {
         let snapshots = self.steps() as f64 / self.schedule().steps_per_snapshot as f64;
         let e = &self.evaluation;
         let measured = (e.snapshot_train.min(content.train) + e.snapshot_test.min(content.test)) as f64;
-        (trained_on * views * 3.0 + snapshots * measured) * forward
+        let passes = if self.model.momentum_copy.is_some() { 4.0 } else { 3.0 };
+        (trained_on * views * passes + snapshots * measured) * forward
     }
 
     fn chosen(&self) -> Vec<ChosenPart> {

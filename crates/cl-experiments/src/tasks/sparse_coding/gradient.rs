@@ -25,7 +25,9 @@ impl GradientSource {
     /// The fastest one available for a model and an objective on a device.
     pub fn fastest<E: VectorEncoder>(model: &Siamese<E>, objective: Option<&dyn Objective>, device: &Device) -> Self {
         let on_host = device.clone().inner() == Device::flex();
-        if !on_host || objective.is_none_or(|objective| objective.in_host_memory().is_none()) {
+        let in_host_memory =
+            |objective: &dyn Objective| objective.in_host_memory().is_some() && !objective.reconstructs();
+        if !on_host || !objective.is_some_and(in_host_memory) {
             return Self::Autodiff;
         }
         let plain = model.encoder.as_symmetric_relu().is_some_and(|encoder| encoder.normalization.is_none());

@@ -10,7 +10,7 @@ use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
 };
-use cl_model::{Objective, SymmetricReluConfig, VectorShape};
+use cl_model::{MaskedReconstruction, Objective, SymmetricReluConfig, VectorShape};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use toml::Table;
@@ -270,7 +270,8 @@ impl Specification for TrainingSpec {
         let (b, d1) = (self.optimization.batch_size as f64, self.data.input_dim as f64);
         let (n, forward) = (self.num_negatives() as f64, self.encoder_multiply_adds());
         // About as many outputs as one layer with that many weights would have.
-        let step = (3.0 * b + n) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
+        let copied = if self.model.momentum_copy.is_some() { 2.0 * b } else { 0.0 };
+        let step = (3.0 * b + n + copied) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
         self.steps() as f64 * step
     }
 
@@ -301,6 +302,7 @@ impl TrainingSpec {
             check(self.symmetric_relu().is_some(), "model.encoder", name, wanted)?;
             let wanted = "left out: the objective decodes features";
             check(self.model.projector.is_none(), "model.projector", "a projector", wanted)?;
+            self.check_scale()?;
         }
         if !self.objective.get().takes_negatives() {
             // None are drawn, whatever the data specify.
@@ -310,6 +312,32 @@ impl TrainingSpec {
             at_least("optimization.batch_size", self.optimization.batch_size as u64, 2)?;
         }
         Ok(())
+    }
+
+    /// What every coordinate that the second view shows has been multiplied by; `None` if that differs from one to the other.
+    pub fn second_view_factor(&self) -> Option<f32> {
+        match self.views.augmentation() {
+            Augmentation::None => Some(1.0),
+            Augmentation::ComplementaryMask { keep_probability: p, masked_fraction: 1.0, rescaling } => {
+                Some(rescaling.factor(1.0 - p))
+            }
+            Augmentation::IndependentMasks { keep_probability: p, masked_fraction: 1.0, rescaling } => {
+                Some(rescaling.factor(p))
+            }
+            _ => None,
+        }
+    }
+
+    /// A reconstruction is compared with the second view in the units of that view.
+    fn check_scale(&self) -> Result<(), SpecError> {
+        let Some(loss) = self.objective.config::<MaskedReconstruction>() else { return Ok(()) };
+        let Some(factor) = self.second_view_factor() else {
+            let message = "views.transform: masked_reconstruction needs a masked_fraction of 1".into();
+            return Err(SpecError::Parse { message });
+        };
+        let wanted = format!("{factor}, what the views multiply the coordinates of the second view by");
+        let is_same = (loss.scale - f64::from(factor)).abs() < 1e-6 * f64::from(factor);
+        Ok(check(is_same, "objective.masked_reconstruction.scale", loss.scale, wanted)?)
     }
 
     /// Whether labels are used instead of two views.
