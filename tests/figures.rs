@@ -126,6 +126,13 @@ fn curves_are_means_of_snapshots_and_bands_their_ends() {
         assert_eq!((plot.rules.len(), plot.rules[0].at), (1, 20.0), "{title}: T1");
     }
     assert_eq!(learning.legend[0].label, "complementary masks");
+    let embeddings = figure(&result, "small-embeddings");
+    let rank = &plot(panel(&embeddings, "Effective rank of the features")).curves[0].line;
+    let spread = &plot(panel(&embeddings, "Spread of the outputs")).curves[0].line;
+    for (k, (a, b)) in first.iter().zip(&second).enumerate() {
+        assert_eq!(rank[k].1, (a.feature_rank.unwrap() + b.feature_rank.unwrap()) / 2.0);
+        assert_eq!(spread[k].1, (a.outputs.unwrap().spread + b.outputs.unwrap().spread) / 2.0);
+    }
 }
 
 #[test]

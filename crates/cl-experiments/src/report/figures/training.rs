@@ -15,7 +15,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
     }
     let fraction = |title: &str, value: fn(&Snapshot) -> f64| panel(title, runs, Range::Fraction, |_, s| value(s));
     let learning = vec![
-        panel("Held-out loss / log(N + 1)", runs, Range::Log, |spec, s| s.loss / loss_scale(spec)),
+        loss_panel(runs),
         fraction("Energy of the neurons in span(M)", |s| s.energy_in_span),
         fraction("Coverage of the features, mean", |s| s.coverage_mean),
         fraction("Coverage of the features, smallest", |s| s.coverage_min),
@@ -27,6 +27,10 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
         fraction("corr(f(x), f(ξ)), pooled", |s| s.correlation_dense),
         fraction("Fraction of active outputs", |s| s.active_fraction),
         panel("Threshold b / ‖w‖, mean over neurons", runs, Range::FromZero, |_, s| s.threshold_ratio),
+        panel("Effective rank of the features", runs, Range::FromZero, |_, s| or_nan(s.feature_rank)),
+        panel("Spread of the outputs: 1 in all directions, 0 alike", runs, Range::FromZero, |_, s| {
+            s.outputs.map_or(f64::NAN, |o| o.spread)
+        }),
     ];
     let figure = |name: &str, caption: String, panels| Figure {
         name: format!("{claim}-{name}"),
@@ -48,6 +52,15 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
     ]
 }
 
+/// The loss in units of its value at chance, or as it is where an objective has no such value or is not positive.
+fn loss_panel(runs: &[Runs]) -> Panel {
+    let losses = || runs.iter().flat_map(|r| &r.seeds).flat_map(|(_, _, snapshots)| snapshots).map(|s| s.loss);
+    if runs.iter().all(|r| r.spec.loss_at_chance().is_some()) && losses().all(|loss| loss > 0.0) {
+        return panel("Held-out loss / log(N + 1)", runs, Range::Log, |spec, s| s.loss / loss_scale(spec));
+    }
+    panel("Held-out loss", runs, Range::Around, |_, s| s.loss)
+}
+
 /// The range of a vertical axis.
 enum Range {
     /// From 0 to 1, or beyond if values are.
@@ -56,6 +69,8 @@ enum Range {
     FromZero,
     /// Logarithmic.
     Log,
+    /// From the smallest to the largest.
+    Around,
 }
 
 fn panel(title: &str, runs: &[Runs], range: Range, value: impl Fn(&TrainingSpec, &Snapshot) -> f64) -> Panel {
@@ -68,6 +83,7 @@ fn panel(title: &str, runs: &[Runs], range: Range, value: impl Fn(&TrainingSpec,
         }
         Range::FromZero => Axis::from_zero("", heights()),
         Range::Log => Axis::log("", heights()),
+        Range::Around => Axis::around("", heights()),
     };
     over_steps(title, runs, y, curves)
 }
