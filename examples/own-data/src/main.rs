@@ -146,7 +146,7 @@ impl Task for OnCircle {
 
     fn init(&self, device: &Device) -> Siamese<Mlp> {
         let shape = VectorShape { dim: self.spec.data.input_dim, code_dim: 2 };
-        initial_model::init(&MlpConfig { layer_dims: vec![64, 16] }, shape, Behind::Projector(None), self.seed, device)
+        initial_model::init(&MlpConfig { layer_dims: vec![64, 16] }, shape, Behind::Nothing, self.seed, device)
     }
 
     fn optimizer(&self) -> ModuleOptimizer {

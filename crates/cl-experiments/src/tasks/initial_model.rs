@@ -12,6 +12,8 @@ use std::sync::Mutex;
 /// What follows the features.
 #[derive(Debug, Clone, Copy)]
 pub enum Behind<'a, S> {
+    /// Nothing: the objective sees features.
+    Nothing,
     /// What the model specifies for a two-view objective.
     Outputs(&'a ModelSpec<S>),
     /// The linear head for this many classes.
@@ -39,6 +41,7 @@ pub fn init<C: EncoderConfig>(
     let features = encoder.feature_dim();
     let mut model = Siamese::of_encoder(encoder);
     match behind {
+        Behind::Nothing => {}
         Behind::Head(classes) => model.head = Some(zero_head(features, classes, device)),
         Behind::Outputs(spec) => {
             let projector = |normals: &mut StandardNormals<'_>| {
