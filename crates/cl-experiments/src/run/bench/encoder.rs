@@ -13,6 +13,7 @@ use crate::tasks::task::Place;
 use burn::tensor::Device;
 use cl_data::DeviceSampler;
 use cl_model::replicas::ReplicaBatch;
+use cl_model::{DecoupledNtXent, NtXent};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -165,16 +166,19 @@ fn timing(job: &BenchJob, spec: &TrainingSpec, replicas: usize, timed: Timed, sn
     }
 }
 
-/// Two per multiply-add: embeddings of both views and negatives, similarities forward and backward, the weight
-/// gradient.
+/// Two per multiply-add: embeddings of both views and negatives, similarities forward and backward where a softmax compares all pairs, the
+/// weight gradient. What other objectives multiply is not counted.
 fn flop_per_step(spec: &TrainingSpec, m: usize) -> f64 {
     let (b, n) = (spec.optimization.batch_size as f64, spec.num_negatives() as f64);
     let (m, weights) = (m as f64, spec.encoder_multiply_adds());
+    let compares_all_views =
+        spec.objective.config::<NtXent>().is_some() || spec.objective.config::<DecoupledNtXent>().is_some();
     match spec.objective() {
         None => 4.0 * b * weights + 6.0 * b * m * spec.data.classes.map_or(0.0, |classes| classes.count as f64),
         Some(objective) if objective.takes_negatives() => 2.0 * weights * (3.0 * b + n) + 4.0 * b * n * m,
         // Every view is both a query and a key.
-        Some(_) => 8.0 * weights * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
+        Some(_) if compares_all_views => 8.0 * weights * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
+        Some(_) => 8.0 * weights * b,
     }
 }
 
