@@ -1,6 +1,6 @@
 //! Decoupled NT-Xent.
 
-use super::{Objective, Outputs, log_partition, normalized};
+use super::{Objective, Outputs, drift_of_cosines, log_partition, normalized};
 use crate::closed_form::HostObjective;
 use crate::drift::LinearModel;
 use burn::tensor::Tensor;
@@ -52,7 +52,7 @@ impl Objective for DecoupledNtXent {
     }
 
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
-        Some(model.softmax_of_cosines(self.temperature, 1.0))
+        Some(drift_of_cosines(model, self.temperature, 1.0))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -5,7 +5,7 @@ use crate::closed_form::HostObjective;
 use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
-use faer::Mat;
+use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
 
 /// How the similarity of two embeddings is measured.
@@ -162,8 +162,14 @@ impl Objective for InfoNce {
         Some(self.forward(outputs.first, outputs.second, outputs.negatives).largest_similarity())
     }
 
+    /// `κ (WC − W Σ A G/τ)`, `Σ` the second moment of the negatives; known for inner products and stopped keys.
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
-        model.info_nce(self)
+        let negatives = model.negatives.as_ref()?;
+        let is_known = self.similarity == Similarity::InnerProduct && self.key_gradient == KeyGradient::Stopped;
+        let kappa = model.num_negatives as f64 / (model.num_negatives as f64 + 1.0);
+        let factor = kappa * self.factor() / self.temperature;
+        let second = model.of_outputs(negatives) * model.with_view();
+        is_known.then(|| Scale(factor) * (model.with_cross_view() - Scale(1.0 / self.temperature) * second))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

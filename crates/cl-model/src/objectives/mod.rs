@@ -22,8 +22,8 @@ pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};
 pub use masked_reconstruction::MaskedReconstruction;
 pub use negative_cosine::NegativeCosine;
 pub use nt_xent::{NtXent, nt_xent};
-pub(crate) use softmax::log_partition;
 pub use softmax::normalized;
+pub(crate) use softmax::{drift_of_cosines, log_partition};
 pub use spectral::Spectral;
 pub use vicreg::VicReg;
 

@@ -1,6 +1,6 @@
 //! NT-Xent, the loss of SimCLR.
 
-use super::{Objective, Outputs, log_partition, normalized};
+use super::{Objective, Outputs, drift_of_cosines, log_partition, normalized};
 use crate::closed_form::HostObjective;
 use crate::drift::LinearModel;
 use burn::tensor::Tensor;
@@ -36,7 +36,7 @@ impl Objective for NtXent {
 
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
         let kappa = (2.0 * model.batch_size as f64 - 2.0) / (2.0 * model.batch_size as f64 - 1.0);
-        Some(model.softmax_of_cosines(self.temperature, kappa))
+        Some(drift_of_cosines(model, self.temperature, kappa))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -1,6 +1,14 @@
 //! Shared by losses based on a softmax.
 
+use crate::drift::LinearModel;
 use burn::tensor::Tensor;
+use faer::{Mat, Scale};
+
+/// `(2κ/τ) W(C − ρ̄G)/n² − (2/τ²) [WGAG/n⁴ − tr(AGAG) WG/n⁶]`: the drift under cosines in a softmax, of which the positive has lost κ of
+/// its weight.
+pub(crate) fn drift_of_cosines(model: &LinearModel, temperature: f64, kappa: f64) -> Mat<f64> {
+    Scale(kappa / temperature) * model.cosine() - Scale(0.5 / temperature.powi(2)) * model.squared_cosine()
+}
 
 /// `log( [e^{apart}] + Σ_k e^{logits_k} )` per row, `[n, k]` to `[n, 1]`, shifted by the row's maximum.
 pub(crate) fn log_partition(logits: Tensor<2>, apart: Option<Tensor<2>>) -> Tensor<2> {

@@ -5,7 +5,7 @@ use crate::closed_form::HostObjective;
 use crate::drift::LinearModel;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError};
-use faer::Mat;
+use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
 
 /// The spectral contrastive loss (HaoChen et al. 2021): `−2 mean_i ⟨F_i, G_i⟩ + mean_{i≠j} ⟨F_i, G_j⟩²`, with the outputs F and G of both views.
@@ -37,8 +37,9 @@ impl Objective for Spectral {
         others - positives.mean() * 2.0
     }
 
+    /// `4(WC − WGAG)`.
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
-        Some(model.spectral())
+        Some(Scale(4.0) * (model.with_cross_view() - model.of_outputs(&model.view) * model.with_view()))
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

@@ -2,10 +2,10 @@
 
 use super::{Objective, Outputs};
 use crate::closed_form::HostObjective;
-use crate::drift::LinearModel;
+use crate::drift::{LinearModel, trace};
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, not_negative, positive};
-use faer::Mat;
+use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
 
 /// VICReg (Bardes et al. 2022): invariance, variance and covariance of the m outputs of both views,
@@ -64,8 +64,23 @@ impl Objective for VicReg {
         invariance * self.invariance + (of_view(outputs.first) + of_view(outputs.second)) / 2.0
     }
 
+    /// `−(4 inv/m) W(G − C) + (var/m) [s_i < 1] G w_i/s_i − (4 cov/m) off(V) W G − (4 cov/m)[(tr V − V_ii) W G + off(V) W G]/(B − 1)`
+    /// with `V = WGWᵀ`; the last term is what a covariance over B samples has beside that over all.
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
-        Some(model.vicreg(self))
+        let m = model.weights.nrows();
+        let deviations = model.deviations(self.epsilon);
+        let covariance = model.of_outputs(&model.view);
+        let total = trace(&covariance);
+        let finite = 1.0 / (model.batch_size as f64 - 1.0);
+        let of_view = Mat::from_fn(m, m, |i, j| {
+            if i != j {
+                return -4.0 * self.covariance * covariance[(i, j)] * (1.0 + finite);
+            }
+            let hinge = if deviations[i] < 1.0 { self.variance / deviations[i] } else { 0.0 };
+            -4.0 * self.invariance + hinge - 4.0 * self.covariance * (total - covariance[(i, i)]) * finite
+        });
+        let drift = Scale(4.0 * self.invariance) * model.with_cross_view() + of_view * model.with_view();
+        Some(Scale(1.0 / m as f64) * drift)
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {
