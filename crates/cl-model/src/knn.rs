@@ -1,4 +1,4 @@
-//! Classification by nearest neighbours in feature space, and its accuracy.
+//! Classification by nearest neighbours in feature space, and its confusions.
 
 use crate::objectives::normalized;
 use crate::probe::ProbeError;
@@ -92,15 +92,6 @@ fn unit_rows(features: Tensor<2>) -> Result<Tensor<2>, ProbeError> {
     Ok(normalized(features))
 }
 
-/// Fraction of correct predictions.
-///
-/// # Panics
-/// When lengths differ.
-pub fn accuracy(predicted: &[usize], truth: &[usize]) -> f64 {
-    assert_eq!(predicted.len(), truth.len(), "one prediction per true class");
-    predicted.iter().zip(truth).filter(|(p, t)| p == t).count() as f64 / truth.len() as f64
-}
-
 /// How often each true class, by row, was predicted as each class, by column.
 ///
 /// # Panics
@@ -118,6 +109,7 @@ pub fn confusion_matrix(predicted: &[usize], truth: &[usize], num_classes: usize
 mod tests {
     use super::*;
     use crate::host::{dot, norm};
+    use crate::probe::accuracy;
     use burn::tensor::{Device, TensorData};
 
     fn rows(n: usize, m: usize, offset: usize) -> Vec<Vec<f64>> {

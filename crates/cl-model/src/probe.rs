@@ -124,6 +124,15 @@ pub fn r_squared(predicted: &[f64], y: &[f64]) -> Option<f64> {
     ((total / n).sqrt() > 1e-12 * mean.abs()).then(|| 1.0 - rest / total)
 }
 
+/// Fraction of correct predictions.
+///
+/// # Panics
+/// When lengths differ.
+pub fn accuracy(predicted: &[usize], truth: &[usize]) -> f64 {
+    assert_eq!(predicted.len(), truth.len(), "one prediction per true class");
+    predicted.iter().zip(truth).filter(|(p, t)| p == t).count() as f64 / truth.len() as f64
+}
+
 /// Accuracy on test rows of logistic regression fitted on training rows.
 ///
 /// Minimises `Σ log(1 + exp(−±(⟨β, s(x)⟩ + b))) + ‖β‖²/2` over the training rows, starting from 0; `s` standardises.
@@ -146,7 +155,7 @@ pub fn logistic_accuracy(
     // β is the difference of two columns ∓β/2, whose squares add up to half of its own.
     let predicted = predicted_classes(train, &classes(y_train), test, 2, 2.0)?;
     assert_eq!(predicted.len(), y_test.len(), "one label per test row");
-    Ok(crate::knn::accuracy(&predicted, &classes(y_test)))
+    Ok(accuracy(&predicted, &classes(y_test)))
 }
 
 /// Predicted classes of test rows under multi-class logistic regression fitted on training rows.
@@ -213,7 +222,6 @@ fn finite_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knn::accuracy;
     use burn::tensor::{Device, TensorData};
 
     fn value(i: usize) -> f64 {

@@ -9,8 +9,8 @@ use burn::tensor::Tensor;
 use cl_data::images::ImageSet;
 use cl_model::Siamese;
 use cl_model::conv::ImageEncoder;
-use cl_model::knn::{KNearestNeighbors, accuracy, confusion_matrix};
-use cl_model::probe::{ProbeError, logistic_classes};
+use cl_model::knn::{KNearestNeighbors, confusion_matrix};
+use cl_model::probe::{ProbeError, accuracy, logistic_classes};
 use serde::{Deserialize, Serialize};
 
 /// `evaluation.json` of an image run.
