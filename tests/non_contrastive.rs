@@ -59,7 +59,7 @@ fn heads_are_trained_and_copies_follow() {
     run(&spec("{ negative_cosine = {} }", lines), 3, &folder, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let tensor = |name: &str| folder.tensor("model.safetensors", name).unwrap().1;
     let (head, own, copy) =
-        (tensor("predictor.matrix"), tensor("encoder.weights"), tensor("momentum_copy.encoder.weights"));
+        (tensor("predictor.Linear"), tensor("encoder.weights"), tensor("momentum_copy.encoder.weights"));
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
     let identity: Vec<f32> = (0..100).map(|i| if i % 11 == 0 { 1.0 } else { 0.0 }).collect();
     assert!(distance(&head, &identity) > 1e-3);

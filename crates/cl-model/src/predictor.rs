@@ -47,8 +47,8 @@ impl Component for PredictorConfig {
     const VERSION: u32 = 1;
 
     fn checked(self) -> Result<Self, ConfigError> {
-        if let Some(mlp) = self.network.as_mlp(1) {
-            mlp.checked().map_err(|e| e.below("network.mlp"))?;
+        if let PredictorNetwork::Mlp { hidden_dims, normalization } = &self.network {
+            mlp(hidden_dims, *normalization, 1).checked().map_err(|e| e.below("network.mlp"))?;
         }
         positive("learning_rate_factor", self.learning_rate_factor)?;
         self.weight_decay.map_or(Ok(()), |decay| not_negative("weight_decay", decay))?;
@@ -56,32 +56,24 @@ impl Component for PredictorConfig {
     }
 }
 
-impl PredictorNetwork {
-    fn as_mlp(&self, output_dim: usize) -> Option<ProjectorConfig> {
-        let Self::Mlp { hidden_dims, normalization } = self else { return None };
-        let (hidden_dims, normalization) = (hidden_dims.clone(), *normalization);
-        Some(ProjectorConfig { hidden_dims, output_dim, normalization, frozen: false })
-    }
+fn mlp(hidden_dims: &[usize], normalization: Normalization, output_dim: usize) -> ProjectorConfig {
+    ProjectorConfig { hidden_dims: hidden_dims.to_vec(), output_dim, normalization, frozen: false }
 }
 
 impl PredictorConfig {
     /// A predictor of outputs `[B, dim]`.
     pub fn init(&self, dim: usize, normals: &mut StandardNormals<'_>, device: &Device) -> Predictor {
-        let identity = || Tensor::eye(dim, device);
-        let (matrix, mlp) = match &self.network {
-            PredictorNetwork::Linear => (Some(identity()), None),
-            PredictorNetwork::OffDiagonal => (Some(identity().zeros_like()), None),
-            PredictorNetwork::Mlp { .. } => (None, self.network.as_mlp(dim)),
-        };
-        Predictor {
-            matrix: matrix.map(Param::from_tensor),
-            mlp: mlp.map(|config| config.init(dim, normals, device)),
-            is_off_diagonal: self.network == PredictorNetwork::OffDiagonal,
+        match &self.network {
+            PredictorNetwork::Linear => Predictor::Linear(Param::from_tensor(Tensor::eye(dim, device))),
+            PredictorNetwork::OffDiagonal => {
+                Predictor::OffDiagonal(Param::from_tensor(Tensor::zeros([dim, dim], device)))
+            }
+            PredictorNetwork::Mlp { hidden_dims, normalization } => {
+                Predictor::Mlp(mlp(hidden_dims, *normalization, dim).init(dim, normals, device))
+            }
         }
     }
-}
 
-impl PredictorConfig {
     /// How the parameters of the [`predictor`](crate::Siamese::predictor) of a model are updated.
     pub fn group(&self) -> GroupConfig {
         GroupConfig {
@@ -94,31 +86,37 @@ impl PredictorConfig {
 
 /// A map from outputs `[B, k]` to predictions `[B, k]`.
 #[derive(Module, Debug)]
-pub struct Predictor {
-    /// `P` or `E`, `[k, k]`; row i is what prediction i takes from each output.
-    pub matrix: Option<Param<Tensor<2>>>,
-    /// The network, if it is one.
-    pub mlp: Option<Projector>,
-    #[module(skip)]
-    is_off_diagonal: bool,
+#[allow(clippy::large_enum_variant, reason = "one exists in a model")]
+pub enum Predictor {
+    /// `P`, `[k, k]`; row i is what prediction i takes from each output.
+    Linear(Param<Tensor<2>>),
+    /// `E`, `[k, k]`, beside the outputs themselves; its diagonal counts for nothing.
+    OffDiagonal(Param<Tensor<2>>),
+    /// A network.
+    Mlp(Projector),
 }
 
 impl Predictor {
     /// The predictions, `[B, k]`.
     pub fn forward(&self, outputs: Tensor<2>) -> Tensor<2> {
-        match (&self.matrix, &self.mlp) {
-            (Some(matrix), _) if self.is_off_diagonal => {
-                outputs.clone() + outputs.matmul(off_diagonal(matrix.val()).transpose())
-            }
-            (Some(matrix), _) => outputs.matmul(matrix.val().transpose()),
-            (None, Some(mlp)) => mlp.forward(outputs),
-            (None, None) => outputs,
+        match self {
+            Self::Linear(matrix) => outputs.matmul(matrix.val().transpose()),
+            Self::OffDiagonal(matrix) => outputs.clone() + outputs.matmul(off_diagonal(matrix.val()).transpose()),
+            Self::Mlp(mlp) => mlp.forward(outputs),
+        }
+    }
+
+    /// `P` or `E`; `None` for an MLP.
+    pub const fn matrix(&self) -> Option<&Param<Tensor<2>>> {
+        match self {
+            Self::Linear(matrix) | Self::OffDiagonal(matrix) => Some(matrix),
+            Self::Mlp(_) => None,
         }
     }
 
     /// Frobenius norm of what predictions take from other outputs; `None` for an MLP.
     pub fn off_diagonal_norm(&self) -> Option<f64> {
-        let matrix = self.matrix.as_ref()?.val().inner();
+        let matrix = self.matrix()?.val().inner();
         Some(off_diagonal(matrix).square().sum().sqrt().into_scalar())
     }
 }
@@ -156,13 +154,13 @@ mod tests {
         let device = Device::flex().autodiff();
         let matrix = || Param::from_tensor(Tensor::from_data([[2.0, 3.0], [4.0, 5.0]], &device));
         let x = || Tensor::<2>::from_data([[1.0, 10.0]], &device);
-        let linear = Predictor { matrix: Some(matrix()), ..predictor(PredictorNetwork::Linear, &device) };
+        let linear = Predictor::Linear(matrix());
         assert_eq!(values(linear.forward(x())), [32.0, 54.0]);
-        let off = Predictor { matrix: Some(matrix()), ..predictor(PredictorNetwork::OffDiagonal, &device) };
+        let off = Predictor::OffDiagonal(matrix());
         assert_eq!(values(off.forward(x())), [31.0, 14.0]);
         assert_eq!(off.off_diagonal_norm(), Some(5.0));
         let gradients = off.forward(x()).sum().backward();
-        assert_eq!(values(off.matrix.unwrap().grad(&gradients).unwrap()), [0.0, 10.0, 1.0, 0.0]);
+        assert_eq!(values(off.matrix().unwrap().grad(&gradients).unwrap()), [0.0, 10.0, 1.0, 0.0]);
     }
 
     #[test]

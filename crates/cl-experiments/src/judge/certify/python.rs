@@ -16,7 +16,9 @@ use burn::tensor::{Device, TensorData};
 use burn::train::TrainStep;
 use cl_data::{Augmentation, Matrix, Negatives, Purpose, Stream};
 use cl_model::replicas::ReplicaSettings;
-use cl_model::{Bias, InfoNce, Normalization, OptimizerConfig, PredictorConfig, PredictorNetwork, independent_copy};
+use cl_model::{
+    Bias, InfoNce, Normalization, OptimizerConfig, Predictor, PredictorConfig, PredictorNetwork, independent_copy,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,7 +144,7 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: Option<usize>, output: &Path
     tensors.extend(state("before", &before));
     tensors.extend(state("after", &after));
     tensors.push(("gradient".into(), gradient));
-    if let Some(matrix) = before.model.predictor.as_ref().and_then(|predictor| predictor.matrix.as_ref()) {
+    if let Some(matrix) = before.model.predictor.as_ref().and_then(Predictor::matrix) {
         let gradient = output_of_step.grads.get::<2>(matrix.id);
         tensors.extend(gradient.map(|g| ("predictor_gradient".into(), g.into_data())));
     }
@@ -217,7 +219,7 @@ fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> Vec<(String, TensorDa
             ]
         })
         .collect();
-    let matrix = model.predictor.as_ref().and_then(|predictor| predictor.matrix.as_ref());
+    let matrix = model.predictor.as_ref().and_then(Predictor::matrix);
     tensors.extend(matrix.map(|matrix| (format!("predictor_{when}"), matrix.val().into_data())));
     tensors
 }
