@@ -1,6 +1,8 @@
 //! Image encoders, NT-Xent and SGD against PyTorch (`reference/image_encoders.py`), and weights by
 //! torchvision's names in safetensors, both ways.
 
+mod reference;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
@@ -10,6 +12,7 @@ use cl_model::{
     Encoder, EncoderConfig, Normalization, OptimizerConfig, ProjectorConfig, Siamese, nt_xent,
     settle_running_statistics,
 };
+use reference::noise;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,18 +30,6 @@ type Named = BTreeMap<String, Vec<f32>>;
 
 fn reference() -> Value {
     serde_json::from_str(include_str!("reference/image_encoders.json")).unwrap()
-}
-
-/// `noise` of the reference program.
-fn noise(tensor: u64, count: usize) -> Vec<f32> {
-    let value = |i: u64| {
-        let mut x = (i + tensor * 0x9E37_79B9) as u32;
-        x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
-        x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
-        x ^= x >> 16;
-        (x >> 8) as f32 / (1 << 24) as f32 - 0.5
-    };
-    (0..count as u64).map(value).collect()
 }
 
 /// `images_of` of the reference program, `[count, 3, size, size]`.

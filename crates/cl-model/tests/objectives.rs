@@ -3,6 +3,8 @@
 //! Each is held to a loop over numbers in value, to differences of that loop in its gradient (in closed form and through autodiff), to the
 //! symmetries that its definition has, and to its value at chance or at its best.
 
+mod reference;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::objectives::{
     AlignmentUniformity, BarlowTwins, DecoupledNtXent, MaskedReconstruction, NegativeCosine, Objective, Outputs,
@@ -10,6 +12,7 @@ use cl_model::objectives::{
 };
 use cl_model::{InfoNce, KeyGradient, LossScale, NtXent, Similarity};
 use proptest::prelude::*;
+use reference::noise;
 
 type Rows = Vec<Vec<f64>>;
 
@@ -431,18 +434,6 @@ fn a_reconstruction_counts_where_the_second_view_shows_something() {
     let views = Outputs::of_views(decoded.clone(), decoded.clone());
     let outputs = Outputs { reconstruction: Some([decoded, view]), ..views };
     assert_eq!(MaskedReconstruction { scale: 2.0 }.loss(outputs).into_scalar::<f32>(), 1.0);
-}
-
-/// `noise` of the reference program.
-fn noise(tensor: u64, count: usize) -> Vec<f32> {
-    let value = |i: u64| {
-        let mut x = (i + tensor * 0x9E37_79B9) as u32;
-        x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
-        x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
-        x ^= x >> 16;
-        (x >> 8) as f32 / (1 << 24) as f32 - 0.5
-    };
-    (0..count as u64).map(value).collect()
 }
 
 /// Rotates the first two coordinates.
