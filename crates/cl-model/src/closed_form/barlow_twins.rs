@@ -46,9 +46,7 @@ impl HostObjective for BarlowTwins {
         let TwoViews { first, second, .. } = TwoViews::of(&outputs, columns, batch_size, 2);
         let (n, m) = (batch_size as f64, columns as f64);
         let [first, second] = [first, second].map(|view| Standardised::of(view, self.epsilon));
-        let rows = |view: &Standardised| -> Vec<f32> { view.values.clone() };
-        let (f, g) = (rows(&first), rows(&second));
-        let (f, g) = (Rows::new(&f, columns), Rows::new(&g, columns));
+        let (f, g) = (Rows::new(&first.values, columns), Rows::new(&second.values, columns));
         let mut correlation = vec![0.0; columns * columns];
         add_transposed_times(f, g, &mut correlation);
         // C, and in its place ∂L/∂C/B.

@@ -28,6 +28,9 @@ impl Component for MaskedReconstruction {
 }
 
 impl Objective for MaskedReconstruction {
+    /// # Panics
+    /// Without a [reconstruction](Outputs::reconstruction): a task that makes none refuses objectives that
+    /// [reconstruct](Objective::reconstructs).
     fn loss(&self, outputs: Outputs) -> Tensor<1> {
         let [decoded, view] = outputs.reconstruction.expect("a model that reconstructs");
         let shown = view.clone().not_equal_scalar(0.0).float() * self.scale;
