@@ -177,9 +177,10 @@ fn with_parameter(point: &str) -> Option<String> {
     [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a")].into_iter().find_map(
         |(sign, symbol)| {
             let (rest, value) = point.rsplit_once(sign)?;
+            value.parse::<f64>().ok()?;
             // In the names of a grid `masked` is not the augmentation of an objective.
             let rest = if symbol == "p" { rest.replace('-', " ") } else { in_words(rest) };
-            value.parse::<f64>().is_ok().then(|| format!("{rest}, {symbol} = {value}"))
+            Some(format!("{rest}, {symbol} = {value}"))
         },
     )
 }

@@ -56,7 +56,8 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
 fn loss_panel(runs: &[Runs]) -> Panel {
     let losses = || runs.iter().flat_map(|r| &r.seeds).flat_map(|(_, _, snapshots)| snapshots).map(|s| s.loss);
     if runs.iter().all(|r| r.spec.loss_at_chance().is_some()) && losses().all(|loss| loss > 0.0) {
-        return panel("Held-out loss / log(N + 1)", runs, Range::Log, |spec, s| s.loss / loss_scale(spec));
+        let over_chance = |spec: &TrainingSpec, s: &Snapshot| s.loss / or_nan(spec.loss_at_chance());
+        return panel("Held-out loss / log(N + 1)", runs, Range::Log, over_chance);
     }
     panel("Held-out loss", runs, Range::Around, |_, s| s.loss)
 }
@@ -100,9 +101,4 @@ pub fn over_steps(title: &str, runs: &[Runs], y: Axis, curves: Vec<Curve>) -> Pa
     let last = runs.iter().map(Runs::last_step).fold(1.0, f64::max);
     let x = Axis::linear("step", 0.0, last);
     Panel { title: title.into(), size: PANEL, chart: Chart::Plot(Plot { x, y, boxes: Vec::new(), curves, rules }) }
-}
-
-/// The loss of an encoder that cannot tell samples apart; 1 for an objective that has no such value.
-fn loss_scale(spec: &TrainingSpec) -> f64 {
-    spec.loss_at_chance().unwrap_or(1.0)
 }
