@@ -19,6 +19,7 @@
 //!
 //! Derived from the definitions of Wen & Li 2021; tested against Burn's autodiff.
 
+mod alignment_uniformity;
 mod barlow_twins;
 mod contrast;
 mod elementwise;
@@ -27,6 +28,7 @@ mod product;
 mod softmax_losses;
 mod spectral;
 mod two_views;
+mod unit_rows;
 mod vicreg;
 
 pub use product::Rows;
@@ -144,7 +146,7 @@ fn embed(encoder: HostEncoder, batch: HostBatch) -> Embedded {
 
 #[cfg(test)]
 mod tests {
-    use super::softmax_losses::scale_to_unit;
+    use super::unit_rows::scale_to_unit;
     use super::*;
     use crate::{Encoder, InfoNce, KeyGradient, LossScale, NtXent, Similarity, SymmetricReluEncoder, nt_xent};
     use burn::tensor::{Device, Tensor, TensorData};

@@ -1,6 +1,7 @@
 //! Alignment and uniformity.
 
 use super::{Objective, Outputs, normalized};
+use crate::closed_form::HostObjective;
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, not_negative, positive};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,10 @@ impl Objective for AlignmentUniformity {
         let alignment = (first.clone() - second.clone()).square().sum_dim(1).mean();
         let of_view = |f: Tensor<2>| uniformity(f, self.exponent);
         alignment + (of_view(first) + of_view(second)) * (self.uniformity / 2.0)
+    }
+
+    fn in_host_memory(&self) -> Option<&dyn HostObjective> {
+        Some(self)
     }
 }
 
