@@ -109,8 +109,8 @@ fn assert_same(a: &RunFolder, b: &RunFolder) {
     }
 }
 
-/// Optimizers with state, labels, a predictor with a momentum copy, and the paper's loss with the symmetrised ReLU.
-const VARIANTS: [(&str, &str); 5] = [
+/// Optimizers with state, labels, a predictor with a momentum copy, a queue of keys, and the paper's loss with the symmetrised ReLU.
+const VARIANTS: [(&str, &str); 6] = [
     ("[points.views.objective.nt_xent]\ntemperature = 0.5", "[points.views]\nobjective = \"supervised\""),
     ("weight_decay = 1e-4", "weight_decay = 0.01"),
     (
@@ -126,7 +126,34 @@ const VARIANTS: [(&str, &str); 5] = [
         "[points.views.objective.nt_xent]\n",
         "[points.views.objective.info_nce]\nsimilarity = \"cosine\"\nkey_gradient = \"stopped\"\nscale = \"one\"\n",
     ),
+    QUEUE,
 ];
+
+/// MoCo: keys of a momentum copy, and a queue of them.
+const QUEUE: (&str, &str) = (
+    "[points.views.objective.nt_xent]\n",
+    "[points.views.model]\nmomentum_copy = { momentum = 0.9 }\nqueue = { size = 64 }\n\n\
+     [points.views.objective.info_nce]\nsimilarity = \"cosine\"\nkey_gradient = \"stopped\"\nscale = \"one\"\n",
+);
+
+/// After μ = 0.9 over 12 steps the copy has made some of the way of the model and is behind it; every key in the queue is one that it made.
+#[test]
+fn copies_follow_and_queues_are_filled_on_images() {
+    let (spec, runs) = (spec(QUEUE), scratch());
+    let folder = RunFolder::at(runs.path().join("run"));
+    assert_eq!(run(&spec, &folder, &mut |_| false), Outcome::Finished);
+    let tensor = |name: &str| folder.tensor("weights.safetensors", name).unwrap().1;
+    let untrained = training(&spec, 1).untrained();
+    let start = untrained.projector.as_ref().unwrap().output.weight.val().into_data().try_to_vec::<f32>().unwrap();
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+    let [own, copy] = ["projector.output.weight", "momentum_copy.projector.output.weight"].map(tensor);
+    let made = distance(&own, &start);
+    assert!(distance(&copy, &start) > 0.1 * made && distance(&copy, &own) > 0.1 * made, "of {made}");
+    let queue = tensor("queue.keys");
+    let initial = untrained.queue.as_ref().unwrap().keys.val().into_data().try_to_vec::<f32>().unwrap();
+    let kept = queue.chunks_exact(4).zip(initial.chunks_exact(4)).filter(|(a, b)| a == b).count();
+    assert!(queue.len() == 64 * 4 && kept == 0, "{kept} keys are those of the start");
+}
 
 #[test]
 fn a_stopped_image_run_goes_on_bit_by_bit() {

@@ -59,6 +59,7 @@ from reading import (  # noqa: E402
     standardised,
     variant,
 )
+from signals import LEAST_PAIRS, check_gradient_norm, check_outputs, check_rank  # noqa: E402
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
@@ -566,6 +567,7 @@ def check_step(table, run, step, images):
     reported = {name: step.get(f"gradient.{name}", *node.value.shape) for name, node in parameters.items()}
     doubtful = doubtful_inputs(double, single)
     expected, changed = nearest_gradient(double, doubtful, reported)
+    check_gradient_norm(table, run, expected.values())
     check_gradient(table, reported, expected, single.of_parameters(single.gradients()))
     table.number("derivatives that rounding decided", changed, 0, len(doubtful))
     check_running(table, step, double.network, single.network)
@@ -967,6 +969,7 @@ def check_state(table, run, end, images, parts, state, snapshot):
     table.array(f"{state}: test features", of_report, test, VALUE * np.abs(test).max())
     check_held_out(table, spec, network, end, images, parts["held_out"], snapshot)
     voting, asked = parts["snapshot_train"], parts["snapshot_test"]
+    check_rank(table, state, snapshot, test[asked])
     found = knn(spec, features["train"][voting], images.labels["train"][voting], test[asked])
     right = float(np.mean(found.predicted == images.labels["test"][asked]))
     name, tolerance = f"{state}: knn of its snapshot", float(np.mean(found.unsure)) + EXACT
@@ -986,6 +989,8 @@ def check_held_out(table, spec, network, end, images, part, snapshot):
     positive, negative = (None, None) if supervised else similarities(embedded)
     for name, value in (("positive_similarity", positive), ("negative_similarity", negative)):
         check_optional(table, f"{network.state}: {name}", optional(snapshot, name), value, VALUE)
+    if not supervised and len(part) >= LEAST_PAIRS:
+        check_outputs(table, network.state, snapshot, *np.split(embedded.T, 2))
 
 
 def best_snapshot(snapshots):

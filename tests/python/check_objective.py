@@ -8,9 +8,12 @@ is needed. The update, with its clipping, weight decay, predictor and momentum c
 program under test is used. Exit status: 0 when all numbers agree, 1 when one does not, 2 when a file is missing or damaged or the run
 is of a kind that is not covered.
 
+The signals of the snapshot before the step (signals.py) are computed again, too.
+
 Covered: the paper's encoder without normalisation and projector by plain gradient descent, under NT-Xent and its decoupled form,
 the spectral loss, Barlow Twins, VICReg, the negative cosine with a matrix as predictor and a momentum copy or without, alignment and
-uniformity, and masked reconstruction. Thresholds are taken as they are: check_run.py recomputes them.
+uniformity, masked reconstruction, and InfoNCE with a momentum copy and a queue. Thresholds are taken as they are: check_run.py
+recomputes them.
 """
 
 import sys
@@ -19,6 +22,7 @@ import numpy as np
 
 sys.dont_write_bytecode = True
 from reading import Table, Tensors, U, Unreadable, learning_rate, look_up, number, print_check, read_json, variant  # noqa: E402
+from signals import check_snapshot, unit  # noqa: E402
 
 # Directions of central differences, and half their length over that of what is moved.
 DIRECTIONS = 8
@@ -38,12 +42,6 @@ def field(fields, key, default):
 def off_diagonal(matrix):
     """The matrix with a diagonal of zeros."""
     return matrix - np.diag(np.diagonal(matrix))
-
-
-def unit(rows, epsilon=0.0):
-    """Rows of unit length; rows of zeros stay so."""
-    lengths = np.sqrt((rows * rows).sum(1, keepdims=True) + epsilon)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
 
 
 def log_sum_exp(rows):
@@ -98,6 +96,17 @@ def alignment_uniformity(f, g, weight, exponent):
     return ((f - g) ** 2).sum(1).mean() + weight * (spread(f) + spread(g)) / 2
 
 
+def info_nce(f, keys, negatives, fields):
+    """The query's own key against those of the queue."""
+    temperature = number(fields, "temperature")
+    (similarity, _), (scale, _) = (variant(fields, name) for name in ("similarity", "scale"))
+    if similarity == "cosine":
+        f, keys, negatives = unit(f), unit(keys), unit(negatives)
+    positives = (f * keys).sum(1, keepdims=True)
+    logits = np.concatenate([positives, f @ negatives.T], 1) / temperature
+    return (log_sum_exp(logits) - logits[:, 0]).mean() * (temperature if scale == "temperature" else 1.0)
+
+
 def of_two_views(kind, fields):
     """The objective as a function of the outputs."""
     if kind in ("nt_xent", "decoupled_nt_xent"):
@@ -146,6 +155,13 @@ class Step:
             if network not in ("linear", "off_diagonal"):
                 raise Unreadable(f"run.json: a predictor {network} is not covered")
             self.is_off_diagonal = network == "off_diagonal"
+        self.queue = None
+        if self.kind == "info_nce" and "queue_before" not in tensors:
+            raise Unreadable("run.json: info_nce is covered with a queue (and without one by check_run.py)")
+        if "queue_before" in tensors:
+            if self.kind != "info_nce":
+                raise Unreadable(f"run.json: a queue under {self.kind} is not covered")
+            self.queue = tensors.get("queue_before", tensors.shape("queue_before", 2)[0], m)
         self.copy = None
         if "copy_weights_before" in tensors:
             self.copy = (tensors.get("copy_weights_before", m, d1), tensors.get("copy_biases_before", m))
@@ -163,6 +179,9 @@ class Step:
         if self.kind == "masked_reconstruction":
             shown = number(self.fields, "scale") * (second != 0)
             return ((shown * (f @ weights) - second) ** 2).sum() / (2 * len(f))
+        if self.kind == "info_nce":
+            keys = encode(second, *self.copy)
+            return info_nce(f, keys, self.queue, self.fields)
         if self.kind != "negative_cosine":
             return of_two_views(self.kind, self.fields)(f, g)
         epsilon = field(self.fields, "epsilon", 1e-4)
@@ -197,9 +216,9 @@ def check_gradient(table, name, gradient, factor, loss, at, rng):
         table.number(f"{name} {label}", found, expected, max(SUMS * 12 * length * scale, 1e-9))
 
 
-def check_update(table, spec, tensors, step, gradients, eta):
-    """Weight decay, the predictor's own rate, and the momentum copy."""
-    gradient = gradients[0]
+def check_update(table, run, tensors, step, gradients, eta):
+    """Weight decay, the predictor's own rate, the queue, and the momentum copy."""
+    spec, gradient = look_up(run, "spec"), gradients[0]
     decay = number(spec, "optimization.optimizer.sgd.weight_decay")
     after = step.weights - eta * (gradient + decay * step.weights)
     size = np.abs(step.weights) + eta * np.abs(gradient)
@@ -212,6 +231,13 @@ def check_update(table, spec, tensors, step, gradients, eta):
         matrix = step.predictor - rate * change
         size = np.abs(step.predictor) + rate * np.abs(change)
         table.array("predictor after the step", tensors.get("predictor_after", *matrix.shape), matrix, 4 * U * size + 1e-12)
+    if step.queue is not None:
+        batch = len(step.views[0])
+        at = int(number(run, "step")) * batch % len(step.queue)
+        expected = step.queue.copy()
+        expected[at : at + batch] = encode(step.views[1], *step.copy)
+        found = tensors.get("queue_after", *expected.shape)
+        table.array("queue after the step", found, expected, SUMS * np.abs(expected).max() + 1e-12)
     if step.copy is not None:
         momentum = number(spec, "model.momentum_copy.momentum")
         for part, before in zip(("weights", "biases"), step.copy):
@@ -260,7 +286,9 @@ def check(folder):
     if step.predictor is not None:
         of_matrix = lambda matrix: step.loss(step.weights, matrix)  # noqa: E731
         check_gradient(table, "gradient of the predictor", gradients[1], factor, of_matrix, step.predictor, rng)
-    check_update(table, spec, tensors, step, gradients, eta)
+    check_update(table, run, tensors, step, gradients, eta)
+    before = lambda x: encode(x, step.weights, step.biases)  # noqa: E731
+    check_snapshot(table, run, tensors, before, step.weights.shape[1], gradients, factor)
     return table
 
 

@@ -41,6 +41,7 @@ from reading import (  # noqa: E402
     standardised,
     variant,
 )
+from signals import check_snapshot  # noqa: E402
 
 ROUNDINGS = 2.0
 
@@ -367,10 +368,10 @@ def check_step(table, run, step, sizes):
     found = contrast(query, key, negative, temperature, temperature if scale == "temperature" else 1.0)
     table.number("loss", number(run, "loss"), found.loss, found.loss_error)
 
-    expected, bound = back_through_encoder(found, query, b, x_plus, slope)
-    table.array("gradient, worst entry", gradient, expected, bound)
-    distance = float(np.linalg.norm(gradient - expected))
-    norms = (float(np.linalg.norm(gradient)), float(np.linalg.norm(expected)))
+    recomputed, bound = back_through_encoder(found, query, b, x_plus, slope)
+    table.array("gradient, worst entry", gradient, recomputed, bound)
+    distance = float(np.linalg.norm(gradient - recomputed))
+    norms = (float(np.linalg.norm(gradient)), float(np.linalg.norm(recomputed)))
     table.rows.append(Row("gradient, norm and distance", *norms, distance, float(np.linalg.norm(bound))))
 
     eta = number(run, "eta")
@@ -381,7 +382,11 @@ def check_step(table, run, step, sizes):
     bound = 6 * U * (np.abs(w) + eta * (np.abs(gradient) + decay * np.abs(w)))
     table.array("weights after = update of weights before", w_after, w - eta * (gradient + decay * w), bound)
     db = back_through_encoder(found, query, b, np.ones((sizes.batch, 1)), slope_in_threshold)
-    check_thresholds(table, run, (w, w_after), (b, b_after), [part[:, 0] for part in db])
+    db = [part[:, 0] for part in db]
+    check_thresholds(table, run, (w, w_after), (b, b_after), db)
+    is_trained = variant(spec, f"{ENCODER}.bias")[0] == "trained"
+    gradients = [recomputed, db[0]] if is_trained else [recomputed]
+    check_snapshot(table, run, step, lambda x: embed(w, b, x).f, sizes.d1, gradients)
 
 
 def check_thresholds(table, run, weights, biases, bias_gradient):

@@ -17,8 +17,10 @@ import numpy as np
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import check_images  # noqa: E402
+import making_signals  # noqa: E402
 
 F = np.float32
+SIGNALS = ("effective_rank", "spread", "alignment", "uniformity")
 TRAIN, TEST, SIDE, CLASSES = 24, 12, 8, 3
 BATCH, STEP = 8, 5
 CHANNELS, STRIDES, HIDDEN, OUTPUT = (5, 6), (1, 2), 7, 4
@@ -522,8 +524,10 @@ class Maker:
             snapshot["positive_similarity"] = sum(cosines[i][i] for i in range(n)) / n
             apart = sum(cosines[i][j] for i in range(n) for j in range(n) if i != j)
             snapshot["negative_similarity"] = apart / (n * (n - 1))
+            snapshot["outputs"] = making_signals.of_outputs(z[:n], z[n:])
         voting, asked = self.parts["snapshot_train"], self.parts["snapshot_test"]
         train, test = features["train"][voting], features["test"][asked]
+        snapshot["feature_rank"] = making_signals.rank(test)
         found = nearest(train, self.labels["train"][voting], test, spec)
         snapshot["knn_accuracy"] = float(np.mean(found == self.labels["test"][asked]))
         return features, snapshot
@@ -623,6 +627,7 @@ class Maker:
         report["latents"] = self.of_latents(features)
         end |= {f"latents_{part}": latents for part, latents in self.latents.items()}
         undefined = {"loss": 9.0, "positive_similarity": 0.5, "negative_similarity": None, "knn_accuracy": None}
+        undefined |= {"feature_rank": 1.0, "outputs": dict.fromkeys(SIGNALS, 9.0)}
         snapshots = [
             snapshot | {"step": step, "epoch": step // 3, "learning_rate": learning_rates[max(step - 1, 0)]}
             for step, snapshot in ((0, undefined), (6, found["best"][1]), (12, found["last"][1]))
@@ -637,6 +642,8 @@ class Maker:
         report, snapshots, end = self.evaluation(rates)
         run = {"kind": "images", "spec": self.spec, "seed": 1, "step": STEP, "loss": loss, "learning_rates": rates}
         run |= {"optimizers": OPTIMIZERS, "snapshots": snapshots, "evaluation": report, "parts": self.parts}
+        gradient = [value for name, value in step.items() if name.startswith("gradient.")]
+        run["gradient_norm"] = float(np.sqrt(sum((g.astype(float) ** 2).sum() for g in gradient)))
         run |= {"channel_mean": self.mean.tolist(), "channel_std": self.deviation.tolist()}
         images = {f"{part}_pixels": pixels for part, pixels in self.pixels.items()}
         images |= {f"{part}_labels": labels for part, labels in self.labels.items()}
@@ -936,6 +943,12 @@ class CheckImages(unittest.TestCase):
             ("snapshots.2.positive_similarity", 1e-3, "last: positive_similarity"),
             ("snapshots.1.negative_similarity", 1e-3, "best: negative_similarity"),
             ("snapshots.2.knn_accuracy", -1 / 9, "last: knn of its snapshot"),
+            ("snapshots.1.feature_rank", 0.01, "best: feature_rank"),
+            ("snapshots.2.outputs.effective_rank", 0.01, "last: effective_rank"),
+            ("snapshots.1.outputs.spread", 0.003, "best: spread"),
+            ("snapshots.2.outputs.alignment", 0.003, "last: alignment"),
+            ("snapshots.2.outputs.uniformity", -0.005, "last: uniformity"),
+            ("gradient_norm", 0.1, "snapshot: gradient_norm"),
             ("evaluation.best_step", 6, "best_step"),
             ("evaluation.analysis.layers.0.zero_fraction", 1e-3, "conv1: zero_fraction"),
             ("evaluation.analysis.layers.1.density", 1e-3, "conv2: density"),

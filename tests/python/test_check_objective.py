@@ -16,6 +16,7 @@ import numpy as np
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import check_objective  # noqa: E402
+import making_signals  # noqa: E402
 import reading  # noqa: E402
 
 B, D1, M = 32, 20, 6
@@ -40,6 +41,7 @@ class Maker:
         self.w, self.b = F(0.3) * normal(M, D1), np.full(M, 0.2, F)
         self.p = (np.eye(M) + 0.1 * rng.standard_normal((M, M))).astype(F)
         self.copy = (F(0.3) * normal(M, D1), np.full(M, 0.1, F))
+        self.queue = normal(4 * B, M)
         self.objective, self.clip, self.stop, self.momentum = objective, clip, stop, momentum
 
     def spectral(self):
@@ -72,11 +74,25 @@ class Maker:
         gradient = (into[0] * df).T @ self.views[0] + (into[1] * dg).T @ self.views[1]
         return loss, [gradient, in_matrix]
 
+    def moco(self):
+        """Inner products with the copy's key and with a queue, temperature 0.7: loss and gradient of the weights."""
+        f, df = embed(self.w, self.b, self.views[0])
+        loss, gradient = 0.0, np.zeros_like(self.w)
+        for row, slope, key, x in zip(f, df, embed(*self.copy, self.views[1])[0], self.views[0]):
+            candidates = np.vstack([key, self.queue])
+            e = np.exp(candidates @ row / F(0.7))
+            loss -= float(np.log(e[0] / e.sum())) / B
+            gradient += np.outer((e @ candidates / e.sum() - key) * slope / F(0.7) / F(B), x)
+        return loss, [gradient]
+
     def write(self, folder, change=None):
         """`run.json` and `step.safetensors`, with a change of tensors and run."""
         with_head = self.objective == "negative_cosine"
-        loss, gradients = self.negative_cosine() if with_head else self.spectral()
+        loss, gradients = getattr(self, self.objective)()
         length = np.sqrt(sum((g**2).sum() for g in gradients))
+        held_out = [view[::-1] + view for view in self.views]
+        own = lambda x: embed(self.w, self.b, x)[0]  # noqa: E731
+        before, of_snapshot = making_signals.snapshot(own, self.views[0] * F(2), held_out, gradients)
         factor = 1.0 if self.clip is None else min(1.0, self.clip / length)
         gradients = [(factor * g).astype(F) for g in gradients]
         after = self.w - F(ETA) * (gradients[0] + F(DECAY) * self.w)
@@ -103,7 +119,14 @@ class Maker:
                 "copy_weights_after": follow(self.copy[0], after),
                 "copy_biases_after": follow(self.copy[1], self.b),
             }
-        run = {"spec": spec, "step": 5, "loss": float(loss), "eta": ETA}
+        tensors |= of_snapshot
+        if self.objective == "moco":
+            fields = {"similarity": "inner_product", "key_gradient": "stopped", "temperature": 0.7, "scale": "one"}
+            spec["objective"] = {"info_nce": fields}
+            # Step 5 fills the second of four places.
+            queue = np.vstack([self.queue[:B], embed(*self.copy, self.views[1])[0], self.queue[2 * B :]])
+            tensors |= {"queue_before": self.queue, "queue_after": queue}
+        run = {"spec": spec, "step": 5, "loss": float(loss), "eta": ETA, "snapshot_before": before}
         if change:
             change(tensors, run)
         (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
@@ -128,6 +151,7 @@ MAKERS = {
     "SimSiam, clipped": lambda: Maker("negative_cosine", clip=0.01),
     "SimSiam without stop-gradient": lambda: Maker("negative_cosine", stop=False),
     "BYOL": lambda: Maker("negative_cosine", momentum=0.9),
+    "MoCo": lambda: Maker("moco", momentum=0.9),
 }
 
 
@@ -157,6 +181,15 @@ class Checks(unittest.TestCase):
         def scaled(name, factor):
             return lambda tensors, run: tensors.update({name: F(factor) * tensors[name]})
 
+        def shifted(key):
+            def change(tensors, run):
+                run["snapshot_before"]["outputs"][key] += 0.01
+
+            return change
+
+        def stale(tensors, run):
+            tensors["queue_after"] = tensors["queue_before"]
+
         def turned(tensors, run):
             tensors["gradient"] = tensors["gradient"][:, ::-1]
 
@@ -166,6 +199,12 @@ class Checks(unittest.TestCase):
             "weights": scaled("weights_after", 1.0001),
             "loss": lambda tensors, run: run.update(loss=run["loss"] + 1e-3),
             "rate": lambda tensors, run: run.update(eta=0.2),
+            "rank": lambda tensors, run: run["snapshot_before"].update(feature_rank=run["snapshot_before"]["feature_rank"] + 0.01),
+            "norm": lambda tensors, run: run["snapshot_before"].update(gradient_norm=1.01 * run["snapshot_before"]["gradient_norm"]),
+        }
+        changes |= {
+            key: shifted(key)
+            for key in ("effective_rank", "spread", "alignment", "uniformity")
         }
         with_head = {
             "predictor's gradient": scaled("predictor_gradient", 1.02),
@@ -174,7 +213,8 @@ class Checks(unittest.TestCase):
         with_copy = {"copy": scaled("copy_weights_after", 1.0001), "copy's thresholds": scaled("copy_biases_after", 1.0001)}
         for name, maker in MAKERS.items():
             all_changes = changes | (with_head if name[0] in "SB" and name[1] != "p" else {})
-            all_changes |= with_copy if name == "BYOL" else {}
+            all_changes |= with_copy if name in ("BYOL", "MoCo") else {}
+            all_changes |= {"queue": scaled("queue_after", 1.01), "keys": stale} if name == "MoCo" else {}
             for what, change in all_changes.items():
                 with self.subTest(f"{name}: {what}"):
                     found, text = status(maker(), change)

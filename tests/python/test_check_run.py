@@ -17,12 +17,14 @@ import numpy as np
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import check_run  # noqa: E402
+import making_signals  # noqa: E402
 import reading  # noqa: E402
 
 D, D1, M = 6, 40, 14
 BATCH, NEGATIVES = 48, 64
 ROWS = 400
 F = np.float32
+SIGNALS = ("feature_rank", "gradient_norm") + tuple(f"outputs.{k}" for k in ("effective_rank", "spread", "alignment", "uniformity"))
 
 COMPLEMENTARY = [{"complementary_mask": {"keep_probability": 0.5, "masked_fraction": 1.0, "rescaling": "unbiased"}}]
 SCHEDULED = {"scheduled": {"start_step": 5, "initial_ratio": 0.3, "growth": 0.4, "cap_ratio": 0.5}}
@@ -131,7 +133,11 @@ class Maker:
         w_after = w - F(eta) * (gradient + F(0.01) * w)
         tensors |= {"weights_before": w, "biases_before": b, "gradient": gradient, "weights_after": w_after}
         tensors["biases_after"] = self.thresholds(w, w_after, b, F(eta) * gradient_b)
-        return tensors, loss, eta
+        views = [np.vstack([tensors[name], tensors[name][::-1] * F(0.7)]) for name in ("x_plus", "x_plus_plus")]
+        is_trained = isinstance(self.bias, dict) and "trained" in self.bias
+        gradients = [gradient, gradient_b] if is_trained else [gradient]
+        before, of_snapshot = making_signals.snapshot(lambda x: embed(w, b, x), self.observations(ROWS)[2], views, gradients)
+        return tensors | of_snapshot, loss, eta, before
 
     def thresholds(self, w, w_after, b, change):
         """Thresholds after the step, neuron by neuron."""
@@ -312,10 +318,10 @@ def save(path, tensors):
 def make(transform=COMPLEMENTARY, bias=SCHEDULED, step=8, scale="temperature"):
     """The content of `run.json` and of both files of tensors."""
     maker = Maker(transform, bias, step, scale)
-    tensors, loss, eta = maker.step_tensors()
+    tensors, loss, eta, before = maker.step_tensors()
     end = maker.end_tensors()
     reported = evaluation(maker.spec, end)
-    run = {"spec": maker.spec, "seed": 7, "step": step, "loss": loss, "eta": eta, "snapshot": {}}
+    run = {"spec": maker.spec, "seed": 7, "step": step, "loss": loss, "eta": eta, "snapshot": {}, "snapshot_before": before}
     return run | {"evaluation": reported}, tensors, end
 
 
@@ -418,6 +424,12 @@ class CheckRun(unittest.TestCase):
 
     def test_reported_measures_that_are_off_are_wrong(self):
         for path, change, name in (
+            ("feature_rank", 0.01, "snapshot: feature_rank"),
+            ("outputs.effective_rank", -0.01, "snapshot: effective_rank"),
+            ("outputs.spread", 0.003, "snapshot: spread"),
+            ("outputs.alignment", 0.003, "snapshot: alignment"),
+            ("outputs.uniformity", -0.005, "snapshot: uniformity"),
+            ("gradient_norm", 0.001, "snapshot: gradient_norm"),
             ("features.coverage_mean", 0.01, "coverage_"),
             ("features.singleton_fraction", 1 / M, "singleton_fraction"),
             ("features.energy_in_span", 1e-6, "energy_in_span"),
@@ -434,7 +446,7 @@ class CheckRun(unittest.TestCase):
             with self.subTest(path):
                 self.run_json = plain(self.made[0])
                 *above, last = path.split(".")
-                place = self.run_json["evaluation"]
+                place = self.run_json["snapshot_before" if path in SIGNALS else "evaluation"]
                 for key in above:
                     place = place[key]
                 place[last] += change

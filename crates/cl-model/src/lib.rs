@@ -39,6 +39,7 @@ mod predictor;
 mod principal;
 pub mod probe;
 mod projector;
+mod queue;
 pub mod replicas;
 pub mod representation;
 mod siamese;
@@ -50,7 +51,7 @@ pub use encoders::{
     Encoder, EncoderConfig, Mlp, MlpConfig, Normalization, StandardNormals, SymmetricReluConfig, SymmetricReluEncoder,
     VectorEncoder, VectorShape,
 };
-pub use gradient_clipping::clip_to_norm;
+pub use gradient_clipping::{clip_to_norm, gradient_norm};
 pub use independent_copy::{independent_copy, settle_running_statistics};
 pub use lars::Lars;
 pub use learning_rate::LearningRate;
@@ -63,6 +64,7 @@ pub use optimizer::{GroupConfig, OptimizerConfig, is_norm_or_bias};
 pub use predictor::{Predictor, PredictorConfig, PredictorNetwork};
 pub use principal::{PrincipalDirections, principal_directions};
 pub use projector::{Projector, ProjectorConfig};
+pub use queue::{KeyQueue, QueueConfig};
 pub use siamese::Siamese;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same specification and data

@@ -1,13 +1,14 @@
 //! The model of every kind of training: one encoder for all views, and what is between it and the loss.
 
 use crate::encoders::Encoder;
-use crate::{MomentumCopy, Outputs, Predictor, Projector};
+use crate::{KeyQueue, MomentumCopy, Outputs, Predictor, Projector};
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLoss;
+use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor};
 
-/// Encoder with projector, predictor and momentum copy, or with the linear head of the supervised objective.
+/// Encoder with projector, predictor, momentum copy and queue, or with the linear head of the supervised objective.
 #[derive(Module, Debug)]
 pub struct Siamese<E: Module> {
     /// From what the network sees to features.
@@ -18,6 +19,8 @@ pub struct Siamese<E: Module> {
     pub predictor: Option<Predictor>,
     /// What computes the outputs that predictions are compared with; the model itself without one.
     pub momentum_copy: Option<MomentumCopy<E>>,
+    /// Keys of earlier batches, made by the momentum copy, as negatives; none without one.
+    pub queue: Option<KeyQueue>,
     /// From features to logits of classes.
     pub head: Option<Linear>,
 }
@@ -25,12 +28,13 @@ pub struct Siamese<E: Module> {
 impl<E: Encoder> Siamese<E> {
     /// An encoder with nothing behind it.
     pub fn of_encoder(encoder: E) -> Self {
-        Self { encoder, projector: None, predictor: None, momentum_copy: None, head: None }
+        Self { encoder, projector: None, predictor: None, momentum_copy: None, queue: None, head: None }
     }
 
     /// Whether nothing is behind the encoder, so that objectives see features.
     pub fn is_encoder_alone(&self) -> bool {
-        self.projector.is_none() && self.predictor.is_none() && self.momentum_copy.is_none() && self.head.is_none()
+        let has_targets = self.predictor.is_some() || self.momentum_copy.is_some() || self.queue.is_some();
+        self.projector.is_none() && !has_targets && self.head.is_none()
     }
 
     /// The input of the two-view loss before any predictor, `[n, k]`.
@@ -63,6 +67,20 @@ impl<E: Encoder> Siamese<E> {
         Outputs { targets, ..Outputs::of_views(predictor.forward(first), predictor.forward(second)) }
     }
 
+    /// What an objective sees of queries, their keys from the momentum copy, and the keys in the queue; `None` without a queue.
+    pub fn queued(&self, queries: E::Input, of_keys: E::Input) -> Option<Outputs> {
+        let (queue, copy) = (self.queue.as_ref()?, self.momentum_copy.as_ref()?);
+        let (first, second) = (self.output(queries), copy.output(of_keys));
+        Some(Outputs { negatives: Some(queue.keys.val()), ..Outputs::of_views(first, second) })
+    }
+
+    /// Leaves the keys of a step for the queue, if there is one, beside its gradients; see [`updated`](Self::updated).
+    pub fn leave_keys(&self, gradients: &mut GradientsParams, keys: Tensor<2>) {
+        if let Some(queue) = &self.queue {
+            queue.leave(gradients, keys);
+        }
+    }
+
     /// Logits of classes, `[n, K]`.
     ///
     /// # Panics
@@ -83,15 +101,25 @@ impl<E: Encoder> Siamese<E> {
         CrossEntropyLoss::new(None, &logits.device()).forward(logits, classes)
     }
 
-    /// The model after the update of a step, counted from 0; `optimize` moves the parameters.
-    pub fn updated(self, step: u64, optimize: impl FnOnce(Self) -> Self) -> Self {
+    /// The model after the update of a step, counted from 0; `optimize` moves the parameters along the gradients.
+    ///
+    /// # Panics
+    /// When there is a queue and the step has left no keys for it.
+    pub fn updated(
+        self,
+        step: u64,
+        mut gradients: GradientsParams,
+        optimize: impl FnOnce(Self, GradientsParams) -> Self,
+    ) -> Self {
+        let keys = self.queue.as_ref().map(|q| q.taken_from(&mut gradients).expect("a step leaves keys for the queue"));
         let after_update = self.encoder.after_update(step);
-        let mut moved = optimize(self);
+        let mut moved = optimize(self, gradients);
         if let Some(after_update) = after_update {
             moved.encoder = after_update(moved.encoder);
         }
         let (encoder, projector) = (&moved.encoder, moved.projector.as_ref());
         moved.momentum_copy = moved.momentum_copy.map(|copy| copy.following(encoder, projector));
+        moved.queue = moved.queue.zip(keys).map(|(queue, keys)| queue.with(keys, step));
         moved
     }
 }

@@ -1,4 +1,4 @@
-//! What follows an encoder: the head for supervised objectives; projector, predictor and momentum copy for the others.
+//! What follows an encoder: the head for supervised objectives; projector, predictor, momentum copy and queue for the others.
 
 use super::task::shapes;
 use crate::spec::ModelSpec;
@@ -50,6 +50,7 @@ pub fn init<C: EncoderConfig>(
             model.projector = projector(&mut normals);
             let outputs = spec.projector.as_ref().map_or(features, |config| config.output_dim);
             model.predictor = spec.predictor.as_ref().map(|config| config.init(outputs, &mut normals, device));
+            model.queue = spec.queue.map(|config| config.init(outputs, &mut normals, device));
             if let Some(copy) = spec.momentum_copy {
                 // Its own numbers are overwritten, so any will do.
                 let mut ones = |count| vec![1.0; count];

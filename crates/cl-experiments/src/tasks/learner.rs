@@ -76,8 +76,8 @@ impl<T: Task> Learner<T::Model, Arc<T>> {
         }
     }
 
-    fn moved(self, optimize: impl FnOnce(T::Model) -> T::Model) -> Self {
-        let model = self.task.update(self.model, self.step, optimize);
+    fn moved(self, gradients: GradientsParams, optimize: impl FnOnce(T::Model, GradientsParams) -> T::Model) -> Self {
+        let model = self.task.update(self.model, self.step, gradients, optimize);
         Self { model, step: self.step + 1, task: self.task }
     }
 }
@@ -96,10 +96,10 @@ impl<T: Task> TrainStep for Learner<T::Model, Arc<T>> {
     }
 
     fn optimize(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: GradientsParams) -> Self {
-        self.moved(|model| optim.step(lr, model, grads))
+        self.moved(grads, |model, grads| optim.step(lr, model, grads))
     }
 
     fn optimize_multi(self, optim: &mut ModuleOptimizer, lr: ModuleLearningRate, grads: MultiGradientsParams) -> Self {
-        self.moved(|model| optim.step_multi(lr, model, grads))
+        self.moved(GradientsParams::new(), |model, _| optim.step_multi(lr, model, grads))
     }
 }

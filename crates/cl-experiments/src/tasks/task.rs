@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{ItemLazy, TrainOutput};
+use cl_model::gradient_norm;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use std::path::Path;
@@ -66,9 +67,23 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
         through_autodiff(model, self.loss(model, batch))
     }
 
-    /// The model after the update of a step: `optimize` moves its parameters, and what depends on them follows.
-    fn update(&self, model: Self::Model, _step: u64, optimize: impl FnOnce(Self::Model) -> Self::Model) -> Self::Model {
-        optimize(model)
+    /// Norm of the gradient of all parameters together that the batch of a step gives to a model outside autodiff, before any bound;
+    /// `None` where it is not finite.
+    fn gradient_norm(&self, model: &Self::Model, step: u64) -> Option<f64> {
+        let model = model.clone().train();
+        let norm = gradient_norm(&self.gradients(&model, self.batch(step)).grads, &model)?.into_scalar::<f64>();
+        norm.is_finite().then_some(norm)
+    }
+
+    /// The model after the update of a step: `optimize` moves its parameters along the gradients, and what depends on them follows.
+    fn update(
+        &self,
+        model: Self::Model,
+        _step: u64,
+        gradients: GradientsParams,
+        optimize: impl FnOnce(Self::Model, GradientsParams) -> Self::Model,
+    ) -> Self::Model {
+        optimize(model, gradients)
     }
 
     /// Whether gradients are the same bit by bit whatever else the threads do, so that the next batch may be drawn

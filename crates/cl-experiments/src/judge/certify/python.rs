@@ -109,13 +109,12 @@ fn check_of(spec: &TrainingSpec) -> Option<(&'static str, Option<usize>)> {
         && spec.data.training_set_size.is_none()
         && matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
     let is_papers = spec.objective.config::<InfoNce>().is_some_and(ReplicaSettings::supports);
+    let is_covered = OBJECTIVES.contains(&spec.objective.name()) || spec.model.queue.is_some();
     match spec.data.negatives {
         Negatives::Fresh { count } if is_plain && is_papers && spec.optimization.gradient_clip.is_none() => {
             Some(("check_run.py", Some(count)))
         }
-        Negatives::OtherKeys if is_plain && is_scheduled && OBJECTIVES.contains(&spec.objective.name()) => {
-            Some(("check_objective.py", None))
-        }
+        Negatives::OtherKeys if is_plain && is_scheduled && is_covered => Some(("check_objective.py", None)),
         _ => None,
     }
 }
@@ -138,9 +137,11 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: Option<usize>, output: &Path
     };
     let after = trained(copy(&before), step + 1);
     let last = trained(copy(&after), schedule.steps);
-    let snapshot = last.snapshot();
 
     let mut tensors = batch(spec, seed, step, negatives);
+    tensors.push(named(("snapshot_x", training.snapshot_observations().x.clone())));
+    let held_out = spec.sampler(seed).held_out_batch(step).pair;
+    tensors.extend([("held_out_x_plus", held_out.x_plus), ("held_out_x_plus_plus", held_out.x_plus_plus)].map(named));
     tensors.extend(state("before", &before));
     tensors.extend(state("after", &after));
     tensors.push(("gradient".into(), gradient));
@@ -169,7 +170,8 @@ fn write(spec: &TrainingSpec, seed: u64, negatives: Option<usize>, output: &Path
 
     let evaluation = training.score(&last.model.valid()).map_err(|e| UserError::Run(e.to_string()))?;
     let run = serde_json::json!({
-        "spec": spec, "seed": seed, "step": step, "loss": loss, "eta": eta, "snapshot": snapshot, "evaluation": evaluation,
+        "spec": spec, "seed": seed, "step": step, "loss": loss, "eta": eta, "snapshot_before": before.snapshot(),
+        "snapshot": last.snapshot(), "evaluation": evaluation,
     });
     write_whole(&output.join("run.json"), pretty(&run).as_bytes())
 }
@@ -206,7 +208,7 @@ fn batch(spec: &TrainingSpec, seed: u64, step: u64, negatives: Option<usize>) ->
     tensors
 }
 
-/// Weights and thresholds, those of a momentum copy, and the matrix of a predictor.
+/// Weights and thresholds, those of a momentum copy, the matrix of a predictor, and the keys of a queue.
 fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> Vec<(String, TensorData)> {
     let model = &learner.model;
     let copy = model.momentum_copy.as_ref().map(|copy| ("copy_", &copy.encoder));
@@ -221,6 +223,7 @@ fn state(when: &str, learner: &LearnerOf<SparseCoding>) -> Vec<(String, TensorDa
         .collect();
     let matrix = model.predictor.as_ref().and_then(Predictor::matrix);
     tensors.extend(matrix.map(|matrix| (format!("predictor_{when}"), matrix.val().into_data())));
+    tensors.extend(model.queue.as_ref().map(|queue| (format!("queue_{when}"), queue.keys.val().into_data())));
     tensors
 }
 

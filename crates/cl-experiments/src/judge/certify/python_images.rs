@@ -101,7 +101,7 @@ fn write_task<C: EncoderConfig<Encoder: ImageEncoder>>(
     let folder = RunFolder::at(output.join("run"));
     let training = Arc::new(ImageTraining::<C>::new(spec, seed, place)?);
     write_tensors(&output.join("images.safetensors"), images(&training))?;
-    let (step, loss, tensors) = step(&training);
+    let (step, loss, gradient_norm, tensors) = step(&training);
     write_tensors(&output.join("step.safetensors"), tensors)?;
     let (snapshots, evaluation): (Vec<ImageSnapshot>, ImageEvaluation) = (folder.snapshots()?, folder.evaluation()?);
     write_tensors(&output.join("end.safetensors"), end(&training, &folder, &evaluation)?)?;
@@ -123,6 +123,7 @@ fn write_task<C: EncoderConfig<Encoder: ImageEncoder>>(
         "seed": seed,
         "step": step,
         "loss": loss,
+        "gradient_norm": gradient_norm,
         "learning_rates": (0..schedule.steps).map(|step| schedule.learning_rate.at(step)).collect::<Vec<_>>(),
         "optimizers": optimizers,
         "snapshots": snapshots,
@@ -154,10 +155,11 @@ fn images<C: EncoderConfig<Encoder: ImageEncoder>>(training: &ImageTraining<C>) 
     [set("train", &training.data().splits().train), set("test", &training.data().splits().test)].concat()
 }
 
-/// The step in the middle of the run with its loss: views, network, gradient, running statistics after it, updates.
-fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>>) -> (u64, f64, Tensors) {
+/// The step in the middle of the run with its loss and the norm of its gradient: views, network, gradient, running statistics after it, updates.
+fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>>) -> (u64, f64, Option<f64>, Tensors) {
     let learner: LearnerOf<ImageTraining<C>> = trained(Learner::start(training), training.schedule().steps / 2);
     let step = learner.steps_done();
+    let gradient_norm = training.gradient_norm(&learner.model.valid(), step);
     let copy = || independent_copy(&learner, Learner::start(training)).at_step(step);
     let mut tensors = named("before", &learner.model);
     let batch = training.batch(step);
@@ -181,7 +183,7 @@ fn step<C: EncoderConfig<Encoder: ImageEncoder>>(training: &Arc<ImageTraining<C>
             tensors.extend(updated.into_iter().filter(|(name, _)| !is_running(name)));
         }
     }
-    (step, loss, tensors)
+    (step, loss, gradient_norm, tensors)
 }
 
 /// The final networks, and what they were measured on.

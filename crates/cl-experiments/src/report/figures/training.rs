@@ -21,6 +21,7 @@ pub fn figures(claim: &str, runs: &[Runs]) -> Vec<Figure> {
         fraction("Coverage of the features, smallest", |s| s.coverage_min),
         fraction("Fraction of neurons that are singletons", |s| s.singleton_fraction),
         fraction("R² of a probe on 512 observations", |s| or_nan(s.probe_r_squared)),
+        panel("Norm of the gradient", runs, Range::Log, |_, s| or_nan(s.gradient_norm)),
     ];
     let embeddings = vec![
         fraction("corr(f(x), f(Mz)) over z ≠ 0", |s| s.correlation_sparse),

@@ -2,9 +2,11 @@
 
 use super::spec::ImageSpec;
 use crate::tasks::initial_model::{self, Behind};
+use crate::tasks::task::through_autodiff;
 use burn::tensor::{Device, Int, Tensor};
+use burn::train::TrainOutput;
 use cl_model::conv::ImageEncoder;
-use cl_model::{EncoderConfig, Siamese};
+use cl_model::{EncoderConfig, Outputs, Siamese};
 
 /// What one step trains on, outside autodiff.
 #[derive(Debug, Clone)]
@@ -36,13 +38,34 @@ pub fn initial<C: EncoderConfig<Encoder: ImageEncoder>>(
 pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> Tensor<1> {
     match spec.objective() {
         None => model.cross_entropy(batch.views, batch.classes),
-        Some(objective) => {
-            // In one pass, so that batch normalisation sees both views together.
-            let copied = model.momentum_copy.as_ref().map(|copy| halves(copy.output(batch.views.clone())));
-            let [first, second] = halves(model.output(batch.views));
-            objective.loss(model.compared(first, second, copied))
-        }
+        Some(objective) => objective.loss(compared(model, batch.views)),
     }
+}
+
+/// Mean loss of a batch, `[1]`, and its gradients.
+pub fn gradients<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> TrainOutput<Tensor<1>> {
+    let Some(objective) = spec.objective() else { return through_autodiff(model, loss(model, spec, batch)) };
+    let outputs = compared(model, batch.views);
+    let keys = outputs.second.clone();
+    let mut output = through_autodiff(model, objective.loss(outputs));
+    model.leave_keys(&mut output.grads, keys);
+    output
+}
+
+/// What an objective sees of the two views of a batch.
+fn compared<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> Outputs {
+    let of_views = |views: &Tensor<4>| {
+        let n = views.dims()[0] / 2;
+        [views.clone().narrow(0, 0, n), views.clone().narrow(0, n, n)]
+    };
+    if model.queue.is_some() {
+        let [queries, of_keys] = of_views(&views);
+        return model.queued(queries, of_keys).expect("a queue comes with a momentum copy");
+    }
+    // In one pass, so that batch normalisation sees both views together.
+    let copied = model.momentum_copy.as_ref().map(|copy| halves(copy.output(views.clone())));
+    let [first, second] = halves(model.output(views));
+    model.compared(first, second, copied)
 }
 
 /// The outputs for both views of a batch, before any predictor, `[B, k]` each.

@@ -116,8 +116,9 @@ impl Specification for ImageSpec {
             let wanted = "an objective of features: images are not reconstructed";
             check(!self.objective.get().reconstructs(), "objective", self.objective.name(), wanted)?;
         }
-        self.model.check_targets(self.objective.name(), self.objective().map(AsRef::as_ref))?;
         self.optimization.check()?;
+        let batch_size = self.optimization.batch_size;
+        self.model.check_targets(self.objective.name(), self.objective().map(AsRef::as_ref), batch_size)?;
         at_least("optimization.batch_size", self.optimization.batch_size as u64, 2)?;
         let e = &self.evaluation;
         at_least("evaluation.neighbors", e.neighbors as u64, 1)?;

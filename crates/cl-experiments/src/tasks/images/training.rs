@@ -15,9 +15,10 @@ use crate::tasks::spread::{is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Measured, Place, Shown, Task};
 use crate::tasks::weights;
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
+use burn::train::TrainOutput;
 use cl_data::images::epoch_order;
 use cl_data::{Purpose, Stream};
 use cl_model::conv::ImageEncoder;
@@ -51,6 +52,9 @@ pub struct ImageSnapshot {
     /// Effective rank of the features of the test images that kNN classifies, see [`effective_rank`]; `None` where one is not finite.
     #[serde(default)]
     pub feature_rank: Option<f64>,
+    /// Norm of the gradient of all parameters together for the next training batch, before any bound; `None` where it is not finite.
+    #[serde(default)]
+    pub gradient_norm: Option<f64>,
     /// Accuracy of kNN on features; `None` where a feature is not finite.
     pub knn_accuracy: Option<f64>,
     /// Images trained on per second since the previous snapshot; not recorded, 0 at the first.
@@ -165,6 +169,20 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
         model::loss(model, self.data.spec(), batch)
     }
 
+    fn gradients(&self, model: &ModelOf<C>, batch: ImageBatch) -> TrainOutput<Tensor<1>> {
+        model::gradients(model, self.data.spec(), batch)
+    }
+
+    fn update(
+        &self,
+        model: ModelOf<C>,
+        step: u64,
+        gradients: GradientsParams,
+        optimize: impl FnOnce(ModelOf<C>, GradientsParams) -> ModelOf<C>,
+    ) -> ModelOf<C> {
+        model.updated(step, gradients, optimize)
+    }
+
     fn snapshot(&self, model: &ModelOf<C>, step: u64) -> ImageSnapshot {
         let spec = self.data.spec();
         let batch = self.data.held_out(step);
@@ -180,6 +198,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
             negative_similarity: similarities.and_then(|s| s.negative),
             outputs: outputs.and_then(output_measures),
             feature_rank: knn.feature_rank,
+            gradient_norm: self.gradient_norm(model, step),
             knn_accuracy: knn.accuracy,
             images_per_second: self.images_per_second(step),
         }
@@ -256,6 +275,7 @@ impl Measured for ImageSnapshot {
             },
             Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "kNN accuracy", read: |s| s.knn_accuracy.unwrap_or(0.0), higher_is_better: true },
+            Shown { name: "Gradient norm", read: |s| s.gradient_norm.unwrap_or(0.0), higher_is_better: false },
             Shown { name: "Images per second", read: |s| s.images_per_second, higher_is_better: true },
         ]
     }

@@ -1,6 +1,7 @@
 //! Where the gradient of a step comes from: Burn's autodiff over the readable formulation, or a closed form in host memory.
 
 use super::batches::Samples;
+use crate::tasks::task::through_autodiff;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
@@ -40,6 +41,9 @@ pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, 
     let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
         panic!("the samples belong to the supervised objective");
     };
+    if let Some(queued) = model.queued(x_plus.clone(), x_plus_plus.clone()) {
+        return queued;
+    }
     let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
     let copied = model.momentum_copy.as_ref().map(|copy| [&x_plus, &x_plus_plus].map(|x| copy.output(x.clone())));
     let (first, second) = (model.output(x_plus), key(x_plus_plus.clone()));
@@ -89,20 +93,34 @@ pub fn in_closed_form(
 /// Loss and gradients of any model, the loss by [`cl_model::closed_form`] and the model by autodiff.
 pub fn loss_in_closed_form<E: VectorEncoder>(
     model: &Siamese<E>,
-    (objective, on_host): (&dyn Objective, &dyn HostObjective),
-    samples: Samples,
+    objective: &dyn HostObjective,
+    outputs: Outputs,
 ) -> TrainOutput<Tensor<1>> {
-    let Outputs { first, second, targets, negatives, .. } = outputs(model, objective, samples);
+    let Outputs { first, second, targets, negatives, .. } = outputs;
     let [b, _] = first.dims();
+    let keys = second.clone();
     let f = Tensor::cat([first, second].into_iter().chain(targets.into_iter().flatten()).chain(negatives).collect(), 0);
     let [_, k] = f.dims();
-    let (value, gradient) = on_host.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
+    let (value, gradient) = objective.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
     let rows = gradient.len() / k;
     let gradient = Tensor::<2>::from_data(TensorData::new(gradient, [rows, k]), &f.device());
     // Its gradient equals that of the loss.
     let product = (f.narrow(0, 0, rows) * gradient).sum();
-    let grads = GradientsParams::from_grads(product.backward(), model);
+    let mut grads = GradientsParams::from_grads(product.backward(), model);
+    model.leave_keys(&mut grads, keys);
     TrainOutput { grads, item: Tensor::from_data([value as f32], &Device::flex()) }
+}
+
+/// Loss and gradients of any model and objective by autodiff.
+pub fn loss_through_autodiff<E: VectorEncoder>(
+    model: &Siamese<E>,
+    objective: &dyn Objective,
+    outputs: Outputs,
+) -> TrainOutput<Tensor<1>> {
+    let keys = outputs.second.clone();
+    let mut output = through_autodiff(model, objective.loss(outputs));
+    model.leave_keys(&mut output.grads, keys);
+    output
 }
 
 /// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may require a gradient, until a

@@ -113,7 +113,7 @@ fn predicted(data: &SparseCodingModel, spec: &MomentsSpec, directions: &Matrix) 
 }
 
 /// The d features, then random unit vectors in the complement of span(M), `[d + k, d1]`.
-fn directions(dictionary: &Dictionary, complement: usize, seed: u64) -> Matrix {
+pub fn directions(dictionary: &Dictionary, complement: usize, seed: u64) -> Matrix {
     let d1 = dictionary.input_dim();
     let mut directions = dictionary.features().clone();
     let mut rng = Stream::new(seed, Purpose::Tuning).rng(Part::Whole, 0);

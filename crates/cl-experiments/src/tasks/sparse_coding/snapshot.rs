@@ -50,6 +50,9 @@ pub struct Snapshot {
     /// Of the outputs for the held-out batch, before any predictor; `None` for the supervised objective.
     #[serde(default)]
     pub outputs: Option<OutputMeasures>,
+    /// Norm of the gradient of all parameters together for the next training batch, before any bound; `None` where it is not finite.
+    #[serde(default)]
+    pub gradient_norm: Option<f64>,
     /// Frobenius norm of what the predictor takes from other outputs; `None` without a linear predictor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predictor_off_diagonal: Option<f64>,
@@ -75,6 +78,7 @@ impl Measured for Snapshot {
             Shown { name: "Active fraction", read: |s| s.active_fraction, higher_is_better: false },
             Shown { name: "Probe R²", read: |s| s.probe_r_squared.unwrap_or(0.0), higher_is_better: true },
             Shown { name: "Effective rank", read: |s| s.feature_rank.unwrap_or(0.0), higher_is_better: true },
+            Shown { name: "Gradient norm", read: |s| s.gradient_norm.unwrap_or(0.0), higher_is_better: false },
         ]
     }
 
@@ -106,6 +110,7 @@ impl Snapshot {
             probe_r_squared: Some(0.5),
             feature_rank: Some(1.0),
             outputs: None,
+            gradient_norm: Some(0.1),
             predictor_off_diagonal: None,
             neuron_energies: Vec::new(),
         }

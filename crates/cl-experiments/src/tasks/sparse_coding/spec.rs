@@ -292,10 +292,16 @@ impl TrainingSpec {
             let wanted = "left out: the supervised objective draws fresh observations";
             check(size.is_none(), key, size.unwrap_or(0), wanted)?;
             self.data.negatives = Negatives::OtherKeys;
-            return self.model.check_targets(SUPERVISED, None);
+            return self.model.check_targets(SUPERVISED, None, self.optimization.batch_size);
         }
         self.objective.check("objective", &parts.objectives)?;
-        self.model.check_targets(self.objective.name(), Some(self.objective.get().as_ref()))?;
+        let batch_size = self.optimization.batch_size;
+        self.model.check_targets(self.objective.name(), Some(self.objective.get().as_ref()), batch_size)?;
+        if self.model.queue.is_some() {
+            let wanted = "other_keys: the keys of the queue are the negatives";
+            let key = "data.sparse_coding.negatives";
+            check(self.data.negatives == Negatives::OtherKeys, key, "fresh ones", wanted)?;
+        }
         if self.objective.get().reconstructs() {
             let name = self.model.encoder.name();
             let wanted = "symmetric_relu: the objective decodes with the encoder's own weights";
@@ -372,6 +378,9 @@ impl TrainingSpec {
 
     /// `N`, or the number of other views in the batch.
     pub fn num_negatives(&self) -> usize {
+        if let Some(queue) = self.model.queue {
+            return queue.size;
+        }
         match (self.data.negatives, self.objective()) {
             (_, None) => 0,
             (Negatives::Fresh { count } | Negatives::FreshAugmented { count }, _) => count,
@@ -386,9 +395,10 @@ impl TrainingSpec {
         let Some(objective) = self.objective() else {
             return self.data.classes.map(|classes| (classes.count as f64).ln());
         };
-        let negatives = match self.data.negatives {
-            Negatives::Fresh { count } | Negatives::FreshAugmented { count } => Some(count),
-            Negatives::OtherKeys => None,
+        let negatives = match (self.model.queue, self.data.negatives) {
+            (Some(queue), _) => Some(queue.size),
+            (None, Negatives::Fresh { count } | Negatives::FreshAugmented { count }) => Some(count),
+            (None, Negatives::OtherKeys) => None,
         };
         objective.at_chance(self.optimization.batch_size, negatives)
     }

@@ -6,7 +6,8 @@
 use super::batches::{BatchSource, Samples};
 use super::evaluation::{Baselines, DownstreamTask, Evaluation};
 use super::gradient::{
-    GradientSource, SWEEP_EVERY, in_closed_form, loss_in_closed_form, outputs, supervised_loss, sweep_graph,
+    GradientSource, SWEEP_EVERY, in_closed_form, loss_in_closed_form, loss_through_autodiff, outputs, supervised_loss,
+    sweep_graph,
 };
 use super::snapshot::Snapshot;
 use super::spec::TrainingSpec;
@@ -16,9 +17,9 @@ use crate::io::undefined::or_nan;
 use crate::spec::Schedule;
 use crate::tasks::initial_model::{self, Behind};
 use crate::tasks::spread::{is_finite, output_measures};
-use crate::tasks::task::{Evaluated, Place, Task};
+use crate::tasks::task::{Evaluated, Place, Task, through_autodiff};
 use burn::module::ParamGroup;
-use burn::optim::ModuleOptimizer;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
 use cl_data::{Matrix, Observations, Part, Purpose, SparseCodingModel, Stream, standard_normal};
@@ -119,6 +120,11 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
     /// The direction of the downstream task, `w*`, `[d]`.
     pub fn target(&self) -> &[f32] {
         &self.target
+    }
+
+    /// Observations on which snapshots compute embeddings.
+    pub fn snapshot_observations(&self) -> &Observations {
+        &self.snapshot_samples[0]
     }
 
     /// Observations on which [`score`](Self::score) computes embeddings.
@@ -324,13 +330,24 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             (GradientSource::ClosedForm, Some((_, on_host)), Some(encoder)) => {
                 in_closed_form(encoder, on_host, samples)
             }
-            (GradientSource::LossInClosedForm, Some(objectives), _) => loss_in_closed_form(model, objectives, samples),
-            _ => crate::tasks::task::through_autodiff(model, self.loss(model, samples)),
+            (GradientSource::LossInClosedForm, Some((objective, on_host)), _) => {
+                loss_in_closed_form(model, on_host, outputs(model, objective, samples))
+            }
+            _ => match self.objective() {
+                Some(objective) => loss_through_autodiff(model, objective, outputs(model, objective, samples)),
+                None => through_autodiff(model, supervised_loss(model, samples)),
+            },
         }
     }
 
-    fn update(&self, model: ModelOf<C>, step: u64, optimize: impl FnOnce(ModelOf<C>) -> ModelOf<C>) -> ModelOf<C> {
-        let model = model.updated(step, optimize);
+    fn update(
+        &self,
+        model: ModelOf<C>,
+        step: u64,
+        gradients: GradientsParams,
+        optimize: impl FnOnce(ModelOf<C>, GradientsParams) -> ModelOf<C>,
+    ) -> ModelOf<C> {
+        let model = model.updated(step, gradients, optimize);
         if self.gradient == GradientSource::ClosedForm && (step + 1).is_multiple_of(SWEEP_EVERY) {
             sweep_graph(&self.device.clone().autodiff());
         }
@@ -367,6 +384,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             probe_r_squared: self.quick_probe(encoder).ok().flatten(),
             feature_rank: self.feature_rank(encoder),
             outputs,
+            gradient_norm: self.gradient_norm(model, step),
             predictor_off_diagonal: model.predictor.as_ref().and_then(Predictor::off_diagonal_norm),
             neuron_energies: decomposition.energies().into_iter().map(|e| e as f32).collect(),
         }

@@ -59,13 +59,14 @@ fn panel(title: &str, all: &[ImageRuns], value: fn(&Scores) -> f64) -> Panel {
 /// What is measured over epochs.
 pub fn curves(claim: &str, all: &[ImageRuns]) -> Figure {
     type Value = fn(&ImageSnapshot) -> Option<f64>;
-    let measures: [(&str, Value); 6] = [
+    let measures: [(&str, Value); 7] = [
         ("kNN accuracy", |s| s.knn_accuracy),
         ("Held-out loss", |s| Some(s.loss)),
         ("Cosine of two views of an image", |s| s.positive_similarity),
         ("Cosine of views of different images", |s| s.negative_similarity),
         ("Effective rank of the features", |s| s.feature_rank),
         ("Spread of the outputs: 1 in all directions, 0 alike", |s| Some(s.outputs?.spread)),
+        ("Norm of the gradient", |s| s.gradient_norm),
     ];
     let panels = measures.into_iter().filter_map(|(title, value)| {
         let curves: Vec<Curve> = all.iter().map(|r| r.curve(value)).filter(|c| !c.line.is_empty()).collect();

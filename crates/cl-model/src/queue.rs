@@ -1,0 +1,111 @@
+//! Keys of earlier batches, as negatives.
+
+use crate::encoders::StandardNormals;
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use cl_config::{Component, ConfigError, at_least};
+use serde::{Deserialize, Serialize};
+
+/// How many keys a [`KeyQueue`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueConfig {
+    /// `K`, at least 1 and a multiple of the batch size; 65,536 in MoCo on ImageNet.
+    pub size: usize,
+}
+
+impl Component for QueueConfig {
+    const VERSION: u32 = 1;
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        at_least("size", self.size as u64, 1)?;
+        Ok(self)
+    }
+}
+
+impl QueueConfig {
+    /// A queue of random directions of length 1, for keys `[B, dim]`.
+    pub fn init(&self, dim: usize, normals: &mut StandardNormals<'_>, device: &Device) -> KeyQueue {
+        let mut keys = normals(self.size * dim);
+        for key in keys.chunks_exact_mut(dim) {
+            let length = key.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            key.iter_mut().for_each(|v| *v /= length);
+        }
+        let keys = Tensor::<2>::from_data(TensorData::new(keys, [self.size, dim]), device);
+        KeyQueue { keys: Param::from_tensor(keys).no_grad() }
+    }
+}
+
+/// Keys of the last K samples, the oldest of which make room for those of each step (He et al. 2020, MoCo). Part of the model's state; no
+/// gradient reaches it.
+#[derive(Module, Debug)]
+pub struct KeyQueue {
+    /// `[K, k]`.
+    pub keys: Param<Tensor<2>>,
+}
+
+impl KeyQueue {
+    /// Leaves the keys of a step `[B, k]` beside its gradients, from where [`taken_from`](Self::taken_from) takes them at the update.
+    pub fn leave(&self, gradients: &mut GradientsParams, keys: Tensor<2>) {
+        gradients.register(self.keys.id, keys.without_autodiff());
+    }
+
+    /// The keys that a step has left, if it has.
+    pub fn taken_from(&self, gradients: &mut GradientsParams) -> Option<Tensor<2>> {
+        gradients.remove::<2>(self.keys.id)
+    }
+
+    /// The queue with the keys of a step, counted from 0, in the place of the oldest.
+    ///
+    /// # Panics
+    /// When K is not a multiple of their number.
+    #[must_use]
+    pub fn with(self, keys: Tensor<2>, step: u64) -> Self {
+        let ([size, dim], [count, _]) = (self.keys.dims(), keys.dims());
+        assert!(
+            size.is_multiple_of(count),
+            "a queue of {size} keys is filled by a whole number of batches, not of {count}"
+        );
+        let at = (step % (size / count) as u64) as usize * count;
+        let replaced =
+            |own: Tensor<2>| own.detach().slice_assign([at..at + count, 0..dim], keys.clone()).set_require_grad(false);
+        Self { keys: self.keys.map(replaced) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(values: [f32; 2], device: &Device) -> Tensor<2> {
+        Tensor::from_data([[values[0]], [values[1]]], device)
+    }
+
+    #[test]
+    fn the_oldest_keys_make_room() {
+        let device = Device::flex().autodiff();
+        let mut queue = QueueConfig { size: 4 }.init(1, &mut |count| vec![-2.0; count], &device);
+        let read = |queue: &KeyQueue| queue.keys.val().into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(read(&queue), [-1.0; 4], "of length 1 at the start");
+        let expected = [[1.0, 2.0, -1.0, -1.0], [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 3.0, 4.0]];
+        for (step, expected) in expected.into_iter().enumerate() {
+            let first = 2.0 * step as f32 + 1.0;
+            let mut gradients = GradientsParams::new();
+            queue.leave(&mut gradients, keys([first, first + 1.0], &device));
+            let left = queue.taken_from(&mut gradients).unwrap();
+            assert!(queue.taken_from(&mut gradients).is_none(), "no optimizer sees them");
+            queue = queue.with(left, step as u64);
+            assert_eq!(read(&queue), expected);
+            assert!(!queue.keys.is_require_grad());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "whole number of batches")]
+    fn batches_fill_it_a_whole_number_of_times() {
+        let device = Device::flex();
+        let queue = QueueConfig { size: 3 }.init(1, &mut |count| vec![1.0; count], &device);
+        let _ = queue.with(keys([1.0, 2.0], &device), 0);
+    }
+}
