@@ -331,6 +331,53 @@ fn a_drift_is_followed_from_the_first_snapshot_on() {
 }
 
 #[test]
+fn coverage_is_drawn_over_what_it_is_predicted_from() {
+    let folder = scratch();
+    let measure = "{ weight_decay_law = { delay = 10, exponent = 1.0, plateau = 0.3, plateau_exponent = 0.1, takeover = 1.0, width = 0.5, \
+                   fitted_at = 32, within = 0.1 } }";
+    let transform = &SMALL[SMALL.find("transform = [").unwrap()..SMALL.find("\n\n[points.masked.model").unwrap()];
+    let text = SMALL
+        .replace("seeds = [1]", &format!("seeds = [1, 2]\nfigures = [\"weight_decay_law\"]\nmeasures = [{measure}]"))
+        .replace(transform, "transform = []");
+    let result = judged(folder.path(), "small", &text);
+    let drawn = figure(&result, "small-law");
+    let metrics: Vec<_> = result.metrics["masked"].values().collect();
+    // q = 1/6, as log log 6 < 1, and σ² = max(√(log 6)/6, 1.5 q) = ¼: q/σ² = 2/3; λ = 0.01.
+    let rate = |step: f64| 0.5 * 0.2f64.powf(((step - 30.0) / 30.0).max(0.0));
+    let eta = |from: u32| (from..60).map(|step| rate(f64::from(step))).sum::<f64>();
+    let decay = 0.01 * (2.0 / 3.0) / (5.0 / 3.0);
+    assert!((metrics[0]["decay_number"] - decay * eta(0)).abs() < 1e-9);
+    let y = decay * (2.0 / 3.0) * eta(10);
+    assert!((metrics[0]["takeover_number"] - y).abs() < 1e-9, "{} {y}", metrics[0]["takeover_number"]);
+    let plateau = 0.3 * (2.0f64 / 3.0).powf(0.1);
+    let coverage = plateau + (1.0 - plateau) / (1.0 + ((1.0 - y) / 0.5).exp());
+    assert!((metrics[0]["coverage_predicted"] - coverage).abs() < 1e-9);
+    let curves = &plot(panel(&drawn, "Coverage over y")).curves;
+    assert_eq!(curves[1].dots, [(y, metrics[0]["coverage_mean"]), (y, metrics[1]["coverage_mean"])]);
+    let at = curves[0].line.iter().min_by(|a, b| (a.0 - y).abs().total_cmp(&(b.0 - y).abs())).unwrap();
+    assert!((at.1 - coverage).abs() < 0.01, "{at:?} {coverage}");
+}
+
+#[test]
+fn correlations_of_views_are_drawn_over_thresholds() {
+    let folder = scratch();
+    let measure = "{ threshold_correlation = { thresholds = [0.0, 0.4], samples = 2048, directions = 1 } }";
+    let names = format!("seeds = [1, 2]\nfigures = [\"threshold_correlation\"]\nmeasures = [{measure}]");
+    let result = judged(folder.path(), "small", &SMALL.replace("seeds = [1]", &names));
+    let coverage = result.metrics["masked"].values().map(|m| m["coverage_mean"]).sum::<f64>() / 2.0;
+    let drawn = figure(&result, "small-threshold-correlation");
+    let plot = plot(panel(&drawn, &format!("complementary masks: coverage {coverage:.2}")));
+    let of = |kind: &str, c: &str| -> Vec<f64> {
+        result.metrics["masked"].values().map(|m| m[&format!("view_correlation:{kind}@{c}")]).collect()
+    };
+    let (first, second) = (of("one_feature", "0"), of("one_feature", "0.4"));
+    assert_eq!(plot.curves[0].dots, [(0.0, first[0]), (0.0, first[1]), (0.4, second[0]), (0.4, second[1])]);
+    let ratios: Vec<f64> =
+        folders(&result).map(|f| f.snapshots::<Snapshot>().unwrap().last().unwrap().threshold_ratio).collect();
+    assert!((plot.rules[0].at - (ratios[0] + ratios[1]) / 2.0).abs() < 1e-12);
+}
+
+#[test]
 fn a_prediction_head_is_drawn_with_the_neurons_that_it_leaves() {
     let folder = scratch();
     let (before, after) = SMALL.split_once("[points.masked.objective.info_nce]").unwrap();

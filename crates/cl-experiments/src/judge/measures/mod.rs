@@ -1,7 +1,8 @@
 //! From run folders to judged claims.
 //!
 //! Most claims are read off the evaluations that every run has. Further measures are listed by the experiment file in
-//! `measures`, see [`measure`]: [`decoupling`], [`drift`], [`feature_groups`], [`linear_stage`], [`stages`], and what programs built on this one add.
+//! `measures`, see [`measure`]: [`decoupling`], [`drift`], [`feature_groups`], [`linear_stage`], [`stages`],
+//! [`threshold_correlation`], [`weight_decay_law`], and what programs built on this one add.
 
 pub mod decoupling;
 pub mod drift;
@@ -10,6 +11,8 @@ pub mod images;
 pub mod linear_stage;
 pub mod measure;
 pub mod stages;
+pub mod threshold_correlation;
+pub mod weight_decay_law;
 
 use crate::io::error::UserError;
 use crate::io::undefined::or_nan;
@@ -30,6 +33,8 @@ use measure::{CompleteRun, Measure, Measures};
 use stages::StagesOfTraining;
 use std::any::Any;
 use std::collections::BTreeMap;
+use threshold_correlation::ThresholdCorrelation;
+use weight_decay_law::WeightDecayLaw;
 
 /// The measures built into this program.
 pub fn standard() -> Measures {
@@ -39,6 +44,8 @@ pub fn standard() -> Measures {
     measure::add::<LinearStageGrowth>(&mut measures, "linear_stage", false);
     measure::add::<SimultaneousTests>(&mut measures, "simultaneous_tests", false);
     measure::add::<StagesOfTraining>(&mut measures, "stages", false);
+    measure::add::<ThresholdCorrelation>(&mut measures, "threshold_correlation", false);
+    measure::add::<WeightDecayLaw>(&mut measures, "weight_decay_law", false);
     measures
 }
 
@@ -198,7 +205,9 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
         ]);
     }
     values.extend(predictor_metrics(snapshots));
-    values.extend(snapshots.last().map(|s| output_metrics(s.outputs, s.feature_rank)).unwrap_or_default());
+    if let Some(last) = snapshots.last() {
+        values.extend(signals(last.outputs, last.feature_rank, last.gradient_norm));
+    }
     for snapshot in snapshots {
         // Horizons within a run, for maps over time.
         values.insert(format!("coverage_mean@{}", snapshot.step), snapshot.coverage_mean);
@@ -206,8 +215,12 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
     values
 }
 
-/// How outputs and features are spread at the end.
-fn output_metrics(outputs: Option<OutputMeasures>, feature_rank: Option<f64>) -> BTreeMap<String, f64> {
+/// How outputs and features are spread at the end, and how long the gradient is.
+fn signals(
+    outputs: Option<OutputMeasures>,
+    feature_rank: Option<f64>,
+    gradient_norm: Option<f64>,
+) -> BTreeMap<String, f64> {
     let of_outputs = outputs.map(|o| {
         [
             ("output_rank", o.effective_rank),
@@ -216,8 +229,9 @@ fn output_metrics(outputs: Option<OutputMeasures>, feature_rank: Option<f64>) ->
             ("uniformity", o.uniformity),
         ]
     });
-    let of_features = feature_rank.map(|rank| ("feature_rank", rank));
-    of_outputs.into_iter().flatten().chain(of_features).map(|(name, value)| (name.to_string(), value)).collect()
+    let others = [("feature_rank", feature_rank), ("gradient_norm", gradient_norm)];
+    let others = others.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    of_outputs.into_iter().flatten().chain(others).map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 /// Peak, its step, and end of the norm of a predictor's off-diagonal entries, for runs that have such a predictor.

@@ -16,7 +16,9 @@ mod phases;
 mod predictor;
 mod scaling;
 mod stages;
+mod threshold_correlation;
 mod training;
+mod weight_decay_law;
 
 use super::chart::{Entry, Figure, Swatch};
 use super::series::Runs;
@@ -53,6 +55,10 @@ impl Figures {
             .with("neurons", move |result, runs| Ok(neurons::figure(&claim(result), runs)?.into_iter().collect()))
             .with("objectives", objectives::figures)
             .with("one_parameter", |result, _| Ok(one_parameter::figure(result).into_iter().collect()))
+            .with("threshold_correlation", |result, runs| {
+                Ok(threshold_correlation::figure(result, runs).into_iter().collect())
+            })
+            .with("weight_decay_law", |result, runs| Ok(weight_decay_law::figure(result, runs).into_iter().collect()))
             .with("predictor", |result, runs| Ok(predictor::figure(result, runs).into_iter().collect()))
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
@@ -165,6 +171,7 @@ pub fn in_words(point: &str) -> String {
         "simsiam-no-stop" => "… no stop-gradient".into(),
         "simsiam-no-head" => "… no head".into(),
         "byol" => "BYOL".into(),
+        "moco" => "MoCo".into(),
         "reconstruction" => "masked reconstruction".into(),
         "alignment-uniformity" => "alignment, uniformity".into(),
         _ if point.starts_with("contrastive-") => format!("contrastive: {}", in_words(&point["contrastive-".len()..])),
