@@ -26,6 +26,7 @@ pub mod encoders;
 pub mod features;
 mod gradient_clipping;
 mod host;
+pub mod host_conv;
 mod independent_copy;
 pub mod knn;
 mod lars;

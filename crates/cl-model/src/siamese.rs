@@ -67,11 +67,13 @@ impl<E: Encoder> Siamese<E> {
         Outputs { targets, ..Outputs::of_views(predictor.forward(first), predictor.forward(second)) }
     }
 
-    /// What an objective sees of queries, their keys from the momentum copy, and the keys in the queue; `None` without a queue.
-    pub fn queued(&self, queries: E::Input, of_keys: E::Input) -> Option<Outputs> {
-        let (queue, copy) = (self.queue.as_ref()?, self.momentum_copy.as_ref()?);
-        let (first, second) = (self.output(queries), copy.output(of_keys));
-        Some(Outputs { negatives: Some(queue.keys.val()), ..Outputs::of_views(first, second) })
+    /// What an objective sees of the outputs for queries, of keys by the momentum copy, and of those in the queue.
+    ///
+    /// # Panics
+    /// Without a queue.
+    pub fn queued(&self, queries: Tensor<2>, keys: Tensor<2>) -> Outputs {
+        let queue = self.queue.as_ref().expect("the model has a queue");
+        Outputs { negatives: Some(queue.keys.val()), ..Outputs::of_views(queries, keys) }
     }
 
     /// Leaves the keys of a step for the queue, if there is one, beside its gradients; see [`updated`](Self::updated).
@@ -81,23 +83,23 @@ impl<E: Encoder> Siamese<E> {
         }
     }
 
-    /// Logits of classes, `[n, K]`.
+    /// Logits of classes, `[n, K]`, of features.
     ///
     /// # Panics
     /// Without a head.
-    pub fn logits(&self, x: E::Input) -> Tensor<2> {
+    pub fn logits(&self, features: Tensor<2>) -> Tensor<2> {
         let head = self.head.as_ref().expect("the supervised objective comes with a head");
-        head.forward(self.encoder.forward(x))
+        head.forward(features)
     }
 
-    /// Mean cross-entropy, `[1]`, of the logits against classes `[n]` in 0..K: the supervised baseline.
+    /// Mean cross-entropy, `[1]`, of the logits of features against classes `[n]` in 0..K: the supervised baseline.
     ///
     /// Wen & Li 2021, abstract, question 2: supervised learning finds the sparse features without augmentation.
     ///
     /// # Panics
     /// Without a head, or when the numbers of rows differ.
-    pub fn cross_entropy(&self, x: E::Input, classes: Tensor<1, Int>) -> Tensor<1> {
-        let logits = self.logits(x);
+    pub fn cross_entropy(&self, features: Tensor<2>, classes: Tensor<1, Int>) -> Tensor<1> {
+        let logits = self.logits(features);
         CrossEntropyLoss::new(None, &logits.device()).forward(logits, classes)
     }
 
@@ -137,8 +139,8 @@ mod tests {
         let identity = || Tensor::eye(2, &device);
         let head = Linear { weight: Param::from_tensor(identity()), bias: None };
         let model = Siamese { head: Some(head), ..Siamese::of_encoder(SymmetricReluEncoder::new(identity())) };
-        let x = Tensor::from_data([[0.0, 1.0], [0.0, 1.0]], &device);
-        let loss = model.cross_entropy(x, Tensor::from_data([1, 0], &device));
+        let features = Tensor::from_data([[0.0, 1.0], [0.0, 1.0]], &device);
+        let loss = model.cross_entropy(features, Tensor::from_data([1, 0], &device));
         let expected = 0.5 * ((-1f64).exp().ln_1p() + 1f64.exp().ln_1p());
         assert!((loss.into_scalar::<f64>() - expected).abs() < 1e-6);
     }

@@ -10,4 +10,5 @@ pub mod learner;
 pub mod sparse_coding;
 mod spread;
 pub mod task;
+pub mod two_view_loss;
 pub mod weights;

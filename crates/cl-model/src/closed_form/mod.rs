@@ -24,7 +24,7 @@ mod barlow_twins;
 mod contrast;
 mod elementwise;
 mod negative_cosine;
-mod product;
+pub(crate) mod product;
 mod softmax_losses;
 mod spectral;
 mod two_views;

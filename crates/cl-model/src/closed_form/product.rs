@@ -28,7 +28,7 @@ impl<'a> Rows<'a> {
         self.values.len() / self.cols
     }
 
-    pub(super) fn row(&self, i: usize) -> &'a [f32] {
+    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
         &self.values[i * self.cols..(i + 1) * self.cols]
     }
 
@@ -38,25 +38,25 @@ impl<'a> Rows<'a> {
 }
 
 /// `out = factor · A Bᵀ`.
-pub(super) fn times_transposed(a: Rows, b: Rows, factor: f32, out: &mut [f32]) {
+pub(crate) fn times_transposed(a: Rows, b: Rows, factor: f32, out: &mut [f32]) {
     let out = MatMut::from_row_major_slice_mut(out, a.count(), b.count());
     matmul(out, Accum::Replace, a.view(), b.view().transpose(), factor, Par::Seq);
 }
 
 /// `out = A B`.
-pub(super) fn times(a: Rows, b: Rows, out: &mut [f32]) {
+pub(crate) fn times(a: Rows, b: Rows, out: &mut [f32]) {
     let out = MatMut::from_row_major_slice_mut(out, a.count(), b.cols);
     matmul(out, Accum::Replace, a.view(), b.view(), 1.0, Par::Seq);
 }
 
 /// `out += Aᵀ B`.
-pub(super) fn add_transposed_times(a: Rows, b: Rows, out: &mut [f32]) {
+pub(crate) fn add_transposed_times(a: Rows, b: Rows, out: &mut [f32]) {
     let out = MatMut::from_row_major_slice_mut(out, a.cols, b.cols);
     matmul(out, Accum::Add, a.view().transpose(), b.view(), 1.0, Par::Seq);
 }
 
 /// `out += (columns from.. of A)ᵀ B`, as many columns as `out` has rows.
-pub(super) fn add_some_transposed_times(a: Rows, from: usize, b: Rows, out: &mut [f32]) {
+pub(crate) fn add_some_transposed_times(a: Rows, from: usize, b: Rows, out: &mut [f32]) {
     let count = out.len() / b.cols;
     let out = MatMut::from_row_major_slice_mut(out, count, b.cols);
     matmul(out, Accum::Add, a.view().subcols(from, count).transpose(), b.view(), 1.0, Par::Seq);
@@ -64,7 +64,7 @@ pub(super) fn add_some_transposed_times(a: Rows, from: usize, b: Rows, out: &mut
 
 /// Executes tasks, on several threads if rayon has them. Tasks are split independently of the number of threads, so
 /// that the results are the same for any.
-pub(super) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync + Send) {
+pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync + Send) {
     if tasks.len() > 1 && rayon::current_num_threads() > 1 {
         tasks.into_par_iter().for_each(work);
     } else {

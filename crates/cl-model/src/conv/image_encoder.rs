@@ -1,5 +1,6 @@
 //! What image encoders have in common.
 
+use super::on_host::ConvStack;
 use crate::encoders::Encoder;
 use burn::tensor::Tensor;
 
@@ -27,6 +28,11 @@ pub trait ImageEncoder: Encoder<Input = Tensor<4>, Shape = ImageShape> {
 
     /// Kernels of the first convolution, `[C, 3, k, k]`, outside the gradient.
     fn first_layer_filters(&self) -> Option<Tensor<4>> {
+        None
+    }
+
+    /// The layers of the whole encoder if these are a stack of 3×3 convolutions, which the host computes faster.
+    fn as_conv_stack(&self) -> Option<ConvStack<'_>> {
         None
     }
 

@@ -12,6 +12,7 @@
 mod activation;
 mod image_encoder;
 mod layers;
+mod on_host;
 mod resnet18;
 mod small;
 mod wide_resnet;
@@ -20,6 +21,7 @@ pub use activation::LastActivation;
 pub use image_encoder::{ImageEncoder, ImageShape};
 pub use layers::ConvNorm;
 pub(crate) use layers::{batch_norm, normal};
+pub use on_host::{ConvStack, StackNumbers};
 pub use resnet18::{BasicBlock, ResNet18, ResNet18Config};
 pub use small::{SmallConvNet, SmallConvNetConfig};
 pub use wide_resnet::{PreActivationBlock, WideResNet, WideResNetConfig};

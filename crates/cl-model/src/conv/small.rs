@@ -3,6 +3,7 @@
 use super::activation::LastActivation;
 use super::image_encoder::{ImageEncoder, ImageShape};
 use super::layers::{ConvNorm, assert_rgb, channels, mean_pool, multiply_adds};
+use super::on_host::ConvStack;
 use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -112,6 +113,10 @@ impl ImageEncoder for SmallConvNet {
 
     fn first_layer_filters(&self) -> Option<Tensor<4>> {
         self.layers.first().map(|layer| layer.conv.weight.val().detach())
+    }
+
+    fn as_conv_stack(&self) -> Option<ConvStack<'_>> {
+        Some(ConvStack { layers: &self.layers, last_activation: self.last_activation })
     }
 
     fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {

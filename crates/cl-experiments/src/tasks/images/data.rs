@@ -5,7 +5,7 @@
 
 use super::dataset;
 use super::dataset::Content;
-use super::model::ImageBatch;
+use super::model::{self, ImageBatch};
 use super::spec::ImageSpec;
 use crate::io::error::UserError;
 use crate::spec::Specification;
@@ -116,7 +116,7 @@ impl ImageData {
 
     /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
     pub fn features<E: ImageEncoder>(&self, model: &Siamese<E>, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
-        let chunks = indices.chunks(CHUNK).map(|chunk| model.encoder.forward(self.inputs(images, chunk)));
+        let chunks = indices.chunks(CHUNK).map(|chunk| model::features(&model.encoder, self.inputs(images, chunk)));
         let features = Tensor::cat(chunks.collect(), 0);
         if self.spec.mistake == Some(Mistake::ProjectorScored) { model.project(features) } else { features }
     }

@@ -2,8 +2,9 @@
 
 use super::spec::ImageSpec;
 use crate::tasks::initial_model::{self, Behind};
-use crate::tasks::task::through_autodiff;
-use burn::tensor::{Device, Int, Tensor};
+use crate::tasks::two_view_loss::{self, values};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use burn::train::TrainOutput;
 use cl_model::conv::ImageEncoder;
 use cl_model::{EncoderConfig, Outputs, Siamese};
@@ -35,37 +36,88 @@ pub fn initial<C: EncoderConfig<Encoder: ImageEncoder>>(
 }
 
 /// Mean loss of a batch, `[1]`.
-pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> Tensor<1> {
+pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: &ImageBatch) -> Tensor<1> {
+    let features = model.encoder.forward(seen(model, batch));
     match spec.objective() {
-        None => model.cross_entropy(batch.views, batch.classes),
-        Some(objective) => objective.loss(compared(model, batch.views)),
+        None => model.cross_entropy(features, batch.classes.clone()),
+        Some(objective) => objective.loss(compared(model, batch, features)),
     }
 }
 
-/// Mean loss of a batch, `[1]`, and its gradients.
-pub fn gradients<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: ImageBatch) -> TrainOutput<Tensor<1>> {
-    let Some(objective) = spec.objective() else { return through_autodiff(model, loss(model, spec, batch)) };
-    let outputs = compared(model, batch.views);
-    let keys = outputs.second.clone();
-    let mut output = through_autodiff(model, objective.loss(outputs));
-    model.leave_keys(&mut output.grads, keys);
-    output
-}
-
-/// What an objective sees of the two views of a batch.
-fn compared<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> Outputs {
-    let of_views = |views: &Tensor<4>| {
-        let n = views.dims()[0] / 2;
-        [views.clone().narrow(0, 0, n), views.clone().narrow(0, n, n)]
+/// Mean loss of a batch, `[1]`, and its gradients: of convolutions by [`cl_model::host_conv`] where they are a stack of those that it knows
+/// and the device is the processor, of everything else through autodiff.
+pub fn gradients<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: &ImageBatch) -> TrainOutput<Tensor<1>> {
+    let images = seen(model, batch);
+    let on_host = images.device().inner() == Device::flex();
+    let Some(stack) = model.encoder.as_conv_stack().filter(|_| on_host) else {
+        return behind_features(model, spec, batch, model.encoder.forward(images), |grads| {
+            GradientsParams::from_grads(grads, model)
+        });
     };
+    let ([n, _, h, w], numbers) = (images.dims(), stack.numbers());
+    let pass = numbers.stack().forward(values(&images.into_data()), [h, w]);
+    stack.remember(pass.moments());
+    let features = TensorData::new(pass.features.clone(), [n, pass.features.len() / n]);
+    let features = Tensor::<2>::from_data(features, &Device::flex().autodiff()).require_grad();
+    behind_features(model, spec, batch, features.clone(), |grads| {
+        let of_features = features.grad(&grads).unwrap_or_else(|| features.clone().inner().zeros_like()).into_data();
+        let mut all = GradientsParams::from_grads(grads, model);
+        stack.register(pass.backward(values(&of_features)), &mut all);
+        all
+    })
+}
+
+/// Loss and gradients of what is behind the features of a batch; `collect` adds those of what is in front.
+fn behind_features<E: ImageEncoder>(
+    model: &Siamese<E>,
+    spec: &ImageSpec,
+    batch: &ImageBatch,
+    features: Tensor<2>,
+    collect: impl FnOnce(Gradients) -> GradientsParams,
+) -> TrainOutput<Tensor<1>> {
+    let Some(objective) = spec.objective() else {
+        let loss = model.cross_entropy(features, batch.classes.clone());
+        return TrainOutput { grads: collect(loss.backward()), item: loss.detach() };
+    };
+    let outputs = compared(model, batch, features);
+    let keys = outputs.second.clone();
+    let is_host = keys.device().inner() == Device::flex();
+    let (item, graph) = match objective.in_host_memory().filter(|_| is_host) {
+        Some(on_host) => two_view_loss::in_closed_form(on_host, outputs),
+        None => two_view_loss::through_autodiff(objective.as_ref(), outputs),
+    };
+    let mut grads = collect(graph);
+    model.leave_keys(&mut grads, keys);
+    TrainOutput { grads, item }
+}
+
+/// What the encoder in training sees of a batch: all views, in one pass so that batch normalisation sees them together, or, where keys come
+/// from a momentum copy, the first ones.
+fn seen<E: ImageEncoder>(model: &Siamese<E>, batch: &ImageBatch) -> Tensor<4> {
+    if model.queue.is_some() { halves(batch.views.clone())[0].clone() } else { batch.views.clone() }
+}
+
+/// What an objective sees of the features of a batch.
+fn compared<E: ImageEncoder>(model: &Siamese<E>, batch: &ImageBatch, features: Tensor<2>) -> Outputs {
+    let outputs = model.project(features);
+    let copied = |views| model.momentum_copy.as_ref().map(|copy| copy.output(views));
     if model.queue.is_some() {
-        let [queries, of_keys] = of_views(&views);
-        return model.queued(queries, of_keys).expect("a queue comes with a momentum copy");
+        let [_, of_keys] = halves(batch.views.clone());
+        return model.queued(outputs, copied(of_keys).expect("a queue comes with a momentum copy"));
     }
-    // In one pass, so that batch normalisation sees both views together.
-    let copied = model.momentum_copy.as_ref().map(|copy| halves(copy.output(views.clone())));
-    let [first, second] = halves(model.output(views));
-    model.compared(first, second, copied)
+    let [first, second] = halves(outputs);
+    model.compared(first, second, copied(batch.views.clone()).map(halves))
+}
+
+/// Features of images outside autodiff, `[n, feature_dim]`.
+pub fn features<E: ImageEncoder>(encoder: &E, images: Tensor<4>) -> Tensor<2> {
+    let Some(stack) = encoder.as_conv_stack().filter(|_| images.device() == Device::flex()) else {
+        return encoder.forward(images);
+    };
+    let [n, _, h, w] = images.dims();
+    let features = stack.numbers().stack().infer(values(&images.into_data()), [h, w], &stack.running_moments());
+    let columns = features.len() / n;
+    Tensor::from_data(TensorData::new(features, [n, columns]), &Device::flex())
 }
 
 /// The outputs for both views of a batch, before any predictor, `[B, k]` each.
@@ -96,7 +148,8 @@ pub struct Similarities {
     pub negative: Option<f64>,
 }
 
-fn halves(rows: Tensor<2>) -> [Tensor<2>; 2] {
-    let n = rows.dims()[0] / 2;
-    [rows.clone().narrow(0, 0, n), rows.narrow(0, n, n)]
+/// The first and the second half of what is stacked.
+fn halves<const D: usize>(both: Tensor<D>) -> [Tensor<D>; 2] {
+    let n = both.dims()[0] / 2;
+    [both.clone().narrow(0, 0, n), both.narrow(0, n, n)]
 }

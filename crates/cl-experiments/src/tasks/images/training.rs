@@ -166,11 +166,11 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     }
 
     fn loss(&self, model: &ModelOf<C>, batch: ImageBatch) -> Tensor<1> {
-        model::loss(model, self.data.spec(), batch)
+        model::loss(model, self.data.spec(), &batch)
     }
 
     fn gradients(&self, model: &ModelOf<C>, batch: ImageBatch) -> TrainOutput<Tensor<1>> {
-        model::gradients(model, self.data.spec(), batch)
+        model::gradients(model, self.data.spec(), &batch)
     }
 
     fn update(
@@ -193,7 +193,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
             step,
             epoch: step / spec.steps_per_epoch(),
             learning_rate: spec.schedule().learning_rate.at(step.saturating_sub(1)),
-            loss: model::loss(model, spec, batch).into_scalar(),
+            loss: model::loss(model, spec, &batch).into_scalar(),
             positive_similarity: similarities.map(|s| s.positive),
             negative_similarity: similarities.and_then(|s| s.negative),
             outputs: outputs.and_then(output_measures),

@@ -1,7 +1,7 @@
 //! Where the gradient of a step comes from: Burn's autodiff over the readable formulation, or a closed form in host memory.
 
 use super::batches::Samples;
-use crate::tasks::task::through_autodiff;
+use crate::tasks::two_view_loss::{self, values};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
@@ -41,8 +41,9 @@ pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, 
     let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
         panic!("the samples belong to the supervised objective");
     };
-    if let Some(queued) = model.queued(x_plus.clone(), x_plus_plus.clone()) {
-        return queued;
+    if model.queue.is_some() {
+        let copy = model.momentum_copy.as_ref().expect("a queue comes with a momentum copy");
+        return model.queued(model.output(x_plus), copy.output(x_plus_plus));
     }
     let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
     let copied = model.momentum_copy.as_ref().map(|copy| [&x_plus, &x_plus_plus].map(|x| copy.output(x.clone())));
@@ -59,7 +60,7 @@ pub fn supervised_loss<E: VectorEncoder>(model: &Siamese<E>, samples: Samples) -
     let Samples::Labelled { x, classes } = samples else {
         panic!("the samples belong to an objective of two views");
     };
-    model.cross_entropy(x, classes)
+    model.cross_entropy(model.encoder.forward(x), classes)
 }
 
 /// Loss and gradients of the paper's encoder by [`cl_model::closed_form`].
@@ -90,46 +91,25 @@ pub fn in_closed_form(
     TrainOutput { grads, item: Tensor::from_data([out.loss as f32], &device) }
 }
 
-/// Loss and gradients of any model, the loss by [`cl_model::closed_form`] and the model by autodiff.
-pub fn loss_in_closed_form<E: VectorEncoder>(
-    model: &Siamese<E>,
-    objective: &dyn HostObjective,
-    outputs: Outputs,
-) -> TrainOutput<Tensor<1>> {
-    let Outputs { first, second, targets, negatives, .. } = outputs;
-    let [b, _] = first.dims();
-    let keys = second.clone();
-    let f = Tensor::cat([first, second].into_iter().chain(targets.into_iter().flatten()).chain(negatives).collect(), 0);
-    let [_, k] = f.dims();
-    let (value, gradient) = objective.loss_and_gradient(values(&f.clone().detach().into_data()).to_vec(), k, b);
-    let rows = gradient.len() / k;
-    let gradient = Tensor::<2>::from_data(TensorData::new(gradient, [rows, k]), &f.device());
-    // Its gradient equals that of the loss.
-    let product = (f.narrow(0, 0, rows) * gradient).sum();
-    let mut grads = GradientsParams::from_grads(product.backward(), model);
-    model.leave_keys(&mut grads, keys);
-    TrainOutput { grads, item: Tensor::from_data([value as f32], &Device::flex()) }
-}
-
-/// Loss and gradients of any model and objective by autodiff.
-pub fn loss_through_autodiff<E: VectorEncoder>(
+/// Loss and gradients of any model from what an objective sees of it; the loss by [`cl_model::closed_form`] if `on_host` is given.
+pub fn of_outputs<E: VectorEncoder>(
     model: &Siamese<E>,
     objective: &dyn Objective,
+    on_host: Option<&dyn HostObjective>,
     outputs: Outputs,
 ) -> TrainOutput<Tensor<1>> {
     let keys = outputs.second.clone();
-    let mut output = through_autodiff(model, objective.loss(outputs));
-    model.leave_keys(&mut output.grads, keys);
-    output
+    let (item, graph) = match on_host {
+        Some(on_host) => two_view_loss::in_closed_form(on_host, outputs),
+        None => two_view_loss::through_autodiff(objective, outputs),
+    };
+    let mut grads = GradientsParams::from_grads(graph, model);
+    model.leave_keys(&mut grads, keys);
+    TrainOutput { grads, item }
 }
 
 /// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may require a gradient, until a
 /// backward pass checks which of them still exist. Steps in closed form make no backward pass.
 pub fn sweep_graph(device: &Device) {
     let _ = Tensor::<1>::zeros([1], device).require_grad().sum().backward();
-}
-
-/// Numbers that a tensor on the host holds.
-fn values(data: &TensorData) -> &[f32] {
-    data.as_slice().expect("tensors on Flex hold 32-bit floats")
 }

@@ -5,10 +5,7 @@
 
 use super::batches::{BatchSource, Samples};
 use super::evaluation::{Baselines, DownstreamTask, Evaluation};
-use super::gradient::{
-    GradientSource, SWEEP_EVERY, in_closed_form, loss_in_closed_form, loss_through_autodiff, outputs, supervised_loss,
-    sweep_graph,
-};
+use super::gradient::{GradientSource, SWEEP_EVERY, in_closed_form, of_outputs, outputs, supervised_loss, sweep_graph};
 use super::snapshot::Snapshot;
 use super::spec::TrainingSpec;
 use crate::io::error::UserError;
@@ -331,10 +328,10 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
                 in_closed_form(encoder, on_host, samples)
             }
             (GradientSource::LossInClosedForm, Some((objective, on_host)), _) => {
-                loss_in_closed_form(model, on_host, outputs(model, objective, samples))
+                of_outputs(model, objective, Some(on_host), outputs(model, objective, samples))
             }
             _ => match self.objective() {
-                Some(objective) => loss_through_autodiff(model, objective, outputs(model, objective, samples)),
+                Some(objective) => of_outputs(model, objective, None, outputs(model, objective, samples)),
                 None => through_autodiff(model, supervised_loss(model, samples)),
             },
         }

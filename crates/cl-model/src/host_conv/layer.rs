@@ -1,0 +1,278 @@
+//! A convolution, its normalisation and its activation.
+
+use super::buffer::Buffer;
+use super::channels::{Affine, Spread, activate, activation_backward, combine};
+use super::geometry::{Geometry, KERNEL, PositionsAlike};
+use super::patches::{gather, scatter};
+use super::stack::{HostLayer, LayerGradient, Moments};
+use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed};
+
+/// Numbers of a block of patches that stay in the cache, 1 MiB of them.
+const PATCH_NUMBERS: usize = 1 << 18;
+
+/// Places of a kernel.
+const TAPS: usize = KERNEL * KERNEL;
+
+/// Sums of kernel gradients that are kept apart, so that as many threads add to them.
+const SUMS: usize = 4;
+
+/// A layer with its kernel laid out for products.
+pub(super) struct Layer<'a> {
+    layer: HostLayer<'a>,
+    geometry: Geometry,
+    /// Per part of the positions, the multiplied part of the kernel, `[patch_len, C_out]`.
+    kernels: Vec<Vec<f32>>,
+    threshold: Option<f32>,
+}
+
+/// What the backward pass needs of the forward one.
+pub(super) struct Saved {
+    /// The convolution's output, channels last.
+    u: Buffer,
+    affine: Affine,
+    moments: Moments,
+}
+
+impl Saved {
+    pub fn moments(&self) -> &Moments {
+        &self.moments
+    }
+}
+
+impl<'a> Layer<'a> {
+    pub fn new(layer: HostLayer<'a>, input: [usize; 2], threshold: Option<f32>) -> Self {
+        let geometry = Geometry::new(layer.channels, input, layer.stride);
+        let taps = by_tap(layer.kernel, layer.channels);
+        let tap = layer.channels[0] * layer.channels[1];
+        let of_part = |part| taps_of(part).flat_map(|t| &taps[t * tap..(t + 1) * tap]).copied().collect();
+        let kernels = geometry.parts.iter().map(of_part).collect();
+        Self { layer, geometry, kernels, threshold }
+    }
+
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Images that are convolved together.
+    fn block(&self) -> usize {
+        let largest = self.geometry.parts.iter().map(|p| p.positions.len() * self.geometry.patch_len(p)).max();
+        (PATCH_NUMBERS / largest.unwrap_or(1).max(1)).clamp(4, 64)
+    }
+
+    /// Convolution of a block of images, `u` rows of positions.
+    fn convolve(&self, images: &[f32], u: &mut [f32]) {
+        let count = images.len() / self.geometry.input_len();
+        let outputs = self.geometry.channels[1];
+        for (part, kernel) in self.geometry.parts.iter().zip(&self.kernels) {
+            let length = self.geometry.patch_len(part);
+            let mut patches = Buffer::of(count * part.positions.len() * length);
+            gather(&self.geometry, part, images, &mut patches);
+            let (patches, kernel) = (Rows::new(&patches, length), Rows::new(kernel, outputs));
+            if self.geometry.is_whole() {
+                times(patches, kernel, u);
+            } else {
+                let mut rows = Buffer::of(count * part.positions.len() * outputs);
+                times(patches, kernel, &mut rows);
+                self.spread_rows(part, &rows, u);
+            }
+        }
+    }
+
+    /// Rows of some positions to their places.
+    fn spread_rows(&self, part: &PositionsAlike, rows: &[f32], u: &mut [f32]) {
+        let outputs = self.geometry.channels[1];
+        let mut rows = rows.chunks_exact(outputs);
+        for image in u.chunks_exact_mut(self.geometry.output_len()) {
+            for (&position, row) in part.positions.iter().zip(&mut rows) {
+                image[position * outputs..(position + 1) * outputs].copy_from_slice(row);
+            }
+        }
+    }
+
+    /// Rows of some positions from their places.
+    fn collect_rows(&self, part: &PositionsAlike, u: &[f32]) -> Buffer {
+        let outputs = self.geometry.channels[1];
+        let mut rows = Buffer::of(u.len() / self.geometry.positions() * part.positions.len());
+        let mut into = rows.chunks_exact_mut(outputs);
+        for image in u.chunks_exact(self.geometry.output_len()) {
+            for (&position, into) in part.positions.iter().zip(&mut into) {
+                into.copy_from_slice(&image[position * outputs..(position + 1) * outputs]);
+            }
+        }
+        rows
+    }
+
+    /// Activations of images, normalised with the moments of the batch.
+    pub fn forward(&self, images: &[f32]) -> (Buffer, Saved) {
+        let (from, to) = (self.geometry.input_len(), self.geometry.output_len());
+        let outputs = self.geometry.channels[1];
+        let count = images.len() / from;
+        let block = self.block();
+        let mut u = Buffer::of(count * to);
+        let mut spreads = vec![None; count.div_ceil(block)];
+        let blocks = images.chunks(block * from).zip(u.chunks_mut(block * to)).zip(&mut spreads);
+        for_each(blocks.collect(), |((images, u), spread)| {
+            self.convolve(images, u);
+            *spread = Some(Spread::of(u, outputs));
+        });
+        let spread = spreads.into_iter().flatten().reduce(|a, b| a.with(&b)).expect("a batch has an image or more");
+        let variance: Vec<f64> = spread.squares.iter().map(|s| s / spread.count).collect();
+        let affine = self.affine(&spread.mean, &variance);
+        let mut a = Buffer::of(u.len());
+        let blocks = u.chunks(block * to).zip(a.chunks_mut(block * to));
+        for_each(blocks.collect(), |(u, a)| activate(u, &affine, self.threshold, a));
+        (a, Saved { u, affine, moments: Moments { mean: spread.mean, variance } })
+    }
+
+    /// Activations of a block of images, normalised with given moments.
+    pub fn infer(&self, images: &[f32], moments: &Moments) -> Buffer {
+        let count = images.len() / self.geometry.input_len();
+        let mut u = Buffer::of(count * self.geometry.output_len());
+        self.convolve(images, &mut u);
+        let mut a = Buffer::of(u.len());
+        activate(&u, &self.affine(&moments.mean, &moments.variance), self.threshold, &mut a);
+        a
+    }
+
+    fn affine(&self, mean: &[f64], variance: &[f64]) -> Affine {
+        let scale: Vec<f64> = self
+            .layer
+            .gamma
+            .iter()
+            .zip(variance)
+            .map(|(g, v)| f64::from(*g) / (v + self.layer.epsilon).sqrt())
+            .collect();
+        let shift = self.layer.beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| (f64::from(*b) - m * s) as f32);
+        Affine { shift: shift.collect(), scale: scale.iter().map(|s| *s as f32).collect() }
+    }
+
+    /// Gradients of the layer's parameters, and into `images` those of the images if there is room for them, from those of the activations
+    /// `gradient`, which are overwritten.
+    pub fn backward(
+        &self,
+        inputs: &[f32],
+        saved: &Saved,
+        gradient: &mut [f32],
+        into_images: Option<&mut [f32]>,
+    ) -> LayerGradient {
+        let (from, to) = (self.geometry.input_len(), self.geometry.output_len());
+        let outputs = self.geometry.channels[1];
+        let block = self.block();
+        let count = inputs.len() / from;
+        let (u, affine, moments): (&[f32], _, _) = (&saved.u, &saved.affine, &saved.moments);
+        let mean: Vec<f32> = moments.mean.iter().map(|m| *m as f32).collect();
+        let mut partial = vec![(vec![0.0f32; outputs], vec![0.0f32; outputs]); count.div_ceil(block)];
+        let blocks = u.chunks(block * to).zip(gradient.chunks_mut(block * to)).zip(&mut partial);
+        for_each(blocks.collect(), |((u, gradient), (sums, products))| {
+            activation_backward(u, affine, self.threshold, &mean, gradient, sums, products);
+        });
+        let total = |of: &dyn Fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>, c: usize| -> f64 {
+            partial.iter().map(|p| f64::from(of(p)[c])).sum()
+        };
+        let beta: Vec<f64> = (0..outputs).map(|c| total(&|p| &p.0, c)).collect();
+        let deviation: Vec<f64> = moments.variance.iter().map(|v| (v + self.layer.epsilon).sqrt()).collect();
+        let gamma: Vec<f64> = (0..outputs).map(|c| total(&|p| &p.1, c) / deviation[c]).collect();
+        // ∂L/∂u = γ/s (dy − mean dy − û mean(dy û)), û = (u − mean)/s.
+        let rows = (count * self.geometry.positions()) as f64;
+        let scale = |c: usize| f64::from(self.layer.gamma[c]) / deviation[c];
+        let first: Vec<f32> = (0..outputs).map(|c| scale(c) as f32).collect();
+        let second: Vec<f64> = (0..outputs).map(|c| -scale(c) * gamma[c] / (rows * deviation[c])).collect();
+        let third: Vec<f32> =
+            (0..outputs).map(|c| (-scale(c) * beta[c] / rows - second[c] * moments.mean[c]) as f32).collect();
+        let second: Vec<f32> = second.iter().map(|v| *v as f32).collect();
+
+        let blocks_of = |length: usize| length.div_ceil(block).div_ceil(SUMS) * block;
+        let mut kernels: Vec<Vec<Buffer>> =
+            (0..SUMS).map(|_| self.kernels.iter().map(|k| Buffer::zeros(k.len())).collect()).collect();
+        let together = blocks_of(count).max(1);
+        let mut images: Vec<Option<&mut [f32]>> = match into_images {
+            Some(images) => images.chunks_mut(together * from).map(Some).collect(),
+            None => (0..SUMS).map(|_| None).collect(),
+        };
+        let groups =
+            inputs.chunks(together * from).zip(u.chunks(together * to)).zip(gradient.chunks_mut(together * to));
+        let groups = groups.zip(&mut kernels).zip(&mut images);
+        for_each(groups.collect(), |((((inputs, u), gradient), kernels), images)| {
+            let mut images = images.as_deref_mut();
+            let blocks = inputs.chunks(block * from).zip(u.chunks(block * to)).zip(gradient.chunks_mut(block * to));
+            for (k, ((inputs, u), gradient)) in blocks.enumerate() {
+                combine(u, [&first, &second, &third], gradient);
+                let at = k * block * from;
+                let images = images.as_deref_mut().map(|images| &mut images[at..at + inputs.len()]);
+                self.convolution_backward(inputs, gradient, kernels, images);
+            }
+        });
+        let mut taps = vec![0.0f32; self.layer.kernel.len()];
+        let tap = self.layer.channels[0] * outputs;
+        for (part, of_part) in kernels.iter().flat_map(|kernels| self.geometry.parts.iter().zip(kernels)) {
+            for (t, of_tap) in taps_of(part).zip(of_part.chunks_exact(tap)) {
+                taps[t * tap..(t + 1) * tap].iter_mut().zip(of_tap).for_each(|(sum, v)| *sum += v);
+            }
+        }
+        let kernel = by_channel(&taps, self.layer.channels);
+        let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        LayerGradient { kernel, gamma: single(gamma), beta: single(beta) }
+    }
+
+    /// Adds the gradients of a block of images to those of the kernel's parts, and into its images.
+    fn convolution_backward(
+        &self,
+        inputs: &[f32],
+        gradient: &[f32],
+        kernels: &mut [Buffer],
+        mut into_images: Option<&mut [f32]>,
+    ) {
+        let outputs = self.geometry.channels[1];
+        if let Some(images) = &mut into_images {
+            images.fill(0.0);
+        }
+        for ((part, kernel), sum) in self.geometry.parts.iter().zip(&self.kernels).zip(kernels) {
+            let length = self.geometry.patch_len(part);
+            let collected;
+            let rows = if self.geometry.is_whole() {
+                gradient
+            } else {
+                collected = self.collect_rows(part, gradient);
+                &collected
+            };
+            let rows = Rows::new(rows, outputs);
+            let mut patches = Buffer::of(rows.count() * length);
+            gather(&self.geometry, part, inputs, &mut patches);
+            add_transposed_times(Rows::new(&patches, length), rows, sum);
+            if let Some(images) = &mut into_images {
+                times_transposed(rows, Rows::new(kernel, outputs), 1.0, &mut patches);
+                scatter(&self.geometry, part, &patches, images);
+            }
+        }
+    }
+}
+
+/// A kernel `[C_out, C_in, 3, 3]` tap by tap, `[9, C_in, C_out]`.
+fn by_tap(kernel: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<f32> {
+    let mut out = vec![0.0; kernel.len()];
+    for (at, taps) in kernel.chunks_exact(TAPS).enumerate() {
+        let (output, input) = (at / inputs, at % inputs);
+        for (tap, value) in taps.iter().enumerate() {
+            out[(tap * inputs + input) * outputs + output] = *value;
+        }
+    }
+    out
+}
+
+/// The other way round.
+fn by_channel(taps: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<f32> {
+    let mut out = vec![0.0; taps.len()];
+    for (at, kernel) in out.chunks_exact_mut(TAPS).enumerate() {
+        let (output, input) = (at / inputs, at % inputs);
+        for (tap, value) in kernel.iter_mut().enumerate() {
+            *value = taps[(tap * inputs + input) * outputs + output];
+        }
+    }
+    out
+}
+
+/// Taps of a part of the kernel, in the order in which they are multiplied.
+fn taps_of(part: &PositionsAlike) -> impl Iterator<Item = usize> {
+    let columns = part.columns.clone();
+    part.rows.clone().flat_map(move |row| columns.clone().map(move |column| row * KERNEL + column))
+}
