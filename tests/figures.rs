@@ -353,7 +353,8 @@ fn coverage_is_drawn_over_what_it_is_predicted_from() {
     let coverage = plateau + (1.0 - plateau) / (1.0 + ((1.0 - y) / 0.5).exp());
     assert!((metrics[0]["coverage_predicted"] - coverage).abs() < 1e-9);
     let curves = &plot(panel(&drawn, "Coverage over y")).curves;
-    assert_eq!(curves[1].dots, [(y, metrics[0]["coverage_mean"]), (y, metrics[1]["coverage_mean"])]);
+    let numbers = metrics.iter().map(|m| (m["takeover_number"], m["coverage_mean"]));
+    assert_eq!(curves[1].dots, numbers.collect::<Vec<_>>());
     let at = curves[0].line.iter().min_by(|a, b| (a.0 - y).abs().total_cmp(&(b.0 - y).abs())).unwrap();
     assert!((at.1 - coverage).abs() < 0.01, "{at:?} {coverage}");
 }
@@ -372,8 +373,7 @@ fn correlations_of_views_are_drawn_over_thresholds() {
     };
     let (first, second) = (of("one_feature", "0"), of("one_feature", "0.4"));
     assert_eq!(plot.curves[0].dots, [(0.0, first[0]), (0.0, first[1]), (0.4, second[0]), (0.4, second[1])]);
-    let ratios: Vec<f64> =
-        folders(&result).map(|f| f.snapshots::<Snapshot>().unwrap().last().unwrap().threshold_ratio).collect();
+    let ratios = folders(&result).map(|f| f.snapshots::<Snapshot>().unwrap().last().unwrap().threshold_ratio);
     assert!((plot.rules[0].at - (ratios[0] + ratios[1]) / 2.0).abs() < 1e-12);
 }
 

@@ -181,7 +181,7 @@ pub fn in_words(point: &str) -> String {
 
 /// A point whose name ends in the value of a parameter.
 fn with_parameter(point: &str) -> Option<String> {
-    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a")].into_iter().find_map(
+    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a"), ("-t", "T")].into_iter().find_map(
         |(sign, symbol)| {
             let (rest, value) = point.rsplit_once(sign)?;
             value.parse::<f64>().ok()?;
@@ -214,5 +214,6 @@ mod tests {
         assert_eq!(in_words("nt-xent-independent"), "NT-Xent, independent");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");
         assert_eq!(in_words("nt-xent-tau0.05-masked"), "NT-Xent, τ = 0.05, masked");
+        assert_eq!(in_words("info-nce-t24000-none"), "InfoNCE, T = 24000, none");
     }
 }
