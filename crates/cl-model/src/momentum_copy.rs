@@ -56,9 +56,13 @@ impl<E: Encoder> MomentumCopy<E> {
 
     /// Outputs that no gradient passes, `[n, k]`.
     pub fn output(&self, x: E::Input) -> Tensor<2> {
-        let features = self.encoder.forward_detached(x);
+        self.output_of(self.encoder.forward_detached(x))
+    }
+
+    /// Outputs of features of its encoder, `[n, k]`.
+    pub fn output_of(&self, features: Tensor<2>) -> Tensor<2> {
         match &self.projector {
-            None => features,
+            None => features.detach(),
             Some(projector) => projector.forward(features).detach(),
         }
     }

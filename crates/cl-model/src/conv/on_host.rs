@@ -65,6 +65,11 @@ impl ConvStack<'_> {
         self.layers.iter().map(|layer| of(&layer.norm)).collect()
     }
 
+    /// Whether batch normalisation uses the moments of each batch.
+    pub fn is_training(&self) -> bool {
+        self.layers.iter().all(|layer| layer.conv.weight.val().is_autodiff() && layer.norm.training.is_enabled())
+    }
+
     /// Moves the running moments towards those of a batch, as a forward pass through the module does.
     pub fn remember<'m>(&self, moments: impl Iterator<Item = &'m Moments>) {
         for (layer, moments) in self.layers.iter().zip(moments) {

@@ -1,6 +1,7 @@
 //! Timings of image encoders.
 
 use super::BenchJob;
+use super::peak::peak_flop_per_second;
 use super::steps::{Lengths, Parts};
 use crate::io::error::UserError;
 use crate::run::catalog::Catalog;
@@ -33,6 +34,11 @@ pub struct ImageTiming {
     pub steps: u64,
     /// Images trained on per second, including all of a step: loading, views, forward, loss, backward, update.
     pub images_per_second: f64,
+    /// Products and sums of the encoder in a step, forward and backward, those with pixels of padding included.
+    pub encoder_flop_per_step: f64,
+    /// Those of the convolutions per second, over the best rate of square matrix products on the same threads; `None` on devices other than
+    /// the host.
+    pub fraction_of_peak: Option<f64>,
     /// Seconds per part of a step; `data` is loading and augmentation.
     pub part_s: Parts,
     /// Peak memory of the process in bytes.
@@ -47,26 +53,35 @@ pub fn time(job: &BenchJob, spec: &ImageSpec, catalog: &Catalog, place: Place) -
     let batch_size = spec.optimization.batch_size;
     let lengths = |all: u64| Lengths { warm_up: WARM_UP, steps: (WARM_UP + STEPS).min(all), in_parts: STEPS };
     let timed = catalog.time(&job.spec, job.seed, place, &lengths)?;
+    let encoder_multiply_adds = spec.encoder_multiply_adds();
+    let views = if spec.is_supervised() { 1.0 } else { 2.0 };
+    // Forward once; backward a product each for inputs and for weights.
+    let encoder_flop_per_step = 2.0 * 3.0 * encoder_multiply_adds * views * batch_size as f64;
+    let rate = encoder_flop_per_step * timed.steps_per_second;
+    let on_host = crate::io::device::is_host(&job.device);
     Ok(ImageTiming {
         point: job.point.clone(),
         seed: job.seed,
         device: job.device.clone(),
         threads: rayon::current_num_threads(),
         batch_size,
-        encoder_multiply_adds: spec.encoder_multiply_adds(),
+        encoder_multiply_adds,
         steps: timed.steps,
         images_per_second: timed.steps_per_second * batch_size as f64,
+        encoder_flop_per_step,
+        fraction_of_peak: on_host.then(|| rate / peak_flop_per_second()),
         part_s: timed.part_s,
         peak_memory_byte: timed.peak_memory_byte,
     })
 }
 
-pub(super) const HEAD: &str = "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  peak memory";
+pub(super) const HEAD: &str = "point                                       B  MMAC/view  threads  images/s   ms/step  views  gradient  update  of peak  peak memory";
 
 pub(super) fn row(t: &ImageTiming) -> String {
     let [data, gradient, update] = t.part_s.fractions();
+    let of_peak = t.fraction_of_peak.map_or("-".to_string(), |s| format!("{:.0} %", 100.0 * s));
     format!(
-        "{:<40} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {:>8.0} MiB",
+        "{:<40} {:>4} {:>10.1} {:>8} {:>9.0} {:>9.1} {data:>6} {gradient:>9} {update:>7} {of_peak:>8} {:>8.0} MiB",
         t.point,
         t.batch_size,
         t.encoder_multiply_adds / 1e6,

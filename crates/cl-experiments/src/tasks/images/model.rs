@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use burn::train::TrainOutput;
 use cl_model::conv::ImageEncoder;
-use cl_model::{EncoderConfig, Outputs, Siamese};
+use cl_model::{EncoderConfig, MomentumCopy, Outputs, Siamese};
 
 /// What one step trains on, outside autodiff.
 #[derive(Debug, Clone)]
@@ -100,7 +100,8 @@ fn seen<E: ImageEncoder>(model: &Siamese<E>, batch: &ImageBatch) -> Tensor<4> {
 /// What an objective sees of the features of a batch.
 fn compared<E: ImageEncoder>(model: &Siamese<E>, batch: &ImageBatch, features: Tensor<2>) -> Outputs {
     let outputs = model.project(features);
-    let copied = |views| model.momentum_copy.as_ref().map(|copy| copy.output(views));
+    let of_copy = |copy: &MomentumCopy<E>, views| copy.output_of(features_detached(&copy.encoder, views));
+    let copied = |views| model.momentum_copy.as_ref().map(|copy| of_copy(copy, views));
     if model.queue.is_some() {
         let [_, of_keys] = halves(batch.views.clone());
         return model.queued(outputs, copied(of_keys).expect("a queue comes with a momentum copy"));
@@ -109,13 +110,19 @@ fn compared<E: ImageEncoder>(model: &Siamese<E>, batch: &ImageBatch, features: T
     model.compared(first, second, copied(batch.views.clone()).map(halves))
 }
 
-/// Features of images outside autodiff, `[n, feature_dim]`.
-pub fn features<E: ImageEncoder>(encoder: &E, images: Tensor<4>) -> Tensor<2> {
+/// Features of images that no gradient passes, `[n, feature_dim]`.
+pub fn features_detached<E: ImageEncoder>(encoder: &E, images: Tensor<4>) -> Tensor<2> {
     let Some(stack) = encoder.as_conv_stack().filter(|_| images.device() == Device::flex()) else {
-        return encoder.forward(images);
+        return encoder.forward_detached(images);
     };
-    let [n, _, h, w] = images.dims();
-    let features = stack.numbers().stack().infer(values(&images.into_data()), [h, w], &stack.running_moments());
+    let ([n, _, h, w], numbers, images) = (images.dims(), stack.numbers(), images.into_data());
+    let features = if stack.is_training() {
+        let pass = numbers.stack().forward(values(&images), [h, w]);
+        stack.remember(pass.moments());
+        pass.features
+    } else {
+        numbers.stack().infer(values(&images), [h, w], &stack.running_moments())
+    };
     let columns = features.len() / n;
     Tensor::from_data(TensorData::new(features, [n, columns]), &Device::flex())
 }
