@@ -6,6 +6,7 @@
 
 In each round both take every number of threads, and the better of each counts. Both must reach the same state after the
 same steps: energy in span(M) and coverage, means over the rounds' seeds, within 0.02; otherwise the race is void and the exit status is 1.
+The step on images is raced on speed alone: `tests/python/check_images.py` recomputes it.
 """
 
 import argparse
@@ -63,6 +64,27 @@ def race(point):
     return same
 
 
+def race_images():
+    """The SimCLR step of the small encoder without the views: network, loss and update."""
+    ratios = []
+    for round_number in range(given.rounds):
+        best = {}
+        for name in ["ours", "torch"] if round_number % 2 == 0 else ["torch", "ours"]:
+            best[name] = {threads: images_per_second(name, threads) for threads in given.threads}
+        ratios.append(max(best["ours"].values()) / max(best["torch"].values()))
+        speeds = "  ".join(f"{name} " + " / ".join(f"{v:.0f}" for v in best[name].values()) for name in best)
+        print(f"images    round {round_number + 1}: {speeds} images/s, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"images    ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+def images_per_second(name, threads):
+    if name == "torch":
+        extra = ["--compile"] if given.compile else []
+        return output_of([sys.executable, HERE / "torch_images_step.py", f"--threads={threads}", *extra])["images_per_second"]
+    timing = output_of([given.program, "bench", "--point", "images", "--threads", str(threads), "--json"])[0]
+    return timing["batch_size"] / (timing["part_s"]["gradient"] + timing["part_s"]["update"])
+
+
 def five_seeds():
     """Wall time of five seeds of the first shape to the end, two at a time with one thread each."""
     import tempfile
@@ -90,10 +112,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--program", default=str(TOP / "target/release/cl-experiments"))
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-parser.add_argument("--points", type=lambda text: text.split(","), default=list(SHAPES))
+parser.add_argument("--points", type=lambda text: text.split(","), default=[*SHAPES, "images"])
 parser.add_argument("--compile", action="store_true", help="torch.compile of the loss")
 given = parser.parse_args()
 
-same = [race(point) for point in given.points]
-five_seeds()
+same = [race(point) for point in given.points if point != "images"]
+if "images" in given.points:
+    race_images()
+if same:
+    five_seeds()
 sys.exit(0 if all(same) else 1)
