@@ -369,7 +369,7 @@ fn correlations_of_views_are_drawn_over_thresholds() {
     let drawn = figure(&result, "small-threshold-correlation");
     let plot = plot(panel(&drawn, &format!("complementary masks: coverage {coverage:.2}")));
     let of = |kind: &str, c: &str| -> Vec<f64> {
-        result.metrics["masked"].values().map(|m| m[&format!("view_correlation:{kind}@{c}")]).collect()
+        result.metrics["masked"].values().map(|m| m[&format!("threshold_correlation:{kind}@{c}")]).collect()
     };
     let (first, second) = (of("one_feature", "0"), of("one_feature", "0.4"));
     assert_eq!(plot.curves[0].dots, [(0.0, first[0]), (0.0, first[1]), (0.4, second[0]), (0.4, second[1])]);

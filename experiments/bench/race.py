@@ -113,7 +113,7 @@ parser.add_argument("--program", default=str(TOP / "target/release/cl-experiment
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
 parser.add_argument("--points", type=lambda text: text.split(","), default=[*SHAPES, "images"])
-parser.add_argument("--compile", action="store_true", help="torch.compile of the loss")
+parser.add_argument("--compile", action="store_true", help="torch.compile, of the loss on vectors and of the network on images")
 given = parser.parse_args()
 
 same = [race(point) for point in given.points if point != "images"]

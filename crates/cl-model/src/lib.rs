@@ -70,4 +70,4 @@ pub use siamese::Siamese;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same specification and data
 /// give different numbers.
-pub const ALGORITHM_VERSION: u32 = 3;
+pub const ALGORITHM_VERSION: u32 = 4;

@@ -76,17 +76,44 @@ impl<E: Encoder> MomentumCopy<E> {
     }
 }
 
+/// Whether a field holds running statistics.
+fn is_statistic(field: &str) -> bool {
+    matches!(field, "running_mean" | "running_var")
+}
+
 /// `copy ← momentum · copy + (1 − momentum) · model`, parameter by parameter.
 fn average<M: Module>(copy: M, model: &M, momentum: f64) -> M {
-    struct Values(Vec<Tensor<1>>);
+    /// What to average, in order; statistics of batch norms are visited like parameters.
+    struct Values(Vec<Tensor<1>>, bool);
     impl ModuleVisitor for Values {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.1 = is_statistic(name);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.1 = false;
+        }
+
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.val().detach().flatten(0, D - 1));
+            if !self.1 {
+                self.0.push(param.val().detach().flatten(0, D - 1));
+            }
         }
     }
-    struct Average(std::vec::IntoIter<Tensor<1>>, f64);
+    struct Average(std::vec::IntoIter<Tensor<1>>, f64, bool);
     impl ModuleMapper for Average {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.2 = is_statistic(name);
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.2 = false;
+        }
+
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if self.2 {
+                return param;
+            }
             let value = self.0.next().expect("as many parameters as the model");
             param.map(|own| {
                 let value = value.reshape(own.dims());
@@ -95,9 +122,9 @@ fn average<M: Module>(copy: M, model: &M, momentum: f64) -> M {
             })
         }
     }
-    let mut values = Values(Vec::new());
+    let mut values = Values(Vec::new(), false);
     model.visit(&mut values);
-    copy.map(&mut Average(values.0.into_iter(), momentum))
+    copy.map(&mut Average(values.0.into_iter(), momentum, false))
 }
 
 #[cfg(test)]
@@ -124,5 +151,29 @@ mod tests {
         assert!((weight - 2.2).abs() < 1e-6 && (bias - 0.6).abs() < 1e-6, "{weight} {bias}");
         assert!(!copy.encoder.weights.is_require_grad() && !copy.encoder.biases.is_require_grad());
         assert!(MomentumCopyConfig { momentum: 1.0 }.checked().is_err());
+    }
+
+    /// Following moves no statistics: the copy's are those of what it has seen.
+    #[test]
+    fn statistics_of_batch_norms_are_its_own() {
+        use crate::EncoderConfig;
+        use crate::conv::{ImageShape, SmallConvNetConfig};
+        let device = Device::flex().autodiff();
+        let config = SmallConvNetConfig { channels: vec![2], strides: vec![2], ..Default::default() };
+        let mut source = |n: usize| (0..n).map(|i| (i as f32).sin()).collect::<Vec<f32>>();
+        let shape = ImageShape { height: 4, width: 4 };
+        let mut made = || config.init(shape, &mut source, &device);
+        let (model, blank) = (made(), made());
+        let copy = MomentumCopy::new(MomentumCopyConfig { momentum: 0.5 }, (&model, None), (blank, None));
+        let images = || Tensor::<4>::random([3, 3, 4, 4], burn::tensor::Distribution::Default, &device);
+        let mean = |e: &crate::conv::SmallConvNet| {
+            e.layers[0].norm.running_mean.value_sync().into_data().try_to_vec::<f32>().unwrap()
+        };
+        model.forward(images());
+        copy.output(images());
+        let before = mean(&copy.encoder);
+        assert_ne!(before, mean(&model));
+        let copy = copy.following(&model, None);
+        assert_eq!(mean(&copy.encoder), before);
     }
 }

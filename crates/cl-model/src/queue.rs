@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueConfig {
-    /// `K`, at least 1 and a multiple of the batch size; 65,536 in MoCo on ImageNet.
+    /// `K_q`, at least 1 and a multiple of the batch size; 65,536 in MoCo on ImageNet.
     pub size: usize,
 }
 
@@ -37,31 +37,31 @@ impl QueueConfig {
     }
 }
 
-/// Keys of the last K samples, the oldest of which make room for those of each step (He et al. 2020, MoCo). Part of the model's state; no
+/// Keys of the last K_q samples, the oldest of which make room for those of each step (He et al. 2020, MoCo). Part of the model's state; no
 /// gradient reaches it.
 #[derive(Module, Debug)]
 pub struct KeyQueue {
-    /// `[K, k]`.
+    /// `[K_q, k]`.
     pub keys: Param<Tensor<2>>,
 }
 
 impl KeyQueue {
-    /// Leaves the keys of a step `[B, k]` beside its gradients, from where [`taken_from`](Self::taken_from) takes them at the update.
-    pub fn leave(&self, gradients: &mut GradientsParams, keys: Tensor<2>) {
+    /// Puts the keys of a step `[B, k]` beside its gradients, from where [`take`](Self::take) takes them at the update.
+    pub fn stash(&self, gradients: &mut GradientsParams, keys: Tensor<2>) {
         gradients.register(self.keys.id, keys.without_autodiff());
     }
 
-    /// The keys that a step has left, if it has.
-    pub fn taken_from(&self, gradients: &mut GradientsParams) -> Option<Tensor<2>> {
+    /// The keys that a step has put there, if it has.
+    pub fn take(&self, gradients: &mut GradientsParams) -> Option<Tensor<2>> {
         gradients.remove::<2>(self.keys.id)
     }
 
     /// The queue with the keys of a step, counted from 0, in the place of the oldest.
     ///
     /// # Panics
-    /// When K is not a multiple of their number.
+    /// When K_q is not a multiple of their number.
     #[must_use]
-    pub fn with(self, keys: Tensor<2>, step: u64) -> Self {
+    pub fn enqueued(self, keys: Tensor<2>, step: u64) -> Self {
         let ([size, dim], [count, _]) = (self.keys.dims(), keys.dims());
         assert!(
             size.is_multiple_of(count),
@@ -92,10 +92,10 @@ mod tests {
         for (step, expected) in expected.into_iter().enumerate() {
             let first = 2.0 * step as f32 + 1.0;
             let mut gradients = GradientsParams::new();
-            queue.leave(&mut gradients, keys([first, first + 1.0], &device));
-            let left = queue.taken_from(&mut gradients).unwrap();
-            assert!(queue.taken_from(&mut gradients).is_none(), "no optimizer sees them");
-            queue = queue.with(left, step as u64);
+            queue.stash(&mut gradients, keys([first, first + 1.0], &device));
+            let left = queue.take(&mut gradients).unwrap();
+            assert!(queue.take(&mut gradients).is_none(), "no optimizer sees them");
+            queue = queue.enqueued(left, step as u64);
             assert_eq!(read(&queue), expected);
             assert!(!queue.keys.is_require_grad());
         }
@@ -106,6 +106,6 @@ mod tests {
     fn batches_fill_it_a_whole_number_of_times() {
         let device = Device::flex();
         let queue = QueueConfig { size: 3 }.init(1, &mut |count| vec![1.0; count], &device);
-        let _ = queue.with(keys([1.0, 2.0], &device), 0);
+        let _ = queue.enqueued(keys([1.0, 2.0], &device), 0);
     }
 }

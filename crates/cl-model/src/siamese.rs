@@ -79,7 +79,7 @@ impl<E: Encoder> Siamese<E> {
     /// Leaves the keys of a step for the queue, if there is one, beside its gradients; see [`updated`](Self::updated).
     pub fn leave_keys(&self, gradients: &mut GradientsParams, keys: Tensor<2>) {
         if let Some(queue) = &self.queue {
-            queue.leave(gradients, keys);
+            queue.stash(gradients, keys);
         }
     }
 
@@ -113,7 +113,7 @@ impl<E: Encoder> Siamese<E> {
         mut gradients: GradientsParams,
         optimize: impl FnOnce(Self, GradientsParams) -> Self,
     ) -> Self {
-        let keys = self.queue.as_ref().map(|q| q.taken_from(&mut gradients).expect("a step leaves keys for the queue"));
+        let keys = self.queue.as_ref().map(|q| q.take(&mut gradients).expect("a step leaves keys for the queue"));
         let after_update = self.encoder.after_update(step);
         let mut moved = optimize(self, gradients);
         if let Some(after_update) = after_update {
@@ -121,7 +121,7 @@ impl<E: Encoder> Siamese<E> {
         }
         let (encoder, projector) = (&moved.encoder, moved.projector.as_ref());
         moved.momentum_copy = moved.momentum_copy.map(|copy| copy.following(encoder, projector));
-        moved.queue = moved.queue.zip(keys).map(|(queue, keys)| queue.with(keys, step));
+        moved.queue = moved.queue.zip(keys).map(|(queue, keys)| queue.enqueued(keys, step));
         moved
     }
 }

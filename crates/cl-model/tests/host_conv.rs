@@ -82,7 +82,7 @@ fn features_moments_and_gradients_are_those_of_the_module() {
 
         let stack = net.as_conv_stack().unwrap();
         let before = stack.running_moments();
-        let on_host = stack.numbers();
+        let on_host = stack.parameters();
         let pixels: Vec<f32> = images(&case).try_to_vec().unwrap();
         let pass = on_host.stack().forward(&pixels, case.size);
         let moments: Vec<_> = pass.moments().cloned().collect();
@@ -116,7 +116,7 @@ fn features_moments_and_gradients_are_those_of_the_module() {
         let other = network(case.channels, case.strides, case.last);
         let other = other.as_conv_stack().unwrap();
         assert_eq!(other.running_moments(), before);
-        other.remember(moments.iter());
+        other.update_running_moments(moments.iter());
         for (found, expected) in other.running_moments().iter().zip(net.as_conv_stack().unwrap().running_moments()) {
             let single = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
             assert!(off(&single(&found.mean), &single(&expected.mean)) < 1e-5, "{what}");
@@ -134,7 +134,7 @@ fn inference_uses_the_running_moments() {
         let net = net.valid();
         let stack = net.as_conv_stack().unwrap();
         let pixels: Vec<f32> = images(&case).try_to_vec().unwrap();
-        let found = stack.numbers().stack().infer(&pixels, case.size, &stack.running_moments());
+        let found = stack.parameters().stack().infer(&pixels, case.size, &stack.running_moments());
         let expected = read(net.forward(Tensor::<4>::from_data(images(&case), &Device::flex())));
         assert!(off(&found, &expected) < 2e-5, "{:?}: {}", case.channels, off(&found, &expected));
     }
@@ -145,7 +145,7 @@ fn inference_uses_the_running_moments() {
 fn one_thread_and_several_give_the_same_bits() {
     let case = &cases()[0];
     let net = network(case.channels, case.strides, case.last);
-    let on_host = net.as_conv_stack().unwrap().numbers();
+    let on_host = net.as_conv_stack().unwrap().parameters();
     let pixels: Vec<f32> = images(case).try_to_vec().unwrap();
     let direction = numbers(case.count * 20, 77);
     let run = |threads: usize| {
@@ -163,9 +163,25 @@ fn one_thread_and_several_give_the_same_bits() {
 #[test]
 fn images_of_one_colour_give_finite_numbers() {
     let net = network(&[4, 6], &[2, 2], LastActivation::Relu);
-    let on_host = net.as_conv_stack().unwrap().numbers();
+    let on_host = net.as_conv_stack().unwrap().parameters();
     let pass = on_host.stack().forward(&vec![0.7; 6 * 3 * 64], [8, 8]);
     assert!(pass.features.iter().all(|v| v.is_finite()));
     let gradients = pass.backward(&numbers(6 * 6, 3));
     assert!(gradients.iter().all(|g| g.kernel.iter().chain(&g.gamma).chain(&g.beta).all(|v| v.is_finite())));
+}
+
+/// What is not a number is not hidden by a ReLU or a variance.
+#[test]
+fn a_kernel_that_is_not_a_number_gives_features_that_are_none() {
+    for last in [LastActivation::Relu, LastActivation::SymmetricRelu { threshold: 0.4 }] {
+        let mut net = network(&[4, 3], &[2, 2], last);
+        let kernel = net.layers[0].conv.weight.val();
+        net.layers[0].conv.weight = Param::from_tensor((kernel * f32::NAN).detach().require_grad());
+        let on_host = net.as_conv_stack().unwrap().parameters();
+        let pixels = numbers(6 * 3 * 64, 5);
+        let pass = on_host.stack().forward(&pixels, [8, 8]);
+        assert!(pass.features.iter().all(|v| v.is_nan()), "{:?}", pass.features);
+        let moments = net.as_conv_stack().unwrap().running_moments();
+        assert!(on_host.stack().infer(&pixels, [8, 8], &moments).iter().all(|v| v.is_nan()));
+    }
 }

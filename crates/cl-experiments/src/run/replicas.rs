@@ -75,7 +75,7 @@ fn settings(spec: &TrainingSpec) -> Option<ReplicaSettings> {
     let is_plain = matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. });
     let fits = ReplicaSettings::supports(&loss)
         && encoder.normalization == Normalization::None
-        && spec.model.projector.is_none()
+        && spec.model.is_encoder_alone()
         && is_plain
         && spec.optimization.gradient_clip.is_none();
     fits.then_some(ReplicaSettings { loss, weight_decay: spec.weight_decay(), bias })
@@ -216,4 +216,30 @@ pub fn execute(
         folder.complete_with(&job.spec, Manifest { replicas: jobs.len(), ..manifest })?;
     }
     Ok(Outcome::Finished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::catalog::Catalog;
+
+    fn spec(lines: &str) -> TrainingSpec {
+        let text = format!(
+            "data.sparse_coding = {{ code_dim = 4, input_dim = 8, negatives = \"other_keys\" }}\n\
+             objective.info_nce = {{ similarity = \"inner_product\", key_gradient = \"stopped\", temperature = 1.0, scale = \"one\" }}\n\
+             model.encoder.symmetric_relu = {{ num_neurons = 4, initial_scale = 0.1, normalization = \"none\", bias = \"zero\" }}\n\
+             optimization = {{ steps = 1, batch_size = 8, optimizer = {{ sgd = {{ weight_decay = 0.0 }} }}, snapshot_every = 1, \
+             learning_rate = {{ constant = {{ rate = 0.1 }} }} }}\nevaluation = {{ samples = 8, probe_samples = 8, baselines = false }}\n{lines}"
+        );
+        let spec = RunSpec::from_table(toml::from_str(&text).unwrap(), Catalog::standard().parts()).unwrap();
+        spec.get::<TrainingSpec>().unwrap().clone()
+    }
+
+    #[test]
+    fn replicas_are_encoders_alone() {
+        assert!(settings(&spec("")).is_some());
+        let queue = "model.momentum_copy = { momentum = 0.9 }\nmodel.queue = { size = 16 }";
+        assert!(settings(&spec(queue)).is_none());
+        assert!(settings(&spec("model.projector = { hidden_dims = [], output_dim = 2 }")).is_none());
+    }
 }

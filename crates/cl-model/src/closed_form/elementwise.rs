@@ -16,7 +16,9 @@ pub(super) fn symmetric_relu(u: &[f32], b: &[f32], f: &mut [f32]) {
             let f = f;
             for (u, f) in u.chunks_exact(b.len()).zip(f.chunks_exact_mut(b.len())) {
                 for ((f, u), b) in f.iter_mut().zip(u).zip(b) {
-                    *f = (u - b).max(0.0) - (-u - b).max(0.0);
+                    // Unlike under `max`, what is not a number stays so.
+                    let relu = |v: f32| if v <= 0.0 { 0.0 } else { v };
+                    *f = relu(u - b) - relu(-u - b);
                 }
             }
         },

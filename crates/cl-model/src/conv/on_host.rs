@@ -3,7 +3,7 @@
 use super::activation::LastActivation;
 use super::layers::ConvNorm;
 use crate::host_conv::{HostLayer, HostStack, LayerGradient, Moments};
-use burn::nn::BatchNorm;
+use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -19,13 +19,13 @@ pub struct ConvStack<'a> {
 
 /// The numbers of a [`ConvStack`] in host memory.
 #[derive(Debug, Clone)]
-pub struct StackNumbers {
-    layers: Vec<LayerNumbers>,
+pub struct StackParameters {
+    layers: Vec<LayerParameters>,
     last_threshold: Option<f32>,
 }
 
 #[derive(Debug, Clone)]
-struct LayerNumbers {
+struct LayerParameters {
     channels: [usize; 2],
     stride: usize,
     kernel: Vec<f32>,
@@ -36,10 +36,15 @@ struct LayerNumbers {
 
 impl ConvStack<'_> {
     /// Copies the parameters to the host.
-    pub fn numbers(&self) -> StackNumbers {
+    ///
+    /// # Panics
+    /// When a convolution is not 3×3 with one pixel of padding and without bias.
+    pub fn parameters(&self) -> StackParameters {
         let layers = self.layers.iter().map(|layer| {
-            let [outputs, inputs, ..] = layer.conv.weight.dims();
-            LayerNumbers {
+            let ([outputs, inputs, kernel @ ..], padding) = (layer.conv.weight.dims(), &layer.conv.padding);
+            let is_known = kernel == [3, 3] && matches!(padding, PaddingConfig2d::Explicit(1, 1, 1, 1));
+            assert!(is_known && layer.conv.bias.is_none(), "3×3 convolutions with one pixel of padding, without bias");
+            LayerParameters {
                 channels: [inputs, outputs],
                 stride: layer.conv.stride[0],
                 kernel: read(layer.conv.weight.val()),
@@ -52,7 +57,7 @@ impl ConvStack<'_> {
             LastActivation::Relu => None,
             LastActivation::SymmetricRelu { threshold } => Some(threshold as f32),
         };
-        StackNumbers { layers: layers.collect(), last_threshold }
+        StackParameters { layers: layers.collect(), last_threshold }
     }
 
     /// Running moments of each layer.
@@ -71,7 +76,7 @@ impl ConvStack<'_> {
     }
 
     /// Moves the running moments towards those of a batch, as a forward pass through the module does.
-    pub fn remember<'m>(&self, moments: impl Iterator<Item = &'m Moments>) {
+    pub fn update_running_moments<'m>(&self, moments: impl Iterator<Item = &'m Moments>) {
         for (layer, moments) in self.layers.iter().zip(moments) {
             let norm = &layer.norm;
             let moved = |running: Tensor<1>, of_batch: &[f64]| {
@@ -84,20 +89,25 @@ impl ConvStack<'_> {
         }
     }
 
-    /// Registers the gradients of all parameters.
+    /// Registers the gradients of all parameters that require one.
     pub fn register(&self, gradients: Vec<LayerGradient>, into: &mut GradientsParams) {
         let device = Device::flex();
         for (layer, gradient) in self.layers.iter().zip(gradients) {
             let (conv, norm) = (&layer.conv, &layer.norm);
-            let kernel = TensorData::new(gradient.kernel, conv.weight.dims());
-            into.register(conv.weight.id, Tensor::<4>::from_data(kernel, &device));
-            into.register(norm.gamma.id, Tensor::<1>::from_data(gradient.gamma.as_slice(), &device));
-            into.register(norm.beta.id, Tensor::<1>::from_data(gradient.beta.as_slice(), &device));
+            if conv.weight.is_require_grad() {
+                let kernel = TensorData::new(gradient.kernel, conv.weight.dims());
+                into.register(conv.weight.id, Tensor::<4>::from_data(kernel, &device));
+            }
+            for (parameter, gradient) in [(&norm.gamma, gradient.gamma), (&norm.beta, gradient.beta)] {
+                if parameter.is_require_grad() {
+                    into.register(parameter.id, Tensor::<1>::from_data(gradient.as_slice(), &device));
+                }
+            }
         }
     }
 }
 
-impl StackNumbers {
+impl StackParameters {
     /// The stack on the host.
     pub fn stack(&self) -> HostStack<'_> {
         let layers = self.layers.iter().map(|layer| HostLayer {

@@ -3,7 +3,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// Memory that is not in use. The system clears what it hands out, which takes as long as a pass over it.
+/// Numbers that are kept at most, 256 MiB of them.
+const MOST: usize = 1 << 26;
+
+/// Memory that is not in use, the oldest first. The system clears what it hands out, which takes as long as a pass over it.
 static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// Numbers of no particular value.
@@ -13,18 +16,18 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// So many numbers, whatever they are.
+    /// `len` numbers, unspecified.
     pub fn of(len: usize) -> Self {
         let fits = |free: &mut Vec<Vec<f32>>| {
             let smallest = free.iter().enumerate().filter(|(_, v)| v.len() >= len).min_by_key(|(_, v)| v.len());
             // Not one that is much too long: others need it.
-            smallest.filter(|(_, v)| v.len() <= 2 * len).map(|(i, _)| i).map(|i| free.swap_remove(i))
+            smallest.filter(|(_, v)| v.len() <= 2 * len).map(|(i, _)| i).map(|i| free.remove(i))
         };
         let found = FREE.lock().ok().and_then(|mut free| fits(&mut free));
         Self { numbers: found.unwrap_or_else(|| vec![0.0; len]), len }
     }
 
-    /// So many zeros.
+    /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::of(len);
         buffer.fill(0.0);
@@ -34,8 +37,11 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Ok(mut free) = FREE.lock() {
-            free.push(std::mem::take(&mut self.numbers));
+        let Ok(mut free) = FREE.lock() else { return };
+        free.push(std::mem::take(&mut self.numbers));
+        let mut kept: usize = free.iter().map(Vec::len).sum();
+        while kept > MOST {
+            kept -= free.remove(0).len();
         }
     }
 }
@@ -51,5 +57,22 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.numbers[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_not_kept_without_bound() {
+        let mut first = Buffer::of(1000);
+        first[999] = 7.0;
+        drop(first);
+        assert_eq!(Buffer::zeros(900).len(), 900);
+        for len in 0..200 {
+            drop(Buffer::of((1 << 20) + 4096 * len));
+        }
+        assert!(FREE.lock().unwrap().iter().map(Vec::len).sum::<usize>() <= MOST);
     }
 }

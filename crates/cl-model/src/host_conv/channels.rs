@@ -2,16 +2,16 @@
 
 use pulp::Arch;
 
-/// Count, mean and sum of squared deviations of each channel.
+/// Count of rows; mean and sum of squared deviations of each channel, `[C]`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Spread {
+pub(super) struct ChannelMoments {
     pub count: f64,
     pub mean: Vec<f64>,
     pub squares: Vec<f64>,
 }
 
-impl Spread {
-    /// Of rows of so many channels.
+impl ChannelMoments {
+    /// Of rows `[n, C]`, n ≥ 1.
     pub fn of(rows: &[f32], channels: usize) -> Self {
         let count = (rows.len() / channels) as f64;
         // Relative to the first row: channels that hardly vary around a large value lose no digits.
@@ -29,7 +29,9 @@ impl Spread {
             }
         }
         let mean = pivot.iter().zip(&sums).map(|(p, s)| f64::from(*p) + s / count).collect();
-        let squares = squares.iter().zip(&sums).map(|(q, s)| (q - s * s / count).max(0.0)).collect();
+        // Of what is not a number, neither is the variance.
+        let positive = |v: f64| if v < 0.0 { 0.0 } else { v };
+        let squares = squares.iter().zip(&sums).map(|(q, s)| positive(q - s * s / count)).collect();
         Self { count, mean, squares }
     }
 
@@ -61,6 +63,12 @@ fn sums_of(rows: &[f32], pivot: &[f32], sums: &mut [f32], squares: &mut [f32]) {
     );
 }
 
+/// 0 below 0; what is not a number stays so, unlike under `max`.
+#[inline(always)]
+fn relu(y: f32) -> f32 {
+    if y <= 0.0 { 0.0 } else { y }
+}
+
 /// What a normalisation does to each channel: `scale · u + shift`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Affine {
@@ -68,7 +76,7 @@ pub(super) struct Affine {
     pub shift: Vec<f32>,
 }
 
-/// `relu(u − b) − relu(−u − b)` of normalised rows if there is a `b`, `relu(u)` otherwise.
+/// Activations `[n, C]` of `y = scale · u + shift`, `u` `[n, C]`: `relu(y − b) − relu(−y − b)` if there is a threshold b, `relu(y)` otherwise.
 pub(super) fn activate(u: &[f32], affine: &Affine, threshold: Option<f32>, a: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -78,10 +86,10 @@ pub(super) fn activate(u: &[f32], affine: &Affine, threshold: Option<f32>, a: &m
             for (u, a) in u.chunks_exact(channels).zip(a.chunks_exact_mut(channels)) {
                 let each = a.iter_mut().zip(u).zip(&affine.scale).zip(&affine.shift);
                 match threshold {
-                    None => each.for_each(|(((a, u), s), t)| *a = (u * s + t).max(0.0)),
+                    None => each.for_each(|(((a, u), s), t)| *a = relu(u * s + t)),
                     Some(b) => each.for_each(|(((a, u), s), t)| {
                         let y = u * s + t;
-                        *a = (y - b).max(0.0) - (-y - b).max(0.0);
+                        *a = relu(y - b) - relu(-y - b);
                     }),
                 }
             }
@@ -89,8 +97,8 @@ pub(super) fn activate(u: &[f32], affine: &Affine, threshold: Option<f32>, a: &m
     );
 }
 
-/// Takes the gradient with respect to activations back through them, in place, and adds up per channel the result and its products with
-/// `u − mean`.
+/// Takes the gradient with respect to activations `[n, C]` back to the normalised numbers, in place, and adds the result and its products
+/// with `u − mean` to `sums` and `products`, `[C]`.
 pub(super) fn activation_backward(
     u: &[f32],
     affine: &Affine,
@@ -111,7 +119,7 @@ pub(super) fn activation_backward(
             for (u, g) in u.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)) {
                 for c in 0..channels {
                     let y = u[c] * affine.scale[c] + affine.shift[c];
-                    let passes = if y > b { 1.0 } else { 0.0 } + if -y > b { below } else { 0.0 };
+                    let passes = if y <= b { 0.0 } else { 1.0 } + if -y <= b { 0.0 } else { below };
                     let d = g[c] * passes;
                     g[c] = d;
                     sums[c] += d;
@@ -122,7 +130,7 @@ pub(super) fn activation_backward(
     );
 }
 
-/// `gradient ← first · gradient + second · u + third`, per channel.
+/// `gradient ← first · gradient + second · u + third`; `gradient` and `u` are `[n, C]`, the factors `[C]`.
 pub(super) fn combine(u: &[f32], [first, second, third]: [&[f32]; 3], gradient: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -145,7 +153,7 @@ mod tests {
     #[test]
     fn moments_are_those_of_all_rows_and_constants_have_none() {
         let rows: Vec<f32> = (0..300).flat_map(|i| [1000.0, (i % 7) as f32, -(i as f32)]).collect();
-        let parts = rows.chunks(3 * 100).map(|part| Spread::of(part, 3));
+        let parts = rows.chunks(3 * 100).map(|part| ChannelMoments::of(part, 3));
         let all = parts.reduce(|a, b| a.with(&b)).unwrap();
         assert_eq!((all.count, all.mean[0], all.squares[0]), (300.0, 1000.0, 0.0));
         for c in 1..3 {

@@ -1,14 +1,14 @@
 //! A convolution, its normalisation and its activation.
 
 use super::buffer::Buffer;
-use super::channels::{Affine, Spread, activate, activation_backward, combine};
+use super::channels::{Affine, ChannelMoments, activate, activation_backward, combine};
 use super::geometry::{Geometry, KERNEL, PositionsAlike};
 use super::patches::{gather, scatter};
 use super::stack::{HostLayer, LayerGradient, Moments};
 use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed};
 
-/// Numbers of a block of patches that stay in the cache, 1 MiB of them.
-const PATCH_NUMBERS: usize = 1 << 18;
+/// Numbers of a block of patches, 2 MiB of them: few enough for a cache, enough for long products.
+const PATCH_NUMBERS: usize = 1 << 19;
 
 /// Places of a kernel.
 const TAPS: usize = KERNEL * KERNEL;
@@ -53,10 +53,16 @@ impl<'a> Layer<'a> {
         &self.geometry
     }
 
-    /// Images that are convolved together.
-    fn block(&self) -> usize {
+    /// Of so many images, how many share a sum of gradients, and how many of these are convolved together; as evenly as they can be split.
+    fn split(&self, count: usize) -> [usize; 2] {
+        let group = count.div_ceil(SUMS);
+        [group, group.div_ceil(group.div_ceil(self.most_together()))]
+    }
+
+    /// Images whose patches are few enough.
+    fn most_together(&self) -> usize {
         let largest = self.geometry.parts.iter().map(|p| p.positions.len() * self.geometry.patch_len(p)).max();
-        (PATCH_NUMBERS / largest.unwrap_or(1).max(1)).clamp(4, 64)
+        (PATCH_NUMBERS / largest.unwrap_or(1).max(1)).clamp(1, 64)
     }
 
     /// Convolution of a block of images, `u` rows of positions.
@@ -102,18 +108,18 @@ impl<'a> Layer<'a> {
         rows
     }
 
-    /// Activations of images, normalised with the moments of the batch.
+    /// Activations `[n, h', w', C_out]` of images `[n, h, w, C_in]`, normalised with the moments of the batch.
     pub fn forward(&self, images: &[f32]) -> (Buffer, Saved) {
         let (from, to) = (self.geometry.input_len(), self.geometry.output_len());
         let outputs = self.geometry.channels[1];
         let count = images.len() / from;
-        let block = self.block();
+        let [_, block] = self.split(count);
         let mut u = Buffer::of(count * to);
         let mut spreads = vec![None; count.div_ceil(block)];
         let blocks = images.chunks(block * from).zip(u.chunks_mut(block * to)).zip(&mut spreads);
         for_each(blocks.collect(), |((images, u), spread)| {
             self.convolve(images, u);
-            *spread = Some(Spread::of(u, outputs));
+            *spread = Some(ChannelMoments::of(u, outputs));
         });
         let spread = spreads.into_iter().flatten().reduce(|a, b| a.with(&b)).expect("a batch has an image or more");
         let variance: Vec<f64> = spread.squares.iter().map(|s| s / spread.count).collect();
@@ -124,11 +130,13 @@ impl<'a> Layer<'a> {
         (a, Saved { u, affine, moments: Moments { mean: spread.mean, variance } })
     }
 
-    /// Activations of a block of images, normalised with given moments.
+    /// Activations `[n, h', w', C_out]` of images `[n, h, w, C_in]`, normalised with given moments.
     pub fn infer(&self, images: &[f32], moments: &Moments) -> Buffer {
-        let count = images.len() / self.geometry.input_len();
-        let mut u = Buffer::of(count * self.geometry.output_len());
-        self.convolve(images, &mut u);
+        let (from, to, together) = (self.geometry.input_len(), self.geometry.output_len(), self.most_together());
+        let mut u = Buffer::of(images.len() / from * to);
+        for (images, u) in images.chunks(together * from).zip(u.chunks_mut(together * to)) {
+            self.convolve(images, u);
+        }
         let mut a = Buffer::of(u.len());
         activate(&u, &self.affine(&moments.mean, &moments.variance), self.threshold, &mut a);
         a
@@ -146,8 +154,8 @@ impl<'a> Layer<'a> {
         Affine { shift: shift.collect(), scale: scale.iter().map(|s| *s as f32).collect() }
     }
 
-    /// Gradients of the layer's parameters, and into `images` those of the images if there is room for them, from those of the activations
-    /// `gradient`, which are overwritten.
+    /// Gradients of the layer's parameters, and into `into_images` `[n, h, w, C_in]` those of its inputs if it is given, from those of its
+    /// activations `gradient` `[n, h', w', C_out]`, which are overwritten.
     pub fn backward(
         &self,
         inputs: &[f32],
@@ -157,8 +165,8 @@ impl<'a> Layer<'a> {
     ) -> LayerGradient {
         let (from, to) = (self.geometry.input_len(), self.geometry.output_len());
         let outputs = self.geometry.channels[1];
-        let block = self.block();
         let count = inputs.len() / from;
+        let [group, block] = self.split(count);
         let (u, affine, moments): (&[f32], _, _) = (&saved.u, &saved.affine, &saved.moments);
         let mean: Vec<f32> = moments.mean.iter().map(|m| *m as f32).collect();
         let mut partial = vec![(vec![0.0f32; outputs], vec![0.0f32; outputs]); count.div_ceil(block)];
@@ -181,16 +189,13 @@ impl<'a> Layer<'a> {
             (0..outputs).map(|c| (-scale(c) * beta[c] / rows - second[c] * moments.mean[c]) as f32).collect();
         let second: Vec<f32> = second.iter().map(|v| *v as f32).collect();
 
-        let blocks_of = |length: usize| length.div_ceil(block).div_ceil(SUMS) * block;
         let mut kernels: Vec<Vec<Buffer>> =
             (0..SUMS).map(|_| self.kernels.iter().map(|k| Buffer::zeros(k.len())).collect()).collect();
-        let together = blocks_of(count).max(1);
         let mut images: Vec<Option<&mut [f32]>> = match into_images {
-            Some(images) => images.chunks_mut(together * from).map(Some).collect(),
+            Some(images) => images.chunks_mut(group * from).map(Some).collect(),
             None => (0..SUMS).map(|_| None).collect(),
         };
-        let groups =
-            inputs.chunks(together * from).zip(u.chunks(together * to)).zip(gradient.chunks_mut(together * to));
+        let groups = inputs.chunks(group * from).zip(u.chunks(group * to)).zip(gradient.chunks_mut(group * to));
         let groups = groups.zip(&mut kernels).zip(&mut images);
         for_each(groups.collect(), |((((inputs, u), gradient), kernels), images)| {
             let mut images = images.as_deref_mut();
@@ -259,7 +264,7 @@ fn by_tap(kernel: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<f32> {
     out
 }
 
-/// The other way round.
+/// `[9, C_in, C_out]` to `[C_out, C_in, 3, 3]`.
 fn by_channel(taps: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<f32> {
     let mut out = vec![0.0; taps.len()];
     for (at, kernel) in out.chunks_exact_mut(TAPS).enumerate() {

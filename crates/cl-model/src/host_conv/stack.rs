@@ -16,7 +16,7 @@ pub struct HostLayer<'a> {
     pub gamma: &'a [f32],
     /// `β`, `[C_out]`.
     pub beta: &'a [f32],
-    /// Below the root.
+    /// Added to the variance, larger than 0.
     pub epsilon: f64,
 }
 
@@ -61,6 +61,16 @@ pub struct Pass<'a> {
 
 impl<'a> HostStack<'a> {
     fn layers(&self, size: [usize; 2]) -> Vec<Layer<'a>> {
+        assert!(!self.layers.is_empty(), "a stack has a layer or more");
+        let follows = self.layers.windows(2).all(|pair| pair[0].channels[1] == pair[1].channels[0]);
+        assert!(follows, "a layer has as many channels as the one before it gives");
+        for HostLayer { channels: [inputs, outputs], stride, kernel, gamma, beta, .. } in &self.layers {
+            let is_whole = kernel.len() == inputs * outputs * 9 && gamma.len() == *outputs && beta.len() == *outputs;
+            assert!(
+                is_whole && (1..=2).contains(stride),
+                "a layer of {inputs} and {outputs} channels at stride {stride}"
+            );
+        }
         let mut size = size;
         let last = self.layers.len() - 1;
         let each = self.layers.iter().enumerate().map(|(i, layer)| {
@@ -72,12 +82,13 @@ impl<'a> HostStack<'a> {
         each.collect()
     }
 
-    /// Features of a batch of images `[n, C, h, w]`, normalised with the moments of the batch.
+    /// Features of a batch of images `[n, C, h, w]` of `size = [h, w]`, normalised with the moments of the batch.
     ///
     /// # Panics
-    /// When shapes do not match.
+    /// Without a layer or an image, and when shapes do not match.
     pub fn forward(&self, images: &[f32], size: [usize; 2]) -> Pass<'a> {
         let layers = self.layers(size);
+        assert!(!images.is_empty(), "a batch has an image or more");
         let mut activations = channels_last(images, self.layers[0].channels[0], size);
         let (mut inputs, mut saved) = (Vec::new(), Vec::new());
         for layer in &layers {
@@ -89,10 +100,10 @@ impl<'a> HostStack<'a> {
         Pass { layers, inputs, saved, features }
     }
 
-    /// Features of images `[n, C, h, w]`, normalised with given moments, one pair per layer.
+    /// Features `[n, C]` of images `[n, C, h, w]` of `size = [h, w]`, normalised with given moments, those of one layer after another.
     ///
     /// # Panics
-    /// When shapes do not match.
+    /// Without a layer, and when shapes do not match.
     pub fn infer(&self, images: &[f32], size: [usize; 2], moments: &[Moments]) -> Vec<f32> {
         const TOGETHER: usize = 32;
         let layers = self.layers(size);
@@ -137,7 +148,7 @@ impl Pass<'_> {
     }
 }
 
-/// Positions and channels behind the last layer.
+/// `[positions, channels]` behind the last layer.
 fn last(layers: &[Layer]) -> [usize; 2] {
     let geometry = layers.last().expect("a layer or more").geometry();
     [geometry.positions(), geometry.channels[1]]

@@ -67,7 +67,7 @@ pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError
             UserError::Argument(format!(
                 "{claim}: {} is not what the checks recompute, which is the paper's encoder without normalization and projector, fresh \
                  observations at each step and plain gradient descent, under the paper's loss (inner products, no gradient through keys, \
-                 fresh negatives) or under {} with matrices as predictors",
+                 fresh negatives) or under {} with matrices as predictors, or under info_nce with a queue",
                 point.name,
                 OBJECTIVES.join(", ")
             ))

@@ -52,6 +52,7 @@ pub fn is_covered(spec: &ImageSpec) -> Result<(), UserError> {
     let known = ["small_conv_net", "resnet18", "wide_resnet"].contains(&encoder)
         && spec.optimization.epochs.is_some()
         && spec.optimization.gradient_clip.is_none()
+        && spec.model.queue.is_none()
         && (spec.is_supervised() || depth == 1 && ["nt_xent", "info_nce"].contains(&objective));
     if known {
         return Ok(());

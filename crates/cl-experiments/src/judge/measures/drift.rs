@@ -66,7 +66,7 @@ fn trained(point: &Point) -> Result<&TrainingSpec, String> {
     if !known {
         Err(format!("the drift of the objective {} is not known", spec.objective.name()))
     } else if !spec.model.is_encoder_alone() {
-        Err("there is a projector, predictor or momentum copy behind its encoder".into())
+        Err("there is a projector, predictor, momentum copy or queue behind its encoder".into())
     } else if !is_plain {
         Err("it is not trained by plain, unclipped gradient descent on fresh observations".into())
     } else if (factors.square_plus - factors.square_plus_plus).abs() > 1e-6 {

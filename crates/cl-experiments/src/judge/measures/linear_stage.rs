@@ -46,9 +46,12 @@ impl Measure for LinearStageGrowth {
 
 /// What the prediction is about.
 fn trained(point: &Point) -> Result<&TrainingSpec, String> {
-    let spec = point.spec.get::<TrainingSpec>().filter(|spec| spec.symmetric_relu().is_some());
+    let spec = point
+        .spec
+        .get::<TrainingSpec>()
+        .filter(|spec| spec.symmetric_relu().is_some() && spec.model.is_encoder_alone());
     spec.ok_or_else(|| {
-        "it does not train the encoder symmetric_relu on sparse_coding, whose growth is predicted".into()
+        "it does not train the encoder symmetric_relu alone on sparse_coding, whose growth is predicted".into()
     })
 }
 

@@ -19,15 +19,15 @@ const ROWS: usize = 2048;
 /// ρ_φ = E φ(⟨w, x⁺⟩) φ(⟨w, x⁺⁺⟩) / √(E φ(⟨w, x⁺⟩)² E φ(⟨w, x⁺⁺⟩)²),    φ(u) = relu(u − c) − relu(−u − c),
 /// ```
 ///
-/// over thresholds c, for weights on one feature, on mixtures of two and of four with equal weights, and on nothing but dense features.
+/// over thresholds c (NaN where nothing passes), for w one feature, the sum of two and of four features, and directions outside span(M).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThresholdCorrelation {
     /// c, 0 or more each, at least one.
     pub thresholds: Vec<f64>,
-    /// Observations that a correlation is estimated from, at least 2,048.
+    /// Observations that a correlation is estimated from, a multiple of 2,048.
     pub samples: usize,
-    /// Weights of each kind that are averaged over, at least 1 and no more than a quarter of the features.
+    /// Weights of each kind that are averaged over, at least 1, no more than a quarter of the features or the dimensions outside span(M).
     pub directions: usize,
 }
 
@@ -39,16 +39,17 @@ impl Component for ThresholdCorrelation {
         for c in &self.thresholds {
             check(c.is_finite() && *c >= 0.0, "thresholds", *c, "finite numbers, 0 or larger")?;
         }
-        at_least("samples", self.samples as u64, ROWS as u64)?;
+        let whole = self.samples >= ROWS && self.samples.is_multiple_of(ROWS);
+        check(whole, "samples", self.samples, format!("a multiple of {ROWS}, at least that"))?;
         at_least("directions", self.directions as u64, 1)?;
         Ok(self)
     }
 }
 
-/// What weights are on.
+/// A kind of direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weights {
-    /// So many features, equally.
+    /// The sum of so many features.
     Features(usize),
     /// A random direction outside span(M).
     Complement,
@@ -100,6 +101,10 @@ impl ThresholdCorrelation {
 impl Measure for ThresholdCorrelation {
     fn check(&self, point: &Point) -> Result<(), String> {
         let spec = trained(point)?;
+        let outside = spec.data.input_dim - spec.data.code_dim;
+        if self.directions > outside {
+            return Err(format!("directions = {}: only {outside} are outside span(M)", self.directions));
+        }
         if self.directions > spec.data.code_dim / 4 {
             return Err(format!(
                 "directions = {} mixtures of four features need four times as many features",
@@ -127,11 +132,12 @@ impl Measure for ThresholdCorrelation {
 
 /// The metric of a kind of weights at a threshold.
 pub fn metric(kind: &str, threshold: f64) -> String {
-    format!("view_correlation:{kind}@{threshold}")
+    format!("threshold_correlation:{kind}@{threshold}")
 }
 
 fn trained(point: &Point) -> Result<&TrainingSpec, String> {
-    point.spec.get::<TrainingSpec>().ok_or_else(|| "it does not train on sparse_coding".into())
+    let spec = point.spec.get::<TrainingSpec>().filter(|spec| spec.symmetric_relu().is_some());
+    spec.ok_or_else(|| "it does not train the encoder symmetric_relu on sparse_coding".into())
 }
 
 /// `count` weights of a kind, of length 1 each.

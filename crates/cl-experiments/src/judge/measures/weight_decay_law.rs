@@ -6,13 +6,14 @@ use crate::judge::Metrics;
 use crate::spec::experiment::Point;
 use crate::tasks::sparse_coding::spec::TrainingSpec;
 use cl_config::{Component, ConfigError, check, not_negative, positive};
+use cl_model::{InfoNce, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A predicted mean coverage, with six fitted numbers:
 ///
 /// ```text
-/// y = λ q/(q + σ²) · (q/σ²)^β · Σ_{t ≥ t₀} η_t,    p = p₀ (q/σ²)^γ,    coverage = p + (1 − p)/(1 + e^{−(y − a)/w}).
+/// y = λ q/(q + σ²) · (q/σ²)^β · Σ_{t ≥ t₀} η_t,    p = min(1, p₀ (q/σ²)^γ),    coverage = p + (1 − p)/(1 + e^{−(y − a)/w}).
 /// ```
 ///
 /// `λ q/(q + σ²) Σ η_t` is by how much, in the exponent, decay has shrunk the complement of span(M) once growth along M balances it (see C10);
@@ -72,7 +73,7 @@ impl WeightDecayLaw {
         let (ratio, sum) = (feature_to_noise(spec), |from| sum_of_learning_rates(spec, from));
         let rate = spec.weight_decay() * ratio / (ratio + 1.0);
         let takeover = rate * ratio.powf(self.exponent) * sum(self.delay);
-        let plateau = self.plateau * ratio.powf(self.plateau_exponent);
+        let plateau = (self.plateau * ratio.powf(self.plateau_exponent)).min(1.0);
         Prediction { decay: rate * sum(0), takeover, plateau, coverage: self.coverage(plateau, takeover) }
     }
 
@@ -108,7 +109,7 @@ impl Measure for WeightDecayLaw {
         Ok(metrics)
     }
 
-    /// `fraction_predicted`: of the points that a seed was run at, how many have a coverage within the bound. The same at all of them.
+    /// `fraction_predicted`: of the points outside the fit that a seed was run at, how many have a coverage within the bound. The same at all of them.
     fn across_runs(&self, metrics: &mut Metrics) {
         let mut by_seed: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
         for (seed, values) in metrics.values().flatten() {
@@ -129,12 +130,16 @@ impl Measure for WeightDecayLaw {
 /// What the law is about.
 fn unmasked(point: &Point) -> Result<&TrainingSpec, String> {
     let spec = point.spec.get::<TrainingSpec>().filter(|spec| {
-        spec.symmetric_relu().is_some()
-            && spec.views.transform.is_empty()
-            && spec.data.noise_std.is_some_and(|s| s > 0.0)
+        let is_plain = matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. })
+            && spec.optimization.gradient_clip.is_none();
+        let is_papers = spec.symmetric_relu().is_some()
+            && spec.model.is_encoder_alone()
+            && spec.objective.config::<InfoNce>().is_some();
+        is_plain && is_papers && spec.views.transform.is_empty() && spec.data.noise_std.is_some_and(|s| s > 0.0)
     });
     spec.ok_or_else(|| {
-        "the law is about the encoder symmetric_relu on sparse_coding without a transform and with noise".into()
+        "the law is about the encoder symmetric_relu under info_nce on sparse_coding with noise and without a transform, trained by plain, \
+         unclipped gradient descent".into()
     })
 }
 

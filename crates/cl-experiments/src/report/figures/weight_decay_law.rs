@@ -49,7 +49,7 @@ pub fn figure(result: &ClaimResult, runs: &[Runs]) -> Option<Figure> {
     (!runs.is_empty()).then(|| Figure {
         name: format!("{}-law", result.experiment.claim),
         caption: format!(
-            "Mean coverage of the features at the end, every run. Left: over the decay of the complement alone, noise levels do not fall together. Right: over y \
+            "Mean coverage of the features at the end, every run. Left: over the decay of the complement alone, noise levels do not collapse onto one curve. Right: over y \
              they do; {:.0} steps before decay counts.",
             law.delay
         ),

@@ -175,7 +175,11 @@ fn flop_per_step(spec: &TrainingSpec, m: usize) -> f64 {
         spec.objective.config::<NtXent>().is_some() || spec.objective.config::<DecoupledNtXent>().is_some();
     match spec.objective() {
         None => 4.0 * b * weights + 6.0 * b * m * spec.data.classes.map_or(0.0, |classes| classes.count as f64),
-        Some(objective) if objective.takes_negatives() => 2.0 * weights * (3.0 * b + n) + 4.0 * b * n * m,
+        Some(objective) if objective.takes_negatives() => {
+            // Keys in a queue have been embedded before.
+            let embedded = if spec.model.queue.is_some() { 0.0 } else { n };
+            2.0 * weights * (3.0 * b + embedded) + 4.0 * b * n * m
+        }
         // Every view is both a query and a key.
         Some(_) if compares_all_views => 8.0 * weights * b + 6.0 * (2.0 * b) * (2.0 * b) * m,
         Some(_) => 8.0 * weights * b,

@@ -34,10 +34,11 @@ pub struct ImageTiming {
     pub steps: u64,
     /// Images trained on per second, including all of a step: loading, views, forward, loss, backward, update.
     pub images_per_second: f64,
-    /// Products and sums of the encoder in a step, forward and backward, those with pixels of padding included.
+    /// Products and sums of the encoder in a step, taken as three times those of the forward pass: with pixels of padding and the gradient of
+    /// the images, which need not be computed.
     pub encoder_flop_per_step: f64,
-    /// Those of the convolutions per second, over the best rate of square matrix products on the same threads; `None` on devices other than
-    /// the host.
+    /// These over the time of a whole step, over the best rate of square matrix products on the same threads; `None` on devices other than the
+    /// host.
     pub fraction_of_peak: Option<f64>,
     /// Seconds per part of a step; `data` is loading and augmentation.
     pub part_s: Parts,

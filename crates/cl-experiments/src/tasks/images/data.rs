@@ -116,7 +116,8 @@ impl ImageData {
 
     /// Features of images in the order of `indices`, `[indices.len(), feature_dim]`.
     pub fn features<E: ImageEncoder>(&self, model: &Siamese<E>, images: &ImageSet, indices: &[usize]) -> Tensor<2> {
-        let chunks = indices.chunks(CHUNK).map(|chunk| model::features_detached(&model.encoder, self.inputs(images, chunk)));
+        let chunks =
+            indices.chunks(CHUNK).map(|chunk| model::features_detached(&model.encoder, self.inputs(images, chunk)));
         let features = Tensor::cat(chunks.collect(), 0);
         if self.spec.mistake == Some(Mistake::ProjectorScored) { model.project(features) } else { features }
     }

@@ -49,14 +49,14 @@ pub fn loss<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: &Image
 pub fn gradients<E: ImageEncoder>(model: &Siamese<E>, spec: &ImageSpec, batch: &ImageBatch) -> TrainOutput<Tensor<1>> {
     let images = seen(model, batch);
     let on_host = images.device().inner() == Device::flex();
-    let Some(stack) = model.encoder.as_conv_stack().filter(|_| on_host) else {
+    let Some(stack) = model.encoder.as_conv_stack().filter(|stack| on_host && stack.is_training()) else {
         return behind_features(model, spec, batch, model.encoder.forward(images), |grads| {
             GradientsParams::from_grads(grads, model)
         });
     };
-    let ([n, _, h, w], numbers) = (images.dims(), stack.numbers());
-    let pass = numbers.stack().forward(values(&images.into_data()), [h, w]);
-    stack.remember(pass.moments());
+    let ([n, _, h, w], parameters) = (images.dims(), stack.parameters());
+    let pass = parameters.stack().forward(values(&images.into_data()), [h, w]);
+    stack.update_running_moments(pass.moments());
     let features = TensorData::new(pass.features.clone(), [n, pass.features.len() / n]);
     let features = Tensor::<2>::from_data(features, &Device::flex().autodiff()).require_grad();
     behind_features(model, spec, batch, features.clone(), |grads| {
@@ -115,13 +115,13 @@ pub fn features_detached<E: ImageEncoder>(encoder: &E, images: Tensor<4>) -> Ten
     let Some(stack) = encoder.as_conv_stack().filter(|_| images.device() == Device::flex()) else {
         return encoder.forward_detached(images);
     };
-    let ([n, _, h, w], numbers, images) = (images.dims(), stack.numbers(), images.into_data());
+    let ([n, _, h, w], parameters, images) = (images.dims(), stack.parameters(), images.into_data());
     let features = if stack.is_training() {
-        let pass = numbers.stack().forward(values(&images), [h, w]);
-        stack.remember(pass.moments());
+        let pass = parameters.stack().forward(values(&images), [h, w]);
+        stack.update_running_moments(pass.moments());
         pass.features
     } else {
-        numbers.stack().infer(values(&images), [h, w], &stack.running_moments())
+        parameters.stack().infer(values(&images), [h, w], &stack.running_moments())
     };
     let columns = features.len() / n;
     Tensor::from_data(TensorData::new(features, [n, columns]), &Device::flex())

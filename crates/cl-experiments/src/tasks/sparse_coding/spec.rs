@@ -270,8 +270,13 @@ impl Specification for TrainingSpec {
         let (b, d1) = (self.optimization.batch_size as f64, self.data.input_dim as f64);
         let (n, forward) = (self.num_negatives() as f64, self.encoder_multiply_adds());
         // About as many outputs as one layer with that many weights would have.
-        let copied = if self.model.momentum_copy.is_some() { 2.0 * b } else { 0.0 };
-        let step = (3.0 * b + n + copied) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
+        // A copy makes the targets of both views, or the keys of one; those in a queue have been made.
+        let (copied, embedded) = match (&self.model.momentum_copy, &self.model.queue) {
+            (_, Some(_)) => (b, 0.0),
+            (Some(_), None) => (2.0 * b, n),
+            (None, None) => (0.0, n),
+        };
+        let step = (3.0 * b + embedded + copied) * forward + 2.0 * b * n * forward / d1 + 30.0 * (b + n) * d1;
         self.steps() as f64 * step
     }
 
