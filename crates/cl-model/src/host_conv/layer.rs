@@ -165,30 +165,10 @@ impl<'a> Layer<'a> {
     ) -> LayerGradient {
         let (from, to) = (self.geometry.input_len(), self.geometry.output_len());
         let outputs = self.geometry.channels[1];
-        let count = inputs.len() / from;
-        let [group, block] = self.split(count);
-        let (u, affine, moments): (&[f32], _, _) = (&saved.u, &saved.affine, &saved.moments);
-        let mean: Vec<f32> = moments.mean.iter().map(|m| *m as f32).collect();
-        let mut partial = vec![(vec![0.0f32; outputs], vec![0.0f32; outputs]); count.div_ceil(block)];
-        let blocks = u.chunks(block * to).zip(gradient.chunks_mut(block * to)).zip(&mut partial);
-        for_each(blocks.collect(), |((u, gradient), (sums, products))| {
-            activation_backward(u, affine, self.threshold, &mean, gradient, sums, products);
-        });
-        let total = |of: &dyn Fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>, c: usize| -> f64 {
-            partial.iter().map(|p| f64::from(of(p)[c])).sum()
-        };
-        let beta: Vec<f64> = (0..outputs).map(|c| total(&|p| &p.0, c)).collect();
-        let deviation: Vec<f64> = moments.variance.iter().map(|v| (v + self.layer.epsilon).sqrt()).collect();
-        let gamma: Vec<f64> = (0..outputs).map(|c| total(&|p| &p.1, c) / deviation[c]).collect();
-        // ∂L/∂u = γ/s (dy − mean dy − û mean(dy û)), û = (u − mean)/s.
-        let rows = (count * self.geometry.positions()) as f64;
-        let scale = |c: usize| f64::from(self.layer.gamma[c]) / deviation[c];
-        let first: Vec<f32> = (0..outputs).map(|c| scale(c) as f32).collect();
-        let second: Vec<f64> = (0..outputs).map(|c| -scale(c) * gamma[c] / (rows * deviation[c])).collect();
-        let third: Vec<f32> =
-            (0..outputs).map(|c| (-scale(c) * beta[c] / rows - second[c] * moments.mean[c]) as f32).collect();
-        let second: Vec<f32> = second.iter().map(|v| *v as f32).collect();
-
+        let [group, block] = self.split(inputs.len() / from);
+        let (gamma, beta, factors) = self.normalization_backward(saved, block * to, gradient);
+        let factors = factors.each_ref().map(Vec::as_slice);
+        let u: &[f32] = &saved.u;
         let mut kernels: Vec<Vec<Buffer>> =
             (0..SUMS).map(|_| self.kernels.iter().map(|k| Buffer::zeros(k.len())).collect()).collect();
         let mut images: Vec<Option<&mut [f32]>> = match into_images {
@@ -201,7 +181,7 @@ impl<'a> Layer<'a> {
             let mut images = images.as_deref_mut();
             let blocks = inputs.chunks(block * from).zip(u.chunks(block * to)).zip(gradient.chunks_mut(block * to));
             for (k, ((inputs, u), gradient)) in blocks.enumerate() {
-                combine(u, [&first, &second, &third], gradient);
+                combine(u, factors, gradient);
                 let at = k * block * from;
                 let images = images.as_deref_mut().map(|images| &mut images[at..at + inputs.len()]);
                 self.convolution_backward(inputs, gradient, kernels, images);
@@ -217,6 +197,38 @@ impl<'a> Layer<'a> {
         let kernel = by_channel(&taps, self.layer.channels);
         let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
         LayerGradient { kernel, gamma: single(gamma), beta: single(beta) }
+    }
+
+    /// Takes the gradient of the activations back to the normalised numbers, in place, `block` of them at a time. Returns the gradients of γ and β,
+    /// and the factors with which [`combine`] goes on to the convolution's output: `γ/s (dy − mean dy − û mean(dy û))`, û = (u − mean)/s.
+    fn normalization_backward(
+        &self,
+        saved: &Saved,
+        block: usize,
+        gradient: &mut [f32],
+    ) -> (Vec<f64>, Vec<f64>, [Vec<f32>; 3]) {
+        let (outputs, moments) = (self.geometry.channels[1], &saved.moments);
+        let mean: Vec<f32> = moments.mean.iter().map(|m| *m as f32).collect();
+        let blocks = saved.u.len().div_ceil(block);
+        let mut sums = vec![vec![0.0f32; outputs]; blocks];
+        let mut products = sums.clone();
+        let each = saved.u.chunks(block).zip(gradient.chunks_mut(block)).zip(sums.iter_mut().zip(&mut products));
+        for_each(each.collect(), |((u, gradient), (sums, products))| {
+            activation_backward(u, &saved.affine, self.threshold, &mean, gradient, sums, products);
+        });
+        let total = |of: &[Vec<f32>], c: usize| -> f64 { of.iter().map(|sums| f64::from(sums[c])).sum() };
+        let rows = (saved.u.len() / outputs) as f64;
+        let (mut gamma, mut beta) = (vec![0.0; outputs], vec![0.0; outputs]);
+        let mut factors = [0, 1, 2].map(|_| vec![0.0f32; outputs]);
+        for c in 0..outputs {
+            let deviation = (moments.variance[c] + self.layer.epsilon).sqrt();
+            (gamma[c], beta[c]) = (total(&products, c) / deviation, total(&sums, c));
+            let scale = f64::from(self.layer.gamma[c]) / deviation;
+            let of_u = -scale * gamma[c] / (rows * deviation);
+            let constant = -scale * beta[c] / rows - of_u * moments.mean[c];
+            factors.iter_mut().zip([scale, of_u, constant]).for_each(|(factor, v)| factor[c] = v as f32);
+        }
+        (gamma, beta, factors)
     }
 
     /// Adds the gradients of a block of images to those of the kernel's parts, and into its images.
