@@ -4,7 +4,6 @@ use super::buffer::Buffer;
 use super::channels::{Affine, ChannelMoments, activate, activation_backward, combine};
 use super::geometry::{Geometry, KERNEL, PositionsAlike};
 use super::patches::{gather, scatter};
-use super::stack::{HostLayer, LayerGradient, Moments};
 use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed};
 
 /// Numbers of a block of patches, 2 MiB of them: few enough for a cache, enough for long products.
@@ -15,6 +14,43 @@ const TAPS: usize = KERNEL * KERNEL;
 
 /// Sums of kernel gradients that are kept apart, so that as many threads add to them.
 const SUMS: usize = 4;
+
+/// A 3×3 convolution without bias with one pixel of padding, batch normalisation, and an activation.
+#[derive(Debug, Clone, Copy)]
+pub struct HostLayer<'a> {
+    /// Channels of the input and of the output.
+    pub channels: [usize; 2],
+    /// 1 or 2.
+    pub stride: usize,
+    /// `[C_out, C_in, 3, 3]`.
+    pub kernel: &'a [f32],
+    /// `γ`, `[C_out]`.
+    pub gamma: &'a [f32],
+    /// `β`, `[C_out]`.
+    pub beta: &'a [f32],
+    /// Added to the variance, larger than 0.
+    pub epsilon: f64,
+}
+
+/// Mean and variance of each channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// `[C]`.
+    pub mean: Vec<f64>,
+    /// Over n, not n − 1; `[C]`.
+    pub variance: Vec<f64>,
+}
+
+/// Gradients of a layer's parameters, in their shapes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerGradient {
+    /// `[C_out, C_in, 3, 3]`.
+    pub kernel: Vec<f32>,
+    /// `[C_out]`.
+    pub gamma: Vec<f32>,
+    /// `[C_out]`.
+    pub beta: Vec<f32>,
+}
 
 /// A layer with its kernel laid out for products.
 pub(super) struct Layer<'a> {

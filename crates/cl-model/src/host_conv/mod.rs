@@ -18,4 +18,5 @@ mod layer;
 mod patches;
 mod stack;
 
-pub use stack::{HostLayer, HostStack, LayerGradient, Moments, Pass};
+pub use layer::{HostLayer, LayerGradient, Moments};
+pub use stack::{HostStack, Pass};

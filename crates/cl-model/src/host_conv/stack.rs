@@ -1,24 +1,7 @@
 //! Layers one behind the other, from images to the mean over positions.
 
 use super::buffer::Buffer;
-use super::layer::{Layer, Saved};
-
-/// A 3×3 convolution without bias with one pixel of padding, batch normalisation, and an activation.
-#[derive(Debug, Clone, Copy)]
-pub struct HostLayer<'a> {
-    /// Channels of the input and of the output.
-    pub channels: [usize; 2],
-    /// 1 or 2.
-    pub stride: usize,
-    /// `[C_out, C_in, 3, 3]`.
-    pub kernel: &'a [f32],
-    /// `γ`, `[C_out]`.
-    pub gamma: &'a [f32],
-    /// `β`, `[C_out]`.
-    pub beta: &'a [f32],
-    /// Added to the variance, larger than 0.
-    pub epsilon: f64,
-}
+use super::layer::{HostLayer, Layer, LayerGradient, Moments, Saved};
 
 /// Convolutions with ReLUs between them, and the mean over positions.
 #[derive(Debug, Clone)]
@@ -27,26 +10,6 @@ pub struct HostStack<'a> {
     pub layers: Vec<HostLayer<'a>>,
     /// `b` of the symmetrised ReLU behind the last layer; a ReLU when `None`.
     pub last_threshold: Option<f32>,
-}
-
-/// Mean and variance of each channel.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Moments {
-    /// `[C]`.
-    pub mean: Vec<f64>,
-    /// Over n, not n − 1; `[C]`.
-    pub variance: Vec<f64>,
-}
-
-/// Gradients of a layer's parameters, in their shapes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerGradient {
-    /// `[C_out, C_in, 3, 3]`.
-    pub kernel: Vec<f32>,
-    /// `[C_out]`.
-    pub gamma: Vec<f32>,
-    /// `[C_out]`.
-    pub beta: Vec<f32>,
 }
 
 /// A forward pass over a batch.
