@@ -1,17 +1,35 @@
 //! The loss of outputs for two views and its way back to them.
 
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::train::TrainOutput;
 use cl_model::closed_form::HostObjective;
-use cl_model::{Objective, Outputs};
+use cl_model::{Encoder, Objective, Outputs, Siamese};
 
-/// The loss `[1]` outside the graph, and the gradients of everything that the outputs were made of; by autodiff.
-pub fn through_autodiff(objective: &dyn Objective, outputs: Outputs) -> (Tensor<1>, Gradients) {
-    let loss = objective.loss(outputs);
-    (loss.clone().detach(), loss.backward())
+/// Loss and gradients of a model from what an objective sees of it; the loss in closed form if `on_host` is given. `collect` makes gradients of
+/// parameters of those of everything that the outputs were made of. The keys of a queue are left beside them.
+pub fn gradients<E: Encoder>(
+    model: &Siamese<E>,
+    (objective, on_host): (&dyn Objective, Option<&dyn HostObjective>),
+    outputs: Outputs,
+    collect: impl FnOnce(Gradients) -> GradientsParams,
+) -> TrainOutput<Tensor<1>> {
+    let keys = outputs.second.clone();
+    let (item, graph) = match on_host {
+        Some(on_host) => in_closed_form(on_host, outputs),
+        None => {
+            let loss = objective.loss(outputs);
+            (loss.clone().detach(), loss.backward())
+        }
+    };
+    let mut grads = collect(graph);
+    model.leave_keys(&mut grads, keys);
+    TrainOutput { grads, item }
 }
 
-/// The same where the loss is known in closed form: only what is in front of it goes through autodiff.
-pub fn in_closed_form(objective: &dyn HostObjective, outputs: Outputs) -> (Tensor<1>, Gradients) {
+/// The loss `[1]` outside the graph, and the gradients of everything that the outputs were made of: only what is in front of the loss goes
+/// through autodiff.
+fn in_closed_form(objective: &dyn HostObjective, outputs: Outputs) -> (Tensor<1>, Gradients) {
     let Outputs { first, second, targets, negatives, .. } = outputs;
     let [b, _] = first.dims();
     let f = Tensor::cat([first, second].into_iter().chain(targets.into_iter().flatten()).chain(negatives).collect(), 0);

@@ -80,15 +80,9 @@ fn behind_features<E: ImageEncoder>(
         return TrainOutput { grads: collect(loss.backward()), item: loss.detach() };
     };
     let outputs = compared(model, batch, features);
-    let keys = outputs.second.clone();
-    let is_host = keys.device().inner() == Device::flex();
-    let (item, graph) = match objective.in_host_memory().filter(|_| is_host) {
-        Some(on_host) => two_view_loss::in_closed_form(on_host, outputs),
-        None => two_view_loss::through_autodiff(objective.as_ref(), outputs),
-    };
-    let mut grads = collect(graph);
-    model.leave_keys(&mut grads, keys);
-    TrainOutput { grads, item }
+    let is_host = outputs.first.device().inner() == Device::flex();
+    let on_host = objective.in_host_memory().filter(|_| is_host);
+    two_view_loss::gradients(model, (objective.as_ref(), on_host), outputs, collect)
 }
 
 /// What the encoder in training sees of a batch: all views, in one pass so that batch normalisation sees them together, or, where keys come

@@ -1,7 +1,7 @@
 //! Where the gradient of a step comes from: Burn's autodiff over the readable formulation, or a closed form in host memory.
 
 use super::batches::Samples;
-use crate::tasks::two_view_loss::{self, values};
+use crate::tasks::two_view_loss::values;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
@@ -89,23 +89,6 @@ pub fn in_closed_form(
         grads.register(encoder.biases.id, Tensor::<1>::from_data(TensorData::new(out.biases, [m]), &device));
     }
     TrainOutput { grads, item: Tensor::from_data([out.loss as f32], &device) }
-}
-
-/// Loss and gradients of any model from what an objective sees of it; the loss by [`cl_model::closed_form`] if `on_host` is given.
-pub fn of_outputs<E: VectorEncoder>(
-    model: &Siamese<E>,
-    objective: &dyn Objective,
-    on_host: Option<&dyn HostObjective>,
-    outputs: Outputs,
-) -> TrainOutput<Tensor<1>> {
-    let keys = outputs.second.clone();
-    let (item, graph) = match on_host {
-        Some(on_host) => two_view_loss::in_closed_form(on_host, outputs),
-        None => two_view_loss::through_autodiff(objective, outputs),
-    };
-    let mut grads = GradientsParams::from_grads(graph, model);
-    model.leave_keys(&mut grads, keys);
-    TrainOutput { grads, item }
 }
 
 /// Lets Burn forget parameters of earlier steps: it keeps an entry for each tensor that may require a gradient, until a

@@ -5,7 +5,7 @@
 
 use super::batches::{BatchSource, Samples};
 use super::evaluation::{Baselines, DownstreamTask, Evaluation};
-use super::gradient::{GradientSource, SWEEP_EVERY, in_closed_form, of_outputs, outputs, supervised_loss, sweep_graph};
+use super::gradient::{GradientSource, SWEEP_EVERY, in_closed_form, outputs, supervised_loss, sweep_graph};
 use super::snapshot::Snapshot;
 use super::spec::TrainingSpec;
 use crate::io::error::UserError;
@@ -15,6 +15,7 @@ use crate::spec::Schedule;
 use crate::tasks::initial_model::{self, Behind};
 use crate::tasks::spread::{is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Place, Task, through_autodiff};
+use crate::tasks::two_view_loss;
 use burn::module::ParamGroup;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -322,18 +323,18 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
     }
 
     fn gradients(&self, model: &ModelOf<C>, samples: Samples) -> TrainOutput<Tensor<1>> {
-        let on_host = self.objective().and_then(|objective| Some((objective, objective.in_host_memory()?)));
+        let Some(objective) = self.objective() else {
+            return through_autodiff(model, supervised_loss(model, samples));
+        };
+        let on_host = objective.in_host_memory().filter(|_| self.gradient != GradientSource::Autodiff);
         match (self.gradient, on_host, model.encoder.as_symmetric_relu()) {
-            (GradientSource::ClosedForm, Some((_, on_host)), Some(encoder)) => {
-                in_closed_form(encoder, on_host, samples)
+            (GradientSource::ClosedForm, Some(on_host), Some(encoder)) => in_closed_form(encoder, on_host, samples),
+            _ => {
+                let outputs = outputs(model, objective, samples);
+                two_view_loss::gradients(model, (objective, on_host), outputs, |graph| {
+                    GradientsParams::from_grads(graph, model)
+                })
             }
-            (GradientSource::LossInClosedForm, Some((objective, on_host)), _) => {
-                of_outputs(model, objective, Some(on_host), outputs(model, objective, samples))
-            }
-            _ => match self.objective() {
-                Some(objective) => of_outputs(model, objective, None, outputs(model, objective, samples)),
-                None => through_autodiff(model, supervised_loss(model, samples)),
-            },
         }
     }
 
