@@ -190,6 +190,7 @@ impl Packed {
             md5: &self.md5,
             top_folder: "small-bin",
             files: &self.files,
+            or_class_folders: false,
         }
     }
 }

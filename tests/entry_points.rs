@@ -364,6 +364,7 @@ pub fn fetched(home: &Path, bytes: &[u8]) -> Result<Fetched, UserError> {
         md5: &md5,
         top_folder: "small-bin",
         files: &DATA_FILES,
+        or_class_folders: false,
     };
     let cache = folder_with(home, "cache", &[("small.tar.gz", bytes)]);
     // Nothing listens at this address, and nothing connects to it.

@@ -2,10 +2,11 @@
 //!
 //! A record is one label byte (CIFAR-10) or two, coarse and fine (CIFAR-100), and 3,072 pixels: 1,024
 //! red, 1,024 green and 1,024 blue values, each plane row by row (Krizhevsky 2009, *Learning multiple
-//! layers of features from tiny images*, and the page of the data set).
+//! layers of features from tiny images*, and the page of the data set). CIFAR-10 is also handed around as class folders
+//! of PNG or JPEG files.
 
 use super::files::{read_file, require_folder};
-use super::{ImageError, ImageSet, ImageSplits};
+use super::{ImageError, ImageFolderOptions, ImageSet, ImageSplits, OtherSizes, read_image_folder};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,11 @@ const CIFAR10: RecordFormat = RecordFormat { label_bytes: &[LabelByte { kind: "l
 const CIFAR100_LABEL_BYTES: &[LabelByte] =
     &[LabelByte { kind: "coarse label", num_classes: 20 }, LabelByte { kind: "fine label", num_classes: 100 }];
 
-/// Reads CIFAR-10's binary files.
+/// Reads CIFAR-10's binary files, or its images in class folders.
+///
+/// A folder with a folder `train` in it is read as class folders, `train/airplane/*.png` (or JPEG) and so on, by
+/// [`read_image_folder`]: the classes have to be [`CIFAR10_CLASSES`] and the images 32 × 32. JPEG files hold the images
+/// only approximately; [`ImageSplits::from_jpeg`] counts them. Anything else is taken for the binary files, as follows.
 ///
 /// Training images are those of `data_batch_1.bin` to `data_batch_5.bin`, in this order; those that exist are read, at
 /// least one, and a gap is not an error: [`ImageSet::len`] tells how many images were read, 10,000 per file in the
@@ -65,6 +70,9 @@ const CIFAR100_LABEL_BYTES: &[LabelByte] =
 /// # Errors
 /// [`ImageError`] with the file and, where a record is wrong, its number, byte offset and value.
 pub fn read_cifar10(folder: &Path) -> Result<ImageSplits, ImageError> {
+    if folder.join("train").is_dir() {
+        return read_cifar10_folders(folder);
+    }
     let folder = data_folder(folder, "cifar-10-batches-bin")?;
     let fallback = || CIFAR10_CLASSES.map(String::from).to_vec();
     let names = read_names(&folder.join("batches.meta.txt"), 10, fallback)?;
@@ -77,7 +85,18 @@ pub fn read_cifar10(folder: &Path) -> Result<ImageSplits, ImageError> {
     Ok(ImageSplits {
         train: read_records(&batches, &CIFAR10, "one of data_batch_1.bin to data_batch_5.bin", &names)?,
         test: read_records(&[folder.join("test_batch.bin")], &CIFAR10, "CIFAR-10's test_batch.bin", &names)?,
+        from_jpeg: 0,
     })
+}
+
+fn read_cifar10_folders(folder: &Path) -> Result<ImageSplits, ImageError> {
+    let options = ImageFolderOptions { size: SIDE, other_sizes: OtherSizes::Refuse };
+    let splits = read_image_folder(folder, options)?;
+    let found = splits.train.class_names();
+    if found != CIFAR10_CLASSES {
+        return Err(ImageError::NotCifar10Classes { path: folder.join("train"), found: found.to_vec() });
+    }
+    Ok(splits)
 }
 
 /// Reads CIFAR-100's binary files `train.bin` and `test.bin`.
@@ -104,6 +123,7 @@ pub fn read_cifar100(folder: &Path, labels: Cifar100Labels) -> Result<ImageSplit
     Ok(ImageSplits {
         train: read_records(&[folder.join("train.bin")], &format, "CIFAR-100's train.bin", &names)?,
         test: read_records(&[folder.join("test.bin")], &format, "CIFAR-100's test.bin", &names)?,
+        from_jpeg: 0,
     })
 }
 
@@ -183,6 +203,7 @@ impl RecordFormat {
 mod tests {
     use super::*;
     use crate::images::ChannelStatistics;
+    use image::{Rgb, RgbImage};
     use std::fs::File;
     use tempfile::{TempDir, tempdir};
 
@@ -226,12 +247,40 @@ mod tests {
     }
 
     #[test]
+    fn cifar10_is_read_from_class_folders_and_jpeg_files_are_counted() {
+        let folder = tempdir().unwrap();
+        let save = |split: &str, class: &str, ending: &str, side: u32| {
+            let class = folder.path().join(split).join(class);
+            fs::create_dir_all(&class).unwrap();
+            RgbImage::from_pixel(side, side, Rgb([40, 90, 200])).save(class.join(format!("0.{ending}"))).unwrap();
+        };
+        for class in CIFAR10_CLASSES {
+            save("train", class, "jpg", 32);
+            save("test", class, "png", 32);
+        }
+        let splits = read_cifar10(folder.path()).unwrap();
+        assert_eq!(splits.from_jpeg, 10);
+        assert_eq!(splits.train.class_names(), CIFAR10_CLASSES);
+        assert_eq!(splits.test.labels(), (0..10).collect::<Vec<_>>());
+        assert_eq!(splits.test.pixels(3)[1024..2048], [90; 1024]);
+
+        save("test", "cat", "png", 31);
+        assert_eq!(message(folder.path(), read_cifar10(folder.path())), "test/cat/0.png is 31 x 31 pixels; 32 x 32 is needed");
+        save("test", "cat", "png", 32);
+        for split in ["train", "test"] {
+            fs::rename(folder.path().join(split).join("cat"), folder.path().join(split).join("caterpillar")).unwrap();
+        }
+        let refused = message(folder.path(), read_cifar10(folder.path()));
+        assert!(refused.starts_with("the class folders of train are airplane, automobile, bird, caterpillar,"), "{refused}");
+    }
+
+    #[test]
     fn batches_are_read_in_order_and_those_that_lack_are_left_out() {
         let folder = cifar10();
         fs::write(folder.path().join("data_batch_5.bin"), records(&[(&[5], 50)])).unwrap();
         fs::write(folder.path().join("data_batch_3.bin"), records(&[(&[1], 10)])).unwrap();
         fs::write(folder.path().join("data_batch_6.bin"), "not read").unwrap();
-        let ImageSplits { train, test } = read_cifar10(folder.path()).unwrap();
+        let ImageSplits { train, test, .. } = read_cifar10(folder.path()).unwrap();
         assert_eq!(train.labels(), [3, 9, 1, 5]);
         assert_eq!((0..4).map(|i| train.pixels(i)[0]).collect::<Vec<_>>(), [30, 90, 10, 50]);
         assert_eq!((train.height(), train.width(), test.len()), (32, 32, 1));
@@ -377,7 +426,7 @@ mod tests {
     #[ignore = "needs CIFAR-10, whose folder CL_CIFAR10_DIR names"]
     fn the_real_images_have_ten_classes_and_the_known_means() {
         let folder = std::env::var_os("CL_CIFAR10_DIR").expect("CL_CIFAR10_DIR names the folder of CIFAR-10");
-        let ImageSplits { train, test } = read_cifar10(Path::new(&folder)).unwrap();
+        let ImageSplits { train, test, .. } = read_cifar10(Path::new(&folder)).unwrap();
         for (set, spread) in [(&train, 0), (&test, test.len() / 20)] {
             assert_eq!((set.height(), set.width(), set.num_classes()), (32, 32, 10));
             for class in 0..10 {

@@ -1,5 +1,6 @@
 //! What can be wrong with images and the files they come from.
 
+use super::CIFAR10_CLASSES;
 use std::path::PathBuf;
 
 /// A condition that images or their files do not meet, with the values that break it.
@@ -158,6 +159,15 @@ pub enum ImageError {
         found: usize,
         /// Names needed.
         expected: usize,
+    },
+
+    /// Class folders that are not those of CIFAR-10.
+    #[error("the class folders of {path} are {}, those of CIFAR-10 are {}", found.join(", "), CIFAR10_CLASSES.join(", "))]
+    NotCifar10Classes {
+        /// The folder with the class folders.
+        path: PathBuf,
+        /// Their names.
+        found: Vec<String>,
     },
 
     /// A folder that has to hold class folders holds none.

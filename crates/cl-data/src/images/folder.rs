@@ -70,7 +70,8 @@ pub fn read_image_folder(folder: &Path, options: ImageFolderOptions) -> Result<I
     let (train_classes, test_classes) = (reader.classes(&train)?, reader.classes(&test)?);
     same_classes(&train, &train_classes, &test, &test_classes)?;
     same_classes(&test, &test_classes, &train, &train_classes)?;
-    Ok(ImageSplits { train: reader.read(&train_classes)?, test: reader.read(&test_classes)? })
+    let [(train, a), (test, b)] = [reader.read(&train_classes)?, reader.read(&test_classes)?];
+    Ok(ImageSplits { train, test, from_jpeg: a + b })
 }
 
 /// The names of a folder's entries and where they are, in order.
@@ -108,20 +109,23 @@ impl Reader<'_> {
         Ok(classes)
     }
 
-    /// The images of a split's classes, class by class.
-    fn read(&self, classes: &Entries) -> Result<ImageSet, ImageError> {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    /// The images of a split's classes, class by class, and how many of the files were JPEG.
+    fn read(&self, classes: &Entries) -> Result<(ImageSet, usize), ImageError> {
+        let (mut pixels, mut labels, mut from_jpeg) = (Vec::new(), Vec::new(), 0);
         for (label, class) in classes.values().enumerate() {
             let files = self.entries(class)?;
             if files.is_empty() {
                 return Err(ImageError::EmptyClass { path: class.clone() });
             }
             for path in files.values() {
-                push_planes(&self.image(path)?, &mut pixels);
+                let (image, format) = self.image(path)?;
+                push_planes(&image, &mut pixels);
                 labels.push(label);
+                from_jpeg += usize::from(format == Some(ImageFormat::Jpeg));
             }
         }
-        ImageSet::new(self.options.size, self.options.size, pixels, labels, classes.keys().cloned().collect())
+        let names = classes.keys().cloned().collect();
+        Ok((ImageSet::new(self.options.size, self.options.size, pixels, labels, names)?, from_jpeg))
     }
 
     /// What a folder holds, hidden entries left out and links checked.
@@ -156,19 +160,19 @@ impl Reader<'_> {
         Err(ImageError::LinkLeavesFolder { path: path.into(), target, folder: self.folder.into() })
     }
 
-    fn image(&self, path: &Path) -> Result<RgbImage, ImageError> {
+    fn image(&self, path: &Path) -> Result<(RgbImage, Option<ImageFormat>), ImageError> {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         if !["png", "jpg", "jpeg"].iter().any(|known| ending.eq_ignore_ascii_case(known)) {
             return Err(ImageError::NotAnImageName { path: path.into() });
         }
-        let image = decode(path)?;
+        let (image, format) = decode(path)?;
         let (width, height) = image.dimensions();
         let size = self.options.size as u32;
         if (width, height) == (size, size) {
-            return Ok(image);
+            return Ok((image, format));
         }
         match self.options.other_sizes {
-            OtherSizes::Resize => Ok(centre_square(&image, size)),
+            OtherSizes::Resize => Ok((centre_square(&image, size), format)),
             OtherSizes::Refuse => {
                 Err(ImageError::WrongImageSize { path: path.into(), width, height, size: self.options.size })
             }
@@ -176,7 +180,7 @@ impl Reader<'_> {
     }
 }
 
-fn decode(path: &Path) -> Result<RgbImage, ImageError> {
+fn decode(path: &Path) -> Result<(RgbImage, Option<ImageFormat>), ImageError> {
     let bytes = read_file(path, MAX_IMAGE_FILE_BYTES, "an image")?;
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(MAX_IMAGE_SIDE as u32);
@@ -190,7 +194,7 @@ fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     if format == Some(ImageFormat::Jpeg) && !has_end_of_jpeg(&bytes) {
         return Err(ImageError::TruncatedJpeg { path: path.into() });
     }
-    Ok(image.into_rgb8())
+    Ok((image.into_rgb8(), format))
 }
 
 /// Whether the image in a JPEG file has its end-of-image marker. Segments are skipped by length, so that a preview in
@@ -290,7 +294,7 @@ mod tests {
         let folder = two_classes();
         save(&folder, "train/cat/c.JPEG", plain(4, 4, [30, 30, 30]));
         save(&folder, "train/cat/b.Png", plain(4, 4, [20, 20, 20]));
-        let ImageSplits { train, test } = read(&folder).unwrap();
+        let ImageSplits { train, test, .. } = read(&folder).unwrap();
         assert_eq!(train.class_names(), ["cat", "dog"]);
         assert_eq!(test.class_names(), ["cat", "dog"]);
         assert_eq!(train.labels(), [0, 0, 0, 1]);

@@ -29,6 +29,8 @@ pub struct ImageSplits {
     pub train: ImageSet,
     /// Test images; same size and classes as `train`.
     pub test: ImageSet,
+    /// How many of both were read from JPEG files: their pixels are not exact.
+    pub from_jpeg: usize,
 }
 
 impl ImageSet {

@@ -232,7 +232,8 @@ impl ShapesModel {
     /// As [`sample`](Self::sample).
     pub fn splits(&self, train: usize, test: usize, seed: u64) -> ImageSplits {
         let stream = Stream::new(seed, Purpose::GeneratedImages);
-        ImageSplits { train: self.sample(train, stream, 0).images, test: self.sample(test, stream, 1).images }
+        let [train, test] = [(train, 0), (test, 1)].map(|(count, split)| self.sample(count, stream, split).images);
+        ImageSplits { train, test, from_jpeg: 0 }
     }
 
     /// The image of given latents without pixel noise, `[3, size, size]`.

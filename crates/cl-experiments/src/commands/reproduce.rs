@@ -227,10 +227,14 @@ fn conclude(
         page = report::write(results, &tested, &laboratory.figures, &request.output, &context)?;
     }
     crate::say_line!(
-        "\n{} after {}, largest process {:.0} MiB",
+        "\n{} after {}, largest process {:.0} MiB{}",
         page.display(),
         indicatif::HumanDuration(Duration::from_secs_f64(duration_s)),
-        peak as f64 / 1048576.0
+        peak as f64 / 1048576.0,
+        measuring_fraction(results).map_or_else(String::new, |fraction| format!(
+            "; {:.0} % of the runs' time went into snapshots and evaluation",
+            100.0 * fraction
+        ))
     );
     let as_expected = tested.iter().all(|n| n.as_expected);
     Ok(Conclusion::Judged { all_hold: as_expected && results.iter().all(|r| r.verdict == Verdict::Holds) })
@@ -278,6 +282,14 @@ fn load(request: &Request, laboratory: &Laboratory) -> Result<(Vec<Experiment>, 
 fn peak_memory(results: &[ClaimResult]) -> u64 {
     let folders = results.iter().flat_map(|r| r.folders.values());
     folders.filter_map(|f| f.manifest().ok()).map(|m| m.peak_memory_byte).max().unwrap_or(0)
+}
+
+/// The fraction of the runs' time that was not training, over those runs that took it.
+fn measuring_fraction(results: &[ClaimResult]) -> Option<f64> {
+    let manifests = results.iter().flat_map(|r| r.folders.values()).filter_map(|f| f.manifest().ok());
+    let times = manifests.filter_map(|m| Some((m.measuring_s?, m.duration_s)));
+    let (measuring, all) = times.fold((0.0, 0.0), |(a, b), (measuring, all)| (a + measuring, b + all));
+    (all > 0.0).then(|| measuring / all)
 }
 
 /// A claim's verdict and what it is based on, for the terminal.

@@ -30,6 +30,9 @@ pub struct Manifest {
     pub platform: String,
     /// Wall-clock seconds of the session that finished the run.
     pub duration_s: f64,
+    /// Seconds of these in which snapshots and, at the end, the evaluation were made; `None` where nobody took the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measuring_s: Option<f64>,
     /// Number of runs trained as one tensor program with this one, including itself.
     #[serde(default = "alone")]
     pub replicas: usize,
@@ -129,6 +132,7 @@ impl Manifest {
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             duration_s,
+            measuring_s: None,
             replicas: 1,
             steps_done,
             peak_memory_byte: peak_memory_byte(),

@@ -78,7 +78,8 @@ pub(crate) fn train<T: Task>(
     let first_step = learner.steps_done();
     let mut rates = LearningRateScheduler::new(learning_rate, first_step);
 
-    let mut log = begin_log(&learner, folder)?;
+    let mut measuring = Stopwatch::default();
+    let mut log = measuring.during(|| begin_log(&learner, folder))?;
     let looks_at_every_loss = crate::io::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
@@ -94,7 +95,7 @@ pub(crate) fn train<T: Task>(
 
         let at_epoch_end = learner.steps_done().is_multiple_of(steps_per_snapshot);
         if at_epoch_end {
-            let snapshot = learner.snapshot();
+            let snapshot = measuring.during(|| learner.snapshot());
             let finite = snapshot.loss().is_finite() && loss.into_scalar::<f32>().is_finite() && is_finite(&learner);
             if !finite {
                 return Err(no_longer_finite::<T>(&learner, folder));
@@ -104,7 +105,7 @@ pub(crate) fn train<T: Task>(
                 warned = true;
                 (session.warn)(format!("{}: step {}: {warning}", folder.path().display(), snapshot.step()));
             }
-            keep_if_best::<T>(&learner.model.valid(), &snapshot, folder)?;
+            measuring.during(|| keep_if_best::<T>(&learner.model.valid(), &snapshot, folder))?;
             (session.progress)(learner.steps_done(), steps);
         }
         let stopping = session.stop.load(Ordering::Relaxed);
@@ -119,9 +120,25 @@ pub(crate) fn train<T: Task>(
             return Ok(Outcome::Stopped { step: learner.steps_done(), resumes_at });
         }
     }
-    finish(&learner, folder)?;
-    folder.complete_with(spec, manifest(&session, started, steps - first_step))?;
+    measuring.during(|| finish(&learner, folder))?;
+    let manifest = manifest(&session, started, steps - first_step);
+    folder.complete_with(spec, Manifest { measuring_s: Some(measuring.total.as_secs_f64()), ..manifest })?;
     Ok(Outcome::Finished)
+}
+
+/// Adds up the time that some parts of a program take.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    total: Duration,
+}
+
+impl Stopwatch {
+    fn during<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let started = Instant::now();
+        let result = work();
+        self.total += started.elapsed();
+        result
+    }
 }
 
 /// The error of a run whose numbers are no longer finite; the state is saved alongside the run.

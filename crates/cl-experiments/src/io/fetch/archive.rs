@@ -22,6 +22,8 @@ pub struct Archive<'a> {
     pub top_folder: &'a str,
     /// Data files in that folder with their sizes in bytes.
     pub files: &'a [(&'a str, u64)],
+    /// Whether a folder of the user may hold the images in class folders, `train/<class>/` and `test/<class>/`, instead.
+    pub or_class_folders: bool,
 }
 
 /// CIFAR-10 in its binary form: 10,000 records of 3,073 bytes per file.
@@ -40,6 +42,7 @@ pub const CIFAR10: Archive<'static> = Archive {
         ("data_batch_5.bin", 30_730_000),
         ("test_batch.bin", 30_730_000),
     ],
+    or_class_folders: true,
 };
 
 /// CIFAR-100 in its binary form: records of 3,074 bytes, 50,000 and 10,000 of them.
@@ -51,6 +54,7 @@ pub const CIFAR100: Archive<'static> = Archive {
     md5: "03b5dce01913d631647c71ecec9e9cb8",
     top_folder: "cifar-100-binary",
     files: &[("train.bin", 153_700_000), ("test.bin", 30_740_000)],
+    or_class_folders: false,
 };
 
 impl Archive<'_> {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dataset {
-    /// CIFAR-10 in its binary format, or a part of it.
+    /// CIFAR-10 in its binary format, or a part of it, or in class folders.
     Cifar10,
     /// CIFAR-100 in its binary format.
     Cifar100(Cifar100Labels),
@@ -59,6 +59,13 @@ pub struct Content {
     pub size: [usize; 2],
     /// `K`.
     pub num_classes: usize,
+    /// How many images were read from JPEG files, which hold them only approximately.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from_jpeg: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The images of a set, read once per process.
@@ -81,6 +88,7 @@ pub fn load(dataset: &Dataset, data_dir: Option<&Path>) -> Result<Arc<(ImageSpli
         test: test.len(),
         size: [train.height(), train.width()],
         num_classes: train.num_classes(),
+        from_jpeg: splits.from_jpeg,
     };
     let images = Arc::new((splits, content));
     if let Ok(mut loaded) = loaded.lock() {

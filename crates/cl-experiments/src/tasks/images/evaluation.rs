@@ -83,10 +83,11 @@ pub fn evaluate<E: ImageEncoder>(
         score(data, features(train), features(test)).map_err(in_words)
     };
     let (analysis, inside) = wanted.analysis.then(|| analysis::analyse(data, last)).unzip();
+    let of_last = scores(last)?;
     let evaluation = ImageEvaluation {
-        last: scores(last)?,
         best_step,
-        best: scores(best)?,
+        best: if best_sha256 == last_sha256 { of_last.clone() } else { scores(best)? },
+        last: of_last,
         baselines: match wanted.baselines {
             true => Some(ImageBaselines { pixels: pixels(data).map_err(in_words)?, untrained: scores(&untrained())? }),
             false => None,
