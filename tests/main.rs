@@ -11,6 +11,8 @@ mod algorithm_1;
 mod backends;
 /// Damaged or malicious files.
 mod bad_bytes;
+/// Signals on a circle: resumed bit by bit, what is not there measured as such, wrong values refused.
+mod circular_signals;
 /// No result depends on the wall clock.
 mod clock;
 /// What the command line says when it is used wrongly.

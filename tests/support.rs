@@ -122,6 +122,17 @@ pub fn run(
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, UserError> {
+    run_spec(&RunSpec::new(spec.clone()), seed, folder, stop, on_progress)
+}
+
+/// The same for any kind of data.
+pub fn run_spec(
+    spec: &RunSpec,
+    seed: u64,
+    folder: &RunFolder,
+    stop: &AtomicBool,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Outcome, UserError> {
     let device = cl_experiments::io::device::open("flex").unwrap();
     let session = Session {
         device_name: "flex",
@@ -132,7 +143,7 @@ pub fn run(
         progress: &mut |done, _| on_progress(done),
         warn: &mut |_| {},
     };
-    catalog().execute(&RunSpec::new(spec.clone()), seed, folder, session)
+    catalog().execute(spec, seed, folder, session)
 }
 
 /// Runs the binary with one thread inside products, in `folder`.

@@ -26,6 +26,7 @@
 
 mod augmentation;
 mod batch;
+mod circular_signals;
 mod device_sampling;
 mod dictionary;
 mod error;
@@ -39,6 +40,7 @@ mod stream;
 
 pub use augmentation::{Augmentation, PositivePair, Rescaling};
 pub use batch::{ContrastiveBatch, Negatives, PairSampler};
+pub use circular_signals::{CircularSignals, CircularSignalsConfig, SignalViews};
 pub use device_sampling::DeviceSampler;
 pub use dictionary::Dictionary;
 pub use error::DataError;

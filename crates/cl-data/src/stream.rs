@@ -66,6 +66,10 @@ pub enum Part {
     Mask = 3,
     /// The mask of the second view where it has one of its own.
     SecondMask = 4,
+    /// Codes of signals on a circle.
+    SignalCode = 5,
+    /// Phases of the first and the second views of signals on a circle.
+    SignalPhase = 6,
     /// Boxes that are cut out of images.
     ImageCrop = 20,
     /// Which images are mirrored.

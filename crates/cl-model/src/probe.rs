@@ -203,7 +203,7 @@ fn predicted_classes(
         .map_err(|left| ProbeError::NoConvergence(format!("a gradient of norm {:.1e} is left", left.0)))
 }
 
-fn training_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
+pub(crate) fn training_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
     let rows = finite_rows(features)?;
     if rows.len() < MIN_TRAINING_ROWS {
         return Err(ProbeError::TooFewRows { rows: rows.len() });
@@ -211,7 +211,7 @@ fn training_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
     Ok(rows)
 }
 
-fn finite_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
+pub(crate) fn finite_rows(features: Tensor<2>) -> Result<Vec<Vec<f64>>, ProbeError> {
     let rows = rows_f64(features);
     if rows.iter().flatten().any(|v| !v.is_finite()) {
         return Err(ProbeError::NotFinite);

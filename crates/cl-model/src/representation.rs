@@ -62,18 +62,27 @@ impl OutputMeasures {
 /// # Panics
 /// When a value is not finite.
 pub fn effective_rank(rows: Tensor<2>) -> f64 {
+    let singular = singular_values(rows);
+    // From the smallest on, which rounds least.
+    let total: f64 = singular.iter().rev().sum();
+    if total == 0.0 {
+        return 0.0;
+    }
+    let entropy = |s: &f64| if *s > 0.0 { -(s / total) * (s / total).ln() } else { 0.0 };
+    singular.iter().rev().map(entropy).sum::<f64>().exp()
+}
+
+/// Singular values of a matrix `[n, k]`, from the largest on, min(n, k) of them.
+///
+/// # Panics
+/// When a value is not finite.
+pub fn singular_values(rows: Tensor<2>) -> Vec<f64> {
     let [n, k] = rows.dims();
     // The Gram matrix of the shorter side has the same singular values, squared.
     let short = rows_f64(if n < k { rows } else { rows.transpose() });
     let gram = Mat::from_fn(short.len(), short.len(), |r, c| dot(&short[r], &short[c]));
     let values = gram.self_adjoint_eigenvalues(Side::Lower).expect("a matrix of finite numbers has eigenvalues");
-    let singular: Vec<f64> = values.into_iter().map(|v| v.max(0.0).sqrt()).collect();
-    let total: f64 = singular.iter().sum();
-    if total == 0.0 {
-        return 0.0;
-    }
-    let entropy = |s: &f64| if *s > 0.0 { -(s / total) * (s / total).ln() } else { 0.0 };
-    singular.iter().map(entropy).sum::<f64>().exp()
+    values.into_iter().rev().map(|v| v.max(0.0).sqrt()).collect()
 }
 
 fn unit(row: Vec<f64>) -> Vec<f64> {

@@ -265,13 +265,19 @@ mod tests {
         assert_eq!(splits.test.pixels(3)[1024..2048], [90; 1024]);
 
         save("test", "cat", "png", 31);
-        assert_eq!(message(folder.path(), read_cifar10(folder.path())), "test/cat/0.png is 31 x 31 pixels; 32 x 32 is needed");
+        assert_eq!(
+            message(folder.path(), read_cifar10(folder.path())),
+            "test/cat/0.png is 31 x 31 pixels; 32 x 32 is needed"
+        );
         save("test", "cat", "png", 32);
         for split in ["train", "test"] {
             fs::rename(folder.path().join(split).join("cat"), folder.path().join(split).join("caterpillar")).unwrap();
         }
         let refused = message(folder.path(), read_cifar10(folder.path()));
-        assert!(refused.starts_with("the class folders of train are airplane, automobile, bird, caterpillar,"), "{refused}");
+        assert!(
+            refused.starts_with("the class folders of train are airplane, automobile, bird, caterpillar,"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Laboratory {
         self
     }
 
-    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with `data.sparse_coding`.
+    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with any data that are vectors.
     #[must_use]
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(self, name: &str) -> Self {
         Self { catalog: self.catalog.vector_encoder::<C>(name), ..self }

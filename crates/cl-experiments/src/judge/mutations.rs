@@ -12,6 +12,7 @@ use crate::run::queue::Ended;
 use crate::spec::experiment::Experiment;
 use crate::spec::mistake::Mistake;
 use crate::spec::{Parts, RunSpec};
+use crate::tasks::circular_signals::spec::SignalSpec;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
 use cl_data::{Augmentation, Rescaling};
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Complementary masks are left out. (Independent ones decouple nothing, and stay.)
+    /// Complementary masks are left out, and shifts of signals. (Independent masks decouple nothing, and stay.)
     MaskLeftOut,
     /// Masks are not rescaled.
     MasksNotRescaled,
@@ -41,6 +42,8 @@ pub enum Change {
     CovarianceLeftOut,
     /// Classes and downstream targets belong to other observations.
     LabelsShuffled,
+    /// Projectors keep their initial weights.
+    ProjectorFrozen,
     /// One of the mistakes specific to images.
     #[serde(untagged)]
     OnImages(Mistake),
@@ -119,10 +122,22 @@ impl Change {
             let views = self.made_in_views(spec.views.augmentation());
             return RunSpec::new(MomentsSpec { views, ..spec.clone() });
         }
+        if let Some(spec) = spec.get::<SignalSpec>() {
+            return RunSpec::new(self.made_in_signals(spec.clone()));
+        }
         match spec.get::<TrainingSpec>() {
             Some(spec) => RunSpec::new(self.made_in_training(spec.clone(), parts)),
             None => spec.clone(),
         }
+    }
+
+    fn made_in_signals(self, mut spec: SignalSpec) -> SignalSpec {
+        match (self, &mut spec.model.projector) {
+            (Self::MaskLeftOut, _) => spec.views.shift = 0.0,
+            (Self::ProjectorFrozen, Some(projector)) => projector.frozen = true,
+            _ => {}
+        }
+        spec
     }
 
     fn made_in_views(self, augmentation: Augmentation) -> VectorViews {
@@ -142,6 +157,9 @@ impl Change {
 
     fn made_in_training(self, mut spec: TrainingSpec, parts: &Parts) -> TrainingSpec {
         spec.views = self.made_in_views(spec.views.augmentation());
+        if let (Self::ProjectorFrozen, Some(projector)) = (self, &mut spec.model.projector) {
+            projector.frozen = true;
+        }
         match (self, spec.symmetric_relu().copied(), spec.objective.config::<InfoNce>().copied()) {
             (Self::ThresholdsLeftOut, Some(encoder), _) => {
                 let encoder = SymmetricReluConfig { bias: Bias::Zero, ..encoder };

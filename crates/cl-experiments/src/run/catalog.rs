@@ -7,6 +7,8 @@ use crate::run::headless::{self, Outcome, Session};
 use crate::run::learner;
 use crate::spec::{Parts, RunSpec};
 use crate::tasks::choice::{Choice, choose};
+use crate::tasks::circular_signals::spec::SignalSpec;
+use crate::tasks::circular_signals::training::Signals;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::images::training::ImageTraining;
 use crate::tasks::sparse_coding;
@@ -60,6 +62,7 @@ impl Catalog {
     pub fn standard() -> Self {
         let mut parts = Parts::empty();
         parts.add_kind("sparse_coding", sparse_coding::spec::read);
+        parts.add_specification::<SignalSpec>("circular_signals", false);
         parts.add_specification::<ImageSpec>("images", false);
         let moments = Runner { headless: headless::estimate, with_burn_train: None, time: None };
         let runners = [(MomentsSpec::RUNNER.to_string(), moments)].into_iter().collect();
@@ -87,11 +90,12 @@ impl Catalog {
         Self { is_own: true, ..standard }
     }
 
-    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with `data.sparse_coding`.
+    /// Adds a vector encoder, chosen by `model.encoder.<name>` together with any data that are vectors.
     #[must_use]
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(mut self, name: &str) -> Self {
         self.parts.add_vector_encoder::<C>(name, self.is_own);
         self.runners.insert(format!("sparse_coding, {name}"), Runner::of::<SparseCoding<C>>());
+        self.runners.insert(format!("circular_signals, {name}"), Runner::of::<Signals<C>>());
         self
     }
 

@@ -1,14 +1,15 @@
 //! Kinds of training: what is trained, on what, and how it is measured.
 //!
 //! [`task`] says what a kind has to provide and [`learner`] steps it; [`sparse_coding`] trains vector encoders on the
-//! sparse coding model, [`images`] image encoders.
+//! sparse coding model, [`circular_signals`] on signals whose tangents are known, [`images`] image encoders.
 
 pub mod choice;
+pub mod circular_signals;
 pub mod images;
 pub mod initial_model;
 pub mod learner;
 pub mod sparse_coding;
-mod spread;
+pub mod spread;
 pub mod task;
 pub mod two_view_loss;
 pub mod weights;

@@ -1,10 +1,27 @@
-//! The loss of outputs for two views and its way back to them.
+//! What an objective sees of two views, its loss, and the way back.
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn::train::TrainOutput;
 use cl_model::closed_form::HostObjective;
 use cl_model::{Encoder, Objective, Outputs, Siamese};
+
+/// What an objective sees of two views of vectors, `[n, d1]` each, and of negatives; outputs that pass no gradient are computed outside the graph.
+pub fn outputs<E: Encoder<Input = Tensor<2>>>(
+    model: &Siamese<E>,
+    objective: &dyn Objective,
+    [x_plus, x_plus_plus]: [Tensor<2>; 2],
+    negatives: Option<Tensor<2>>,
+) -> Outputs {
+    if model.queue.is_some() {
+        let copy = model.momentum_copy.as_ref().expect("a queue comes with a momentum copy");
+        return model.queued(model.output(x_plus), copy.output(x_plus_plus));
+    }
+    let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
+    let copied = model.momentum_copy.as_ref().map(|copy| [&x_plus, &x_plus_plus].map(|x| copy.output(x.clone())));
+    let (first, second) = (model.output(x_plus), key(x_plus_plus));
+    Outputs { negatives: negatives.map(key), ..model.compared(first, second, copied) }
+}
 
 /// Loss and gradients of a model from what an objective sees of it; the loss in closed form if `on_host` is given. `collect` makes gradients of
 /// parameters of those of everything that the outputs were made of. The keys of a queue are left beside them.

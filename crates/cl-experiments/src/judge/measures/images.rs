@@ -33,7 +33,7 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
                 .map(|(positive, negative)| ("similarity_gap".to_string(), positive - negative)),
         );
         values.insert("held_out_loss".into(), last.loss);
-        values.extend(super::signals(last.outputs, last.feature_rank, last.gradient_norm));
+        values.extend(super::signals(last.outputs, last.view_distances, last.feature_rank, last.gradient_norm));
         values.extend(last.positive_similarity.map(|s| ("positive_similarity".to_string(), s)));
         values.extend(last.negative_similarity.map(|s| ("negative_similarity".to_string(), s)));
     }

@@ -24,6 +24,7 @@ use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::evaluation::Evaluation;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec};
+use crate::tasks::spread::ViewDistances;
 use cl_model::representation::OutputMeasures;
 use decoupling::SimultaneousTests;
 use drift::DriftGrowth;
@@ -206,7 +207,7 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
     }
     values.extend(predictor_metrics(snapshots));
     if let Some(last) = snapshots.last() {
-        values.extend(signals(last.outputs, last.feature_rank, last.gradient_norm));
+        values.extend(signals(last.outputs, last.view_distances, last.feature_rank, last.gradient_norm));
     }
     for snapshot in snapshots {
         // Horizons within a run, for maps over time.
@@ -215,9 +216,10 @@ fn training_metrics(spec: &TrainingSpec, evaluation: &Evaluation, snapshots: &[S
     values
 }
 
-/// How outputs and features are spread at the end, and how long the gradient is.
+/// How outputs and features are spread at the end, how far views are apart, and how long the gradient is.
 fn signals(
     outputs: Option<OutputMeasures>,
+    view_distances: Option<ViewDistances>,
     feature_rank: Option<f64>,
     gradient_norm: Option<f64>,
 ) -> BTreeMap<String, f64> {
@@ -229,9 +231,22 @@ fn signals(
             ("uniformity", o.uniformity),
         ]
     });
+    let of_views = view_distances.map(|d| {
+        [
+            ("feature_view_distance", d.features),
+            ("output_view_distance", d.outputs),
+            ("output_over_feature_view_distance", d.outputs / d.features),
+        ]
+    });
     let others = [("feature_rank", feature_rank), ("gradient_norm", gradient_norm)];
     let others = others.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    of_outputs.into_iter().flatten().chain(others).map(|(name, value)| (name.to_string(), value)).collect()
+    of_outputs
+        .into_iter()
+        .flatten()
+        .chain(of_views.into_iter().flatten())
+        .chain(others)
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
 }
 
 /// Peak, its step, and end of the norm of a predictor's off-diagonal entries, for runs that have such a predictor.

@@ -14,6 +14,7 @@ mod one_parameter;
 mod overview;
 mod phases;
 mod predictor;
+mod projector_geometry;
 mod scaling;
 mod stages;
 mod threshold_correlation;
@@ -60,6 +61,7 @@ impl Figures {
             })
             .with("weight_decay_law", |result, runs| Ok(weight_decay_law::figure(result, runs).into_iter().collect()))
             .with("predictor", |result, runs| Ok(predictor::figure(result, runs).into_iter().collect()))
+            .with("projector_geometry", |result, _| projector_geometry::figures(result))
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
@@ -195,7 +197,12 @@ fn with_parameter(point: &str) -> Option<String> {
 /// A point that is named after an objective and an augmentation.
 fn objective_and_views(point: &str) -> Option<(&str, &str)> {
     let (objective, views) = point.rsplit_once('-')?;
-    (objective != "contrastive" && ["masked", "independent", "none"].contains(&views)).then_some((objective, views))
+    let views = match views {
+        "masked" | "independent" | "none" | "crop" => views,
+        "ladder" => "whole ladder",
+        _ => return None,
+    };
+    (objective != "contrastive").then_some((objective, views))
 }
 
 /// The explanation of a figure's band in captions.
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(in_words("cosine-similarity"), "cosine similarity");
         assert_eq!(in_words("contrastive-crop-flip"), "contrastive: crop, flip");
         assert_eq!(in_words("nt-xent-independent"), "NT-Xent, independent");
+        assert_eq!(in_words("byol-ladder"), "BYOL, whole ladder");
         assert_eq!(in_words("trained-bias-decay"), "trained bias decay");
         assert_eq!(in_words("nt-xent-tau0.05-masked"), "NT-Xent, τ = 0.05, masked");
         assert_eq!(in_words("info-nce-t24000-none"), "InfoNCE, T = 24000, none");

@@ -121,11 +121,6 @@ pub fn features_detached<E: ImageEncoder>(encoder: &E, images: Tensor<4>) -> Ten
     Tensor::from_data(TensorData::new(features, [n, columns]), &Device::flex())
 }
 
-/// The outputs for both views of a batch, before any predictor, `[B, k]` each.
-pub fn outputs<E: ImageEncoder>(model: &Siamese<E>, views: Tensor<4>) -> [Tensor<2>; 2] {
-    halves(model.output(views))
-}
-
 /// Mean cosines of outputs over a batch of two views.
 pub fn similarities([first, second]: [Tensor<2>; 2]) -> Similarities {
     let unit = |z: Tensor<2>| {
@@ -150,7 +145,7 @@ pub struct Similarities {
 }
 
 /// The first and the second half of what is stacked.
-fn halves<const D: usize>(both: Tensor<D>) -> [Tensor<D>; 2] {
+pub fn halves<const D: usize>(both: Tensor<D>) -> [Tensor<D>; 2] {
     let n = both.dims()[0] / 2;
     [both.clone().narrow(0, 0, n), both.narrow(0, n, n)]
 }

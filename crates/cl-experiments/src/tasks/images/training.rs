@@ -5,13 +5,13 @@
 
 use super::data::ImageData;
 use super::evaluation::evaluate;
-use super::model::{self, ImageBatch, outputs, similarities};
+use super::model::{self, ImageBatch, halves, similarities};
 use super::spec::ImageSpec;
 use crate::io::error::UserError;
 use crate::io::files::pretty;
 use crate::spec::Schedule;
 use crate::spec::mistake::Mistake;
-use crate::tasks::spread::{is_finite, output_measures};
+use crate::tasks::spread::{ViewDistances, is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Measured, Place, Shown, Task};
 use crate::tasks::weights;
 use burn::module::Module;
@@ -25,7 +25,7 @@ use cl_model::conv::ImageEncoder;
 use cl_model::knn::KNearestNeighbors;
 use cl_model::probe::accuracy;
 use cl_model::representation::{OutputMeasures, effective_rank};
-use cl_model::{EncoderConfig, PredictorConfig, Siamese, independent_copy};
+use cl_model::{Encoder, EncoderConfig, PredictorConfig, Siamese, independent_copy};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
@@ -49,6 +49,9 @@ pub struct ImageSnapshot {
     /// Of the outputs for the same batch, before any predictor; `None` with labels.
     #[serde(default)]
     pub outputs: Option<OutputMeasures>,
+    /// How far the views of the same batch are apart; `None` with labels and where all are alike.
+    #[serde(default)]
+    pub view_distances: Option<ViewDistances>,
     /// Effective rank of the features of the test images that kNN classifies, see [`effective_rank`]; `None` where one is not finite.
     #[serde(default)]
     pub feature_rank: Option<f64>,
@@ -186,8 +189,10 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
     fn snapshot(&self, model: &ModelOf<C>, step: u64) -> ImageSnapshot {
         let spec = self.data.spec();
         let batch = self.data.held_out(step);
-        let outputs = (!spec.is_supervised()).then(|| outputs(model, batch.views.clone()));
+        let features = (!spec.is_supervised()).then(|| model.encoder.forward(batch.views.clone()));
+        let outputs = features.clone().map(|features| halves(model.project(features)));
         let similarities = outputs.clone().map(similarities);
+        let view_distances = features.zip(outputs.clone()).and_then(|(f, o)| ViewDistances::measure(halves(f), o));
         let knn = self.knn(model);
         ImageSnapshot {
             step,
@@ -197,6 +202,7 @@ impl<C: EncoderConfig<Encoder: ImageEncoder>> Task for ImageTraining<C> {
             positive_similarity: similarities.map(|s| s.positive),
             negative_similarity: similarities.and_then(|s| s.negative),
             outputs: outputs.and_then(output_measures),
+            view_distances,
             feature_rank: knn.feature_rank,
             gradient_norm: self.gradient_norm(model, step),
             knn_accuracy: knn.accuracy,

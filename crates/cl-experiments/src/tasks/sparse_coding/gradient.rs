@@ -1,7 +1,7 @@
 //! Where the gradient of a step comes from: Burn's autodiff over the readable formulation, or a closed form in host memory.
 
 use super::batches::Samples;
-use crate::tasks::two_view_loss::values;
+use crate::tasks::two_view_loss::{self, values};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainOutput;
@@ -36,23 +36,18 @@ impl GradientSource {
     }
 }
 
-/// The model's outputs for two views; those that pass no gradient are computed outside the graph.
+/// What an objective sees of two views, with what a decoder makes of the first one where it asks for that.
 pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, samples: Samples) -> Outputs {
     let Samples::Pairs { x_plus, x_plus_plus, negatives } = samples else {
         panic!("the samples belong to the supervised objective");
     };
-    if model.queue.is_some() {
-        let copy = model.momentum_copy.as_ref().expect("a queue comes with a momentum copy");
-        return model.queued(model.output(x_plus), copy.output(x_plus_plus));
+    let outputs = two_view_loss::outputs(model, objective, [x_plus, x_plus_plus.clone()], negatives);
+    if !objective.reconstructs() {
+        return outputs;
     }
-    let key = |x| if objective.has_key_gradient() { model.output(x) } else { model.output_detached(x) };
-    let copied = model.momentum_copy.as_ref().map(|copy| [&x_plus, &x_plus_plus].map(|x| copy.output(x.clone())));
-    let (first, second) = (model.output(x_plus), key(x_plus_plus.clone()));
-    let reconstruction = objective.reconstructs().then(|| {
-        let encoder = model.encoder.as_symmetric_relu().expect("the specification has been checked");
-        [first.clone().matmul(encoder.weights.val()), x_plus_plus]
-    });
-    Outputs { negatives: negatives.map(key), reconstruction, ..model.compared(first, second, copied) }
+    let encoder = model.encoder.as_symmetric_relu().expect("the specification has been checked");
+    let decoded = outputs.first.clone().matmul(encoder.weights.val());
+    Outputs { reconstruction: Some([decoded, x_plus_plus]), ..outputs }
 }
 
 /// Mean cross-entropy of labelled samples under the model's head, `[1]`.

@@ -1,5 +1,6 @@
 //! What is measured while an encoder of vectors trains.
 
+use crate::tasks::spread::ViewDistances;
 use crate::tasks::task::{Measured, Shown};
 #[cfg(doc)]
 use cl_model::features::{EmbeddingMeasures, FeatureMeasures};
@@ -50,6 +51,9 @@ pub struct Snapshot {
     /// Of the outputs for the held-out batch, before any predictor; `None` for the supervised objective.
     #[serde(default)]
     pub outputs: Option<OutputMeasures>,
+    /// How far the views of the same batch are apart; `None` for the supervised objective and where all are alike.
+    #[serde(default)]
+    pub view_distances: Option<ViewDistances>,
     /// Norm of the gradient of all parameters together for the next training batch, before any bound; `None` where it is not finite.
     #[serde(default)]
     pub gradient_norm: Option<f64>,
@@ -110,6 +114,7 @@ impl Snapshot {
             probe_r_squared: Some(0.5),
             feature_rank: Some(1.0),
             outputs: None,
+            view_distances: None,
             gradient_norm: Some(0.1),
             predictor_off_diagonal: None,
             neuron_energies: Vec::new(),

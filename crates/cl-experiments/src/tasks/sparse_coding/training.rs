@@ -13,7 +13,7 @@ use crate::io::files::{pretty, safetensors_bytes};
 use crate::io::undefined::or_nan;
 use crate::spec::Schedule;
 use crate::tasks::initial_model::{self, Behind};
-use crate::tasks::spread::{is_finite, output_measures};
+use crate::tasks::spread::{ViewDistances, is_finite, output_measures};
 use crate::tasks::task::{Evaluated, Place, Task, through_autodiff};
 use crate::tasks::two_view_loss;
 use burn::module::ParamGroup;
@@ -211,9 +211,12 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         ridge_r_squared(embed(train), &y(train), embed(test), &y(test))
     }
 
-    fn output_measures(model: &ModelOf<C>, samples: Samples) -> Option<OutputMeasures> {
-        let Samples::Pairs { x_plus, x_plus_plus, .. } = samples else { return None };
-        output_measures([x_plus, x_plus_plus].map(|x| model.output(x)))
+    /// How the outputs for two views are spread, and how far they and the features are apart.
+    fn of_views(model: &ModelOf<C>, samples: Samples) -> (Option<OutputMeasures>, Option<ViewDistances>) {
+        let Samples::Pairs { x_plus, x_plus_plus, .. } = samples else { return (None, None) };
+        let features = [x_plus, x_plus_plus].map(|x| model.encoder.forward(x));
+        let outputs = features.clone().map(|h| model.project(h));
+        (output_measures(outputs.clone()), ViewDistances::measure(features, outputs))
     }
 
     fn feature_rank(&self, encoder: &C::Encoder) -> Option<f64> {
@@ -254,15 +257,18 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
         (0..CHANCE_DRAWS).map(draw).sum::<f64>() / CHANCE_DRAWS as f64
     }
 
-    /// Loss on a held-out batch; largest similarity, if any, and spread of the outputs in it.
-    fn held_out(&self, model: &ModelOf<C>, step: u64) -> (f64, Option<f64>, Option<OutputMeasures>) {
+    /// Loss on a held-out batch; largest similarity, if any, spread of the outputs in it, and distances of views.
+    fn held_out(&self, model: &ModelOf<C>, step: u64) -> HeldOut {
         let samples = self.batches.held_out(step, &self.device);
         let Some(objective) = self.objective() else {
-            return (supervised_loss(model, samples).into_scalar(), None, None);
+            let loss = supervised_loss(model, samples).into_scalar();
+            return HeldOut { loss, largest_similarity: None, outputs: None, view_distances: None };
         };
         let outputs = outputs(model, objective, samples.clone());
-        let largest = objective.largest_similarity(outputs.clone()).map(Tensor::into_scalar);
-        (objective.loss(outputs).into_scalar(), largest, Self::output_measures(model, samples))
+        let largest_similarity = objective.largest_similarity(outputs.clone()).map(Tensor::into_scalar);
+        let loss = objective.loss(outputs).into_scalar();
+        let (outputs, view_distances) = Self::of_views(model, samples);
+        HeldOut { loss, largest_similarity, outputs, view_distances }
     }
 
     fn data(&self) -> &SparseCodingModel {
@@ -272,6 +278,14 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> SparseCoding<C> {
     fn sample(&self, count: usize, purpose: Purpose, step: u64) -> Observations {
         self.data().sample(count, Stream::new(self.seed, purpose), step)
     }
+}
+
+/// What is measured on a held-out batch.
+struct HeldOut {
+    loss: f64,
+    largest_similarity: Option<f64>,
+    outputs: Option<OutputMeasures>,
+    view_distances: Option<ViewDistances>,
 }
 
 impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
@@ -358,7 +372,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
 
     fn snapshot(&self, model: &ModelOf<C>, step: u64) -> Snapshot {
         let encoder = &model.encoder;
-        let (loss, largest_similarity, outputs) = self.held_out(model, step);
+        let HeldOut { loss, largest_similarity, outputs, view_distances } = self.held_out(model, step);
         let decomposition = Decomposition::new(self.neuron_weights(encoder), self.features());
         let measures = decomposition.measures();
         let (inside, outside) = decomposition.mass();
@@ -382,6 +396,7 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             probe_r_squared: self.quick_probe(encoder).ok().flatten(),
             feature_rank: self.feature_rank(encoder),
             outputs,
+            view_distances,
             gradient_norm: self.gradient_norm(model, step),
             predictor_off_diagonal: model.predictor.as_ref().and_then(Predictor::off_diagonal_norm),
             neuron_energies: decomposition.energies().into_iter().map(|e| e as f32).collect(),
