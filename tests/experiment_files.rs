@@ -17,7 +17,7 @@ fn the_claims_are_there_and_valid_in_both_extents() {
     let names: Vec<String> = by_default.map(|e| e.claim).collect();
     let expected = (1..=10)
         .map(|i| format!("c{i}"))
-        .chain(["objectives", "prediction-head", "projector-geometry"].map(String::from));
+        .chain(["objectives", "prediction-head", "projector-geometry", "prototype-bias"].map(String::from));
     assert_eq!(names, expected.collect::<Vec<_>>());
     for (claim, folder) in Experiment::folders(&top().join("experiments")).unwrap() {
         let experiment = Experiment::load(&folder, Extent::Default, catalog().parts()).unwrap();
@@ -284,7 +284,7 @@ fn measures_that_are_not_there_or_have_nothing_to_measure_are_refused() {
     for (measures, words) in [
         (
             "[\"growth\"]",
-            "there are no measures of this name, but drift, feature_groups, linear_stage, simultaneous_tests, stages, threshold_correlation, weight_decay_law",
+            "there are no measures of this name, but drift, feature_groups, linear_stage, prototype_bounds, simultaneous_tests, stages, threshold_correlation, weight_decay_law",
         ),
         ("[{ linear_stage = { similarity_bound = 0 } }]", "measures.linear_stage.similarity_bound = 0 is out of range"),
         ("[\"linear_stage\"]", "measures.linear_stage: missing field `similarity_bound`"),

@@ -11,8 +11,6 @@ mod algorithm_1;
 mod backends;
 /// Damaged or malicious files.
 mod bad_bytes;
-/// Signals on a circle: resumed bit by bit, what is not there measured as such, wrong values refused.
-mod circular_signals;
 /// No result depends on the wall clock.
 mod clock;
 /// What the command line says when it is used wrongly.
@@ -67,3 +65,5 @@ mod statistics;
 mod sweep;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
 mod training_drivers;
+/// Signals on a circle and observations with a class: resumed bit by bit, what is not there measured as such, wrong values refused.
+mod two_views;

@@ -50,15 +50,15 @@ def log_sum_exp(rows):
     return largest + np.log(np.exp(rows - largest[:, None]).sum(1))
 
 
-def softmax_of_cosines(f, g, temperature, decoupled):
-    """NT-Xent, or its decoupled form, in which the positive is not among those it is compared with."""
+def softmax_of_cosines(f, g, temperature, decoupled=False, repulsion=1.0):
+    """NT-Xent, or its decoupled form, in which the positive is not among those it is compared with; with a weight on what repels."""
     views, partners = unit(np.concatenate([f, g])), unit(np.concatenate([g, f]))
     logits = views @ views.T / temperature
     np.fill_diagonal(logits, -np.inf)
     if decoupled:
         at = np.arange(len(views))
         logits[at, (at + len(f)) % len(views)] = -np.inf
-    return (log_sum_exp(logits) - (views * partners).sum(1) / temperature).mean()
+    return (repulsion * log_sum_exp(logits) - (views * partners).sum(1) / temperature).mean()
 
 
 def spectral(f, g):
@@ -109,9 +109,9 @@ def info_nce(f, keys, negatives, fields):
 
 def of_two_views(kind, fields):
     """The objective as a function of the outputs."""
-    if kind in ("nt_xent", "decoupled_nt_xent"):
-        temperature = number(fields, "temperature")
-        return lambda f, g: softmax_of_cosines(f, g, temperature, kind == "decoupled_nt_xent")
+    if kind in ("nt_xent", "decoupled_nt_xent", "balanced_nt_xent"):
+        temperature, repulsion = number(fields, "temperature"), field(fields, "repulsion", 1.0)
+        return lambda f, g: softmax_of_cosines(f, g, temperature, kind == "decoupled_nt_xent", repulsion)
     if kind == "spectral":
         return spectral
     if kind == "barlow_twins":

@@ -27,6 +27,7 @@
 mod augmentation;
 mod batch;
 mod circular_signals;
+mod class_features;
 mod device_sampling;
 mod dictionary;
 mod error;
@@ -41,6 +42,7 @@ mod stream;
 pub use augmentation::{Augmentation, PositivePair, Rescaling};
 pub use batch::{ContrastiveBatch, Negatives, PairSampler};
 pub use circular_signals::{CircularSignals, CircularSignalsConfig, SignalViews};
+pub use class_features::{ClassFeatures, ClassFeaturesConfig, LabelledObservations, PositiveSource};
 pub use device_sampling::DeviceSampler;
 pub use dictionary::Dictionary;
 pub use error::DataError;

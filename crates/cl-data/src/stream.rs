@@ -70,6 +70,10 @@ pub enum Part {
     SignalCode = 5,
     /// Phases of the first and the second views of signals on a circle.
     SignalPhase = 6,
+    /// Classes of observations.
+    Class = 7,
+    /// Which second views come from another observation.
+    PositiveSource = 8,
     /// Boxes that are cut out of images.
     ImageCrop = 20,
     /// Which images are mirrored.

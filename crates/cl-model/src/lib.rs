@@ -42,6 +42,7 @@ mod predictor;
 mod principal;
 pub mod probe;
 mod projector;
+pub mod prototypes;
 mod queue;
 pub mod replicas;
 pub mod representation;
@@ -60,7 +61,7 @@ pub use lars::Lars;
 pub use learning_rate::LearningRate;
 pub use momentum_copy::{MomentumCopy, MomentumCopyConfig};
 pub use objectives::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale,
+    AlignmentUniformity, BalancedNtXent, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale,
     MaskedReconstruction, NegativeCosine, NtXent, Objective, Outputs, Similarity, Spectral, VicReg, nt_xent,
 };
 pub use optimizer::{GroupConfig, OptimizerConfig, is_norm_or_bias};

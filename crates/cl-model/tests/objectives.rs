@@ -7,8 +7,8 @@ mod reference;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::objectives::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, MaskedReconstruction, NegativeCosine, Objective, Outputs,
-    Spectral, VicReg,
+    AlignmentUniformity, BalancedNtXent, BarlowTwins, DecoupledNtXent, MaskedReconstruction, NegativeCosine, Objective,
+    Outputs, Spectral, VicReg,
 };
 use cl_model::{InfoNce, KeyGradient, LossScale, NtXent, Similarity};
 use proptest::prelude::*;
@@ -105,6 +105,17 @@ fn decoupled_nt_xent(f: &Rows, g: &Rows, temperature: f64) -> f64 {
     mean(&(0..2 * n).map(of_view).collect::<Vec<_>>())
 }
 
+fn balanced_nt_xent(f: &Rows, g: &Rows, temperature: f64, repulsion: f64) -> f64 {
+    let n = f.len();
+    let views: Rows = unit(f, 0.0).into_iter().chain(unit(g, 0.0)).collect();
+    let of_view = |i: usize| {
+        let similarity = |j: usize| dot(&views[i], &views[j]) / temperature;
+        let sum: f64 = (0..2 * n).filter(|j| *j != i).map(|j| similarity(j).exp()).sum();
+        repulsion * sum.ln() - similarity((i + n) % (2 * n))
+    };
+    mean(&(0..2 * n).map(of_view).collect::<Vec<_>>())
+}
+
 fn alignment_uniformity(f: &Rows, g: &Rows, weight: f64, exponent: f64) -> f64 {
     let (f, g) = (unit(f, 0.0), unit(g, 0.0));
     let n = f.len();
@@ -141,6 +152,11 @@ fn all() -> Vec<(Box<dyn Objective>, Definition, f64)> {
             Box::new(NegativeCosine { stop_gradient: true, epsilon }),
             Box::new(move |f, g| negative_cosine(f, g, epsilon)),
             0.5,
+        ),
+        (
+            Box::new(BalancedNtXent { temperature, repulsion: 2.5 }),
+            Box::new(move |f, g| balanced_nt_xent(f, g, temperature, 2.5)),
+            1.0,
         ),
         (Box::new(DecoupledNtXent { temperature }), Box::new(move |f, g| decoupled_nt_xent(f, g, temperature)), 1.0),
         (
@@ -476,7 +492,7 @@ proptest! {
             let is_of_columns = name.starts_with("Barlow") || name.starts_with("VicReg");
             prop_assert!(is_of_columns || same(value(&*objective, &rotated(&f, angle), &rotated(&g, angle))), "{name}: rotated");
             let is_of_angles =
-                ["Decoupled", "Alignment", "InfoNce", "NtXent"].iter().any(|begin| name.starts_with(begin));
+                ["Balanced", "Decoupled", "Alignment", "InfoNce", "NtXent"].iter().any(|begin| name.starts_with(begin));
             prop_assert!(!is_of_angles || same(value(&*objective, &scaled(&f), &scaled(&g))), "{name}: scaled");
         }
     }

@@ -13,9 +13,10 @@ use crate::spec::experiment::Experiment;
 use crate::spec::mistake::Mistake;
 use crate::spec::{Parts, RunSpec};
 use crate::tasks::circular_signals::spec::SignalSpec;
+use crate::tasks::class_features::spec::ClassSpec;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
-use cl_data::{Augmentation, Rescaling};
+use cl_data::{Augmentation, PositiveSource, Rescaling};
 use cl_model::{
     BarlowTwins, Bias, InfoNce, KeyGradient, MaskedReconstruction, NegativeCosine, SymmetricReluConfig, VicReg,
 };
@@ -125,6 +126,9 @@ impl Change {
         if let Some(spec) = spec.get::<SignalSpec>() {
             return RunSpec::new(self.made_in_signals(spec.clone()));
         }
+        if let Some(spec) = spec.get::<ClassSpec>() {
+            return RunSpec::new(self.made_in_classes(spec.clone()));
+        }
         match spec.get::<TrainingSpec>() {
             Some(spec) => RunSpec::new(self.made_in_training(spec.clone(), parts)),
             None => spec.clone(),
@@ -135,6 +139,18 @@ impl Change {
         match (self, &mut spec.model.projector) {
             (Self::MaskLeftOut, _) => spec.views.shift = 0.0,
             (Self::ProjectorFrozen, Some(projector)) => projector.frozen = true,
+            _ => {}
+        }
+        spec
+    }
+
+    fn made_in_classes(self, mut spec: ClassSpec) -> ClassSpec {
+        spec.views.transform = self.made_in_views(spec.views.augmentation()).transform;
+        match (self, spec.views.positives, &mut spec.model.projector) {
+            (Self::LabelsShuffled, PositiveSource::SameClass(p), _) => {
+                spec.views.positives = PositiveSource::AnyClass(p);
+            }
+            (Self::ProjectorFrozen, _, Some(projector)) => projector.frozen = true,
             _ => {}
         }
         spec

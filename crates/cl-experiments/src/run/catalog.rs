@@ -8,21 +8,24 @@ use crate::run::learner;
 use crate::spec::{Parts, RunSpec};
 use crate::tasks::choice::{Choice, choose};
 use crate::tasks::circular_signals::spec::SignalSpec;
-use crate::tasks::circular_signals::training::Signals;
+use crate::tasks::circular_signals::world::Signals;
+use crate::tasks::class_features::spec::ClassSpec;
+use crate::tasks::class_features::world::Classes;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::images::training::ImageTraining;
 use crate::tasks::sparse_coding;
 use crate::tasks::sparse_coding::spec::MomentsSpec;
 use crate::tasks::sparse_coding::training::SparseCoding;
 use crate::tasks::task::{Place, Task};
+use crate::tasks::two_views::TwoViews;
 use cl_config::Component;
 use cl_data::images::augmentation::{
     ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop, Transform,
 };
 use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
 use cl_model::{
-    AlignmentUniformity, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MaskedReconstruction, MlpConfig,
-    NegativeCosine, NtXent, Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
+    AlignmentUniformity, BalancedNtXent, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MaskedReconstruction,
+    MlpConfig, NegativeCosine, NtXent, Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +66,7 @@ impl Catalog {
         let mut parts = Parts::empty();
         parts.add_kind("sparse_coding", sparse_coding::spec::read);
         parts.add_specification::<SignalSpec>("circular_signals", false);
+        parts.add_specification::<ClassSpec>("class_features", false);
         parts.add_specification::<ImageSpec>("images", false);
         let moments = Runner { headless: headless::estimate, with_burn_train: None, time: None };
         let runners = [(MomentsSpec::RUNNER.to_string(), moments)].into_iter().collect();
@@ -81,6 +85,7 @@ impl Catalog {
             .objective::<InfoNce>("info_nce")
             .objective::<NtXent>("nt_xent")
             .objective::<DecoupledNtXent>("decoupled_nt_xent")
+            .objective::<BalancedNtXent>("balanced_nt_xent")
             .objective::<Spectral>("spectral")
             .objective::<BarlowTwins>("barlow_twins")
             .objective::<VicReg>("vicreg")
@@ -95,7 +100,8 @@ impl Catalog {
     pub fn vector_encoder<C: EncoderConfig<Encoder: VectorEncoder>>(mut self, name: &str) -> Self {
         self.parts.add_vector_encoder::<C>(name, self.is_own);
         self.runners.insert(format!("sparse_coding, {name}"), Runner::of::<SparseCoding<C>>());
-        self.runners.insert(format!("circular_signals, {name}"), Runner::of::<Signals<C>>());
+        self.runners.insert(format!("circular_signals, {name}"), Runner::of::<TwoViews<Signals, C>>());
+        self.runners.insert(format!("class_features, {name}"), Runner::of::<TwoViews<Classes, C>>());
         self
     }
 

@@ -9,7 +9,7 @@ use super::product::{Rows, add_transposed_times, for_each, times, times_transpos
 /// Similarities held at a time by one thread, 128 KiB of them, unless a single row has more.
 pub(super) const BLOCK_ENTRIES: usize = 1 << 15;
 
-/// `c/B Σ_i ( log Σ_j e^{⟨q_i, o_j⟩/τ} − ⟨q_i, k_i⟩/τ )`.
+/// `c/B Σ_i ( r log Σ_j e^{⟨q_i, o_j⟩/τ} − ⟨q_i, k_i⟩/τ )`.
 pub(super) struct Contrast<'a> {
     /// `q`, `[B, m]`.
     pub queries: Rows<'a>,
@@ -21,6 +21,8 @@ pub(super) struct Contrast<'a> {
     pub temperature: f64,
     /// `c`.
     pub factor: f64,
+    /// `r`.
+    pub repulsion: f64,
 }
 
 /// Where the key `k_i` of query `i` is.
@@ -105,11 +107,11 @@ impl Contrast<'_> {
             let (max, mut sum) = exponentials(row, at_least);
             let apart = if place.is_none() { (positive - max).exp() } else { 0.0 };
             sum += apart;
-            *loss = f64::from(sum).ln() + f64::from(max) - f64::from(positive);
-            scale(row, (unit / f64::from(sum)) as f32);
+            *loss = self.repulsion * (f64::from(sum).ln() + f64::from(max)) - f64::from(positive);
+            scale(row, (self.repulsion * unit / f64::from(sum)) as f32);
             match place {
                 Some(place) => row[place] -= unit as f32,
-                None => weights_apart.push((unit * (f64::from(apart / sum) - 1.0)) as f32),
+                None => weights_apart.push((unit * (self.repulsion * f64::from(apart / sum) - 1.0)) as f32),
             }
         }
         let weights = Rows::new(&weights, n);

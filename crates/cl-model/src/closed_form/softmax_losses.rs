@@ -5,7 +5,7 @@ use super::contrast::{Contrast, Contrasted, Positives};
 use super::elementwise;
 use super::product::Rows;
 use super::unit_rows::{scale_all_to_unit, through_units};
-use crate::objectives::{DecoupledNtXent, InfoNce, KeyGradient, NtXent, Similarity};
+use crate::objectives::{BalancedNtXent, DecoupledNtXent, InfoNce, KeyGradient, NtXent, Similarity};
 
 impl HostObjective for InfoNce {
     fn loss_and_gradient(&self, mut outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
@@ -18,7 +18,7 @@ impl HostObjective for InfoNce {
             true => (Positives::AmongOthers, rows(keys)),
         };
         let (temperature, factor) = (self.temperature, self.factor());
-        let contrast = Contrast { queries: rows(queries), others, positives, temperature, factor };
+        let contrast = Contrast { queries: rows(queries), others, positives, temperature, factor, repulsion: 1.0 };
         let Contrasted { loss, queries: mut gradient, keys_and_others } =
             contrast.evaluate(self.key_gradient == KeyGradient::Flows);
         if let Some((keys, others)) = keys_and_others {
@@ -31,31 +31,56 @@ impl HostObjective for InfoNce {
 
 impl HostObjective for NtXent {
     fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
-        among_other_views(outputs, columns, batch_size, self.temperature, true)
+        among_other_views(
+            outputs,
+            columns,
+            batch_size,
+            AmongViews { temperature: self.temperature, is_counted: true, repulsion: 1.0 },
+        )
     }
 }
 
 impl HostObjective for DecoupledNtXent {
     fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
         assert!(batch_size > 1, "the negatives are the views of other samples: a batch has two pairs or more");
-        among_other_views(outputs, columns, batch_size, self.temperature, false)
+        among_other_views(
+            outputs,
+            columns,
+            batch_size,
+            AmongViews { temperature: self.temperature, is_counted: false, repulsion: 1.0 },
+        )
     }
 }
 
-/// Cosines of each view with all others of the batch; the other view of its sample is counted among them, or not.
+impl HostObjective for BalancedNtXent {
+    fn loss_and_gradient(&self, outputs: Vec<f32>, columns: usize, batch_size: usize) -> (f64, Vec<f32>) {
+        let (temperature, repulsion) = (self.temperature, self.repulsion);
+        among_other_views(outputs, columns, batch_size, AmongViews { temperature, is_counted: true, repulsion })
+    }
+}
+
+/// How a view is compared with the others of the batch.
+struct AmongViews {
+    temperature: f64,
+    /// Whether the other view of its sample is in the sum.
+    is_counted: bool,
+    /// Weight of the logarithm of the sum.
+    repulsion: f64,
+}
+
+/// Cosines of each view with all others of the batch.
 fn among_other_views(
     mut outputs: Vec<f32>,
     columns: usize,
     batch_size: usize,
-    temperature: f64,
-    is_counted: bool,
+    AmongViews { temperature, is_counted, repulsion }: AmongViews,
 ) -> (f64, Vec<f32>) {
     let norms = scale_all_to_unit(&mut outputs, columns);
     let b = require_two_views(&outputs, columns, batch_size);
     assert!(outputs.len() == 2 * b, "the other views of the batch are the negatives, and there are no more");
     let views = Rows::new(&outputs, columns);
     let positives = Positives::OtherView { is_counted };
-    let contrast = Contrast { queries: views, others: views, positives, temperature, factor: 1.0 };
+    let contrast = Contrast { queries: views, others: views, positives, temperature, factor: 1.0, repulsion };
     let Contrasted { loss, queries: mut gradient, keys_and_others } = contrast.evaluate(true);
     if let Some((_, others)) = keys_and_others {
         elementwise::add_scaled(&mut gradient, 1.0, &others);

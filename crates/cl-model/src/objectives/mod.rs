@@ -4,6 +4,7 @@
 //! be chosen in a file, [`Component`](crate::Component).
 
 mod alignment_uniformity;
+mod balanced_nt_xent;
 mod barlow_twins;
 mod decoupled_nt_xent;
 mod info_nce;
@@ -16,6 +17,7 @@ mod unit_rows;
 mod vicreg;
 
 pub use alignment_uniformity::{AlignmentUniformity, uniformity};
+pub use balanced_nt_xent::BalancedNtXent;
 pub use barlow_twins::BarlowTwins;
 pub use decoupled_nt_xent::DecoupledNtXent;
 pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};

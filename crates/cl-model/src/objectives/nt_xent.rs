@@ -53,6 +53,11 @@ impl Objective for NtXent {
 /// # Panics
 /// When shapes differ.
 pub fn nt_xent(first: Tensor<2>, second: Tensor<2>, temperature: f64) -> Tensor<1> {
+    balanced(first, second, temperature, 1.0)
+}
+
+/// The same with a weight on the logarithm of the sum.
+pub(super) fn balanced(first: Tensor<2>, second: Tensor<2>, temperature: f64, repulsion: f64) -> Tensor<1> {
     assert_eq!(first.dims(), second.dims(), "both views must have the same shape");
     let [n, _] = first.dims();
     let (first, second) = (normalized(first), normalized(second));
@@ -61,7 +66,10 @@ pub fn nt_xent(first: Tensor<2>, second: Tensor<2>, temperature: f64) -> Tensor<
     let positives = (views.clone() * partners).sum_dim(1) / temperature;
     let logits = views.clone().matmul(views.transpose()) / temperature;
     let itself = Tensor::<2>::eye(2 * n, &logits.device()).bool();
-    (log_partition(logits.mask_fill(itself, -1e30), None) - positives).mean()
+    let repelled = log_partition(logits.mask_fill(itself, -1e30), None);
+    // Times 1 would be an operation of its own.
+    let repelled = if repulsion == 1.0 { repelled } else { repelled * repulsion };
+    (repelled - positives).mean()
 }
 
 #[cfg(test)]

@@ -87,9 +87,10 @@ pub fn export(request: &Request, catalog: &Catalog) -> Result<Written, UserError
 }
 
 /// What `check_objective.py` recomputes.
-const OBJECTIVES: [&str; 8] = [
+const OBJECTIVES: [&str; 9] = [
     "nt_xent",
     "decoupled_nt_xent",
+    "balanced_nt_xent",
     "spectral",
     "barlow_twins",
     "vicreg",

@@ -1,7 +1,7 @@
 //! From run folders to judged claims.
 //!
 //! Most claims are read off the evaluations that every run has. Further measures are listed by the experiment file in
-//! `measures`, see [`measure`]: [`decoupling`], [`drift`], [`feature_groups`], [`linear_stage`], [`stages`],
+//! `measures`, see [`measure`]: [`decoupling`], [`drift`], [`feature_groups`], [`linear_stage`], [`prototype_bounds`], [`stages`],
 //! [`threshold_correlation`], [`weight_decay_law`], and what programs built on this one add.
 
 pub mod decoupling;
@@ -10,6 +10,7 @@ pub mod feature_groups;
 pub mod images;
 pub mod linear_stage;
 pub mod measure;
+pub mod prototype_bounds;
 pub mod stages;
 pub mod threshold_correlation;
 pub mod weight_decay_law;
@@ -31,6 +32,7 @@ use drift::DriftGrowth;
 use feature_groups::FeatureGroups;
 use linear_stage::LinearStageGrowth;
 use measure::{CompleteRun, Measure, Measures};
+use prototype_bounds::PrototypeBounds;
 use stages::StagesOfTraining;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -43,6 +45,7 @@ pub fn standard() -> Measures {
     measure::add::<DriftGrowth>(&mut measures, "drift", false);
     measure::add::<FeatureGroups>(&mut measures, "feature_groups", false);
     measure::add::<LinearStageGrowth>(&mut measures, "linear_stage", false);
+    measure::add::<PrototypeBounds>(&mut measures, "prototype_bounds", false);
     measure::add::<SimultaneousTests>(&mut measures, "simultaneous_tests", false);
     measure::add::<StagesOfTraining>(&mut measures, "stages", false);
     measure::add::<ThresholdCorrelation>(&mut measures, "threshold_correlation", false);

@@ -15,6 +15,7 @@ mod overview;
 mod phases;
 mod predictor;
 mod projector_geometry;
+mod prototypes;
 mod scaling;
 mod stages;
 mod threshold_correlation;
@@ -62,6 +63,7 @@ impl Figures {
             .with("weight_decay_law", |result, runs| Ok(weight_decay_law::figure(result, runs).into_iter().collect()))
             .with("predictor", |result, runs| Ok(predictor::figure(result, runs).into_iter().collect()))
             .with("projector_geometry", |result, _| projector_geometry::figures(result))
+            .with("prototypes", |result, _| prototypes::figures(result))
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
     }
@@ -174,6 +176,11 @@ pub fn in_words(point: &str) -> String {
         "simsiam-no-head" => "… no head".into(),
         "byol" => "BYOL".into(),
         "moco" => "MoCo".into(),
+        "class" => "positives of the class".into(),
+        "any" => "positives of any class".into(),
+        "tail" => "frequencies 1/rank".into(),
+        "own" => "positives of the same observation".into(),
+        "even" => "equal frequencies".into(),
         "reconstruction" => "masked reconstruction".into(),
         "alignment-uniformity" => "alignment, uniformity".into(),
         _ if point.starts_with("contrastive-") => format!("contrastive: {}", in_words(&point["contrastive-".len()..])),
@@ -183,15 +190,15 @@ pub fn in_words(point: &str) -> String {
 
 /// A point whose name ends in the value of a parameter.
 fn with_parameter(point: &str) -> Option<String> {
-    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a"), ("-t", "T")].into_iter().find_map(
-        |(sign, symbol)| {
+    [("-d", "d"), ("-p", "p"), ("-tau", "τ"), ("-lr", "learning rate"), ("-a", "a"), ("-r", "r"), ("-t", "T")]
+        .into_iter()
+        .find_map(|(sign, symbol)| {
             let (rest, value) = point.rsplit_once(sign)?;
             value.parse::<f64>().ok()?;
             // In the names of a grid `masked` is not the augmentation of an objective.
-            let rest = if symbol == "p" { rest.replace('-', " ") } else { in_words(rest) };
+            let rest = if symbol == "p" && rest.contains("masked") { rest.replace('-', " ") } else { in_words(rest) };
             Some(format!("{rest}, {symbol} = {value}"))
-        },
-    )
+        })
 }
 
 /// A point that is named after an objective and an augmentation.

@@ -1,6 +1,5 @@
 //! Encoders of signals on a circle, whose data and augmentation directions are known: what of them encoder and projector keep.
 
 pub mod evaluation;
-pub mod snapshot;
 pub mod spec;
-pub mod training;
+pub mod world;

@@ -2,7 +2,8 @@
 
 use crate::io::error::SpecError;
 use crate::spec::under_name::{self, UnderName};
-use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, Schedule, Specification};
+use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, Specification};
+use crate::tasks::two_views::{TwoViewSpec, check_parts};
 use cl_config::{Component, at_least, check};
 use cl_data::CircularSignalsConfig;
 use cl_model::probe::MIN_TRAINING_ROWS;
@@ -54,23 +55,14 @@ impl Specification for SignalSpec {
     fn check(&mut self, parts: &Parts) -> Result<(), SpecError> {
         self.data = self.data.checked().map_err(|e| e.below("data.circular_signals"))?;
         check((0.0..=1.0).contains(&self.views.shift), "views.shift", self.views.shift, "from 0 to 1")?;
-        self.model.check(&parts.vector_encoders)?;
-        self.optimization.check()?;
-        self.optimization.check_in_steps()?;
-        self.objective.check("objective", &parts.objectives)?;
-        let (name, batch_size) = (self.objective.name().to_string(), self.optimization.batch_size);
-        at_least("optimization.batch_size", batch_size as u64, 2)?;
-        let objective = self.objective.get().as_ref();
-        let wanted = "an objective of outputs: nothing decodes signals here";
-        check(!objective.reconstructs(), "objective", &name, wanted)?;
-        self.model.check_targets(&name, Some(objective), batch_size)?;
+        check_parts(&mut self.model, &mut self.objective, &mut self.optimization, parts)?;
         let SignalEvaluationSpec { samples, decoder_samples } = self.evaluation;
         at_least("evaluation.samples", samples as u64, 8)?;
         Ok(at_least("evaluation.decoder_samples", decoder_samples as u64, 2 * MIN_TRAINING_ROWS as u64)?)
     }
 
     fn runner(&self) -> String {
-        format!("circular_signals, {}", self.model.encoder.name())
+        self.runner_of(CircularSignalsConfig::NAME)
     }
 
     fn steps(&self) -> u64 {
@@ -78,25 +70,28 @@ impl Specification for SignalSpec {
     }
 
     fn cost(&self) -> f64 {
-        let (b, d1) = (self.optimization.batch_size as f64, self.data.input_dim as f64);
-        // Six passes over two views at the speed of small products, and the noise.
-        let step = 20.0 * b * self.model.encoder.get().multiply_adds(self.shape()) + 60.0 * b * d1;
-        self.steps() as f64 * step + 20.0 * (self.evaluation.decoder_samples as f64).powi(3)
+        self.cost_of_steps() + 20.0 * (self.evaluation.decoder_samples as f64).powi(3)
     }
 
     fn chosen(&self) -> Vec<ChosenPart> {
-        vec![ChosenPart::new("model.encoder", &self.model.encoder), ChosenPart::new("objective", &self.objective)]
+        self.chosen_parts()
     }
 }
 
-impl SignalSpec {
-    /// What an encoder has to know about signals.
-    pub fn shape(&self) -> VectorShape {
-        VectorShape { dim: self.data.input_dim, code_dim: self.data.code_dim }
+impl TwoViewSpec for SignalSpec {
+    fn model(&self) -> &ModelSpec<VectorShape> {
+        &self.model
     }
 
-    /// Length and learning rate.
-    pub fn schedule(&self) -> Schedule {
-        self.optimization.schedule(1)
+    fn objective(&self) -> &Part<dyn Objective> {
+        &self.objective
+    }
+
+    fn optimization(&self) -> &Optimization {
+        &self.optimization
+    }
+
+    fn shape(&self) -> VectorShape {
+        VectorShape { dim: self.data.input_dim, code_dim: self.data.code_dim }
     }
 }
