@@ -5,7 +5,7 @@ use cl_model::geometry::view_distance;
 use cl_model::representation::OutputMeasures;
 use serde::{Deserialize, Serialize};
 
-/// Pairs below which nothing is said of a spread.
+/// Pairs below which nothing is said of a spread or a distance.
 const MIN_PAIRS: usize = 8;
 
 /// How far the two views of a sample are apart, relative to those of different samples: see [`view_distance`].
@@ -18,7 +18,7 @@ pub struct ViewDistances {
 }
 
 impl ViewDistances {
-    /// Of the features and of the outputs for two views; `None` where one is not finite or all are alike, and for fewer than [`MIN_PAIRS`] pairs.
+    /// Of the features and of the outputs for two views; `None` where one is not finite or all are alike, and for fewer than 8 pairs.
     pub fn measure(features: [Tensor<2>; 2], outputs: [Tensor<2>; 2]) -> Option<Self> {
         let of = |[first, second]: [Tensor<2>; 2]| {
             let is_measured = first.dims()[0] >= MIN_PAIRS && is_finite(&first) && is_finite(&second);
@@ -28,7 +28,7 @@ impl ViewDistances {
     }
 }
 
-/// Measures of the outputs for two views; `None` where one is not finite, and for fewer than [`MIN_PAIRS`] pairs.
+/// Measures of the outputs for two views; `None` where one is not finite, and for fewer than 8 pairs.
 pub fn output_measures([first, second]: [Tensor<2>; 2]) -> Option<OutputMeasures> {
     let is_measured = first.dims()[0] >= MIN_PAIRS && is_finite(&first) && is_finite(&second);
     is_measured.then(|| OutputMeasures::new(first, second))
