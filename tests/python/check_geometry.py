@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from reading import EXACT, Table, Tensors, U, Unreadable, look_up, number, print_check, read_json
-from signals import effective_rank
+from signals import effective_rank, view_distance
 
 # Features are sums of hundreds of 32-bit products.
 OUTPUTS = 200 * U
@@ -72,14 +72,6 @@ class Network:
                 alive = x > 0
                 x, tangents = x * alive, [u * alive for u in tangents]
         return x, tangents
-
-
-def view_distance(first, second):
-    """E‖f(a) − f(b)‖² over E‖f(a) − f(b')‖², over all pairs of different samples."""
-    n = len(first)
-    squares = (first * first).sum(1)[:, None] + (second * second).sum(1)[None] - 2 * first @ second.T
-    own = float(((first - second) ** 2).sum())
-    return own / n / ((float(squares.sum()) - own) / (n * (n - 1)))
 
 
 def mean_squared_gain(directions, derivatives):

@@ -59,7 +59,7 @@ from reading import (  # noqa: E402
     standardised,
     variant,
 )
-from signals import LEAST_PAIRS, check_gradient_norm, check_outputs, check_rank  # noqa: E402
+from signals import LEAST_PAIRS, check_gradient_norm, check_outputs, check_rank, check_view_distances  # noqa: E402
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
@@ -990,7 +990,10 @@ def check_held_out(table, spec, network, end, images, part, snapshot):
     for name, value in (("positive_similarity", positive), ("negative_similarity", negative)):
         check_optional(table, f"{network.state}: {name}", optional(snapshot, name), value, VALUE)
     if not supervised and len(part) >= LEAST_PAIRS:
-        check_outputs(table, network.state, snapshot, *np.split(embedded.T, 2))
+        outputs = np.split(embedded.T, 2)
+        check_outputs(table, network.state, snapshot, *outputs)
+        features = np.concatenate([network.encode(chunk).value.T for chunk in chunks(views)])
+        check_view_distances(table, network.state, snapshot, np.split(features, 2), outputs)
 
 
 def best_snapshot(snapshots):

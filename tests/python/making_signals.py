@@ -32,11 +32,21 @@ def of_outputs(first, second):
     }
 
 
+def view_distance(first, second):
+    """Pair by pair."""
+    n = len(first)
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    own = sum(float((a - b) @ (a - b)) for a, b in zip(first, second)) / n
+    others = [float((first[i] - second[j]) @ (first[i] - second[j])) for i, j in itertools.permutations(range(n), 2)]
+    return own / (sum(others) / len(others))
+
+
 def snapshot(embed, observations, views, gradients):
     """A snapshot before a step, and the tensors that it is recomputed from."""
     reported = {
         "feature_rank": rank(embed(observations)),
         "outputs": of_outputs(*map(embed, views)),
+        "view_distances": dict.fromkeys(("features", "outputs"), view_distance(*map(embed, views))),
         "gradient_norm": math.sqrt(sum(float(v) ** 2 for g in gradients for v in np.ravel(g))),
     }
     return reported, {"snapshot_x": observations, "held_out_x_plus": views[0], "held_out_x_plus_plus": views[1]}

@@ -36,6 +36,14 @@ def uniformity(rows):
     return float(np.log((np.exp(-UNIFORMITY_EXPONENT * distances).sum() - n) / (n * (n - 1))))
 
 
+def view_distance(first, second):
+    """E‖f(a) − f(b)‖² over E‖f(a) − f(b')‖², over all pairs of different samples."""
+    n = len(first)
+    squares = (first * first).sum(1)[:, None] + (second * second).sum(1)[None] - 2 * first @ second.T
+    own = float(((first - second) ** 2).sum())
+    return own / n / ((float(squares.sum()) - own) / (n * (n - 1)))
+
+
 def share_short(rows):
     """Fraction of rows whose direction is a matter of rounding."""
     lengths = np.linalg.norm(rows, axis=1)
@@ -60,6 +68,13 @@ def check_outputs(table, name, reported, first, second):
         table.number(f"{name}: {key}", number(reported, f"outputs.{key}"), value, tolerance)
 
 
+def check_view_distances(table, name, reported, features, outputs):
+    """How far the two views of samples are apart, in features and in outputs; pairs of [n, k]."""
+    for key, views in (("features", features), ("outputs", outputs)):
+        distance = view_distance(*views)
+        table.number(f"{name}: view distance of {key}", number(reported, f"view_distances.{key}"), distance, OUTPUTS * distance + EXACT)
+
+
 def check_rank(table, name, reported, features):
     """The effective rank of features, [n, C]."""
     rank = effective_rank(features)
@@ -80,5 +95,8 @@ def check_snapshot(table, run, tensors, encode, d1, gradients, factor=1.0):
     check_rank(table, "snapshot", reported, encode(tensors.get("snapshot_x", rows, d1)))
     pairs, _ = tensors.shape("held_out_x_plus", 2)
     views = [tensors.get(f"held_out_{view}", pairs, d1) for view in ("x_plus", "x_plus_plus")]
-    check_outputs(table, "snapshot", reported, *map(encode, views))
+    encoded = [encode(view) for view in views]
+    check_outputs(table, "snapshot", reported, *encoded)
+    # Nothing is behind the encoders that are covered.
+    check_view_distances(table, "snapshot", reported, encoded, encoded)
     check_gradient_norm(table, reported, gradients, factor)

@@ -18,7 +18,7 @@ from sklearn.kernel_ridge import KernelRidge
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 from check_geometry import PENALTIES, SQUARED_WIDTHS, check_run  # noqa: E402
-from making_signals import rank  # noqa: E402
+from making_signals import rank, view_distance  # noqa: E402
 from reading import Unreadable  # noqa: E402
 
 SAMPLES, FREQUENCIES, CODE, SIGNALS, DECODED = 12, 2, 3, 16, 64
@@ -46,14 +46,6 @@ def save(path, tensors):
         body += data.tobytes()
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body)
-
-
-def distance(first, second):
-    """Pair by pair."""
-    n = len(first)
-    own = sum(float((a - b) @ (a - b)) for a, b in zip(first, second)) / n
-    others = [float((first[i] - second[j]) @ (first[i] - second[j])) for i, j in itertools.permutations(range(n), 2)]
-    return own / (sum(others) / len(others))
 
 
 def decoded(train, y, test, truth, kernel):
@@ -124,7 +116,7 @@ def make(folder, with_projector):
         y, truth = [np.hstack([np.cos(p), np.sin(p)]) for _, p, _ in (fitted, scored)]
         values = np.sqrt(np.clip(np.linalg.eigvalsh(views[0].T @ views[0]), 0, None))[::-1]
         return {
-            "view_distance": distance(*views), "effective_rank": rank(views[0]), "spectrum": list(values / values.sum()),
+            "view_distance": view_distance(*views), "effective_rank": rank(views[0]), "spectrum": list(values / values.sum()),
             "phase_r_squared": decoded(train, y, test, truth, "linear"), "phase_kernel_r_squared": decoded(train, y, test, truth, "gaussian"),
             "code_r_squared": decoded(train, fitted[0], test, scored[0], "linear"),
         }
@@ -142,9 +134,9 @@ def make(folder, with_projector):
     encoder_gain, through = gains(encode, first, named)
     features, outputs = stage(encode), stage(lambda x: project(encode(x)))
     reported = {
-        "input_view_distance": distance(first, second), "features": features, "outputs": outputs,
+        "input_view_distance": view_distance(first, second), "features": features, "outputs": outputs,
         "outputs_over_features": outputs["view_distance"] / features["view_distance"],
-        "encoder_invariance": 1 - features["view_distance"] / distance(first, second),
+        "encoder_invariance": 1 - features["view_distance"] / view_distance(first, second),
         "rank_ratio": outputs["effective_rank"] / features["effective_rank"],
         "encoder_gain": encoder_gain, "projector_gain": gains(project, encode(first), through)[0],
     }

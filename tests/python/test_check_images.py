@@ -525,6 +525,10 @@ class Maker:
             apart = sum(cosines[i][j] for i in range(n) for j in range(n) if i != j)
             snapshot["negative_similarity"] = apart / (n * (n - 1))
             snapshot["outputs"] = making_signals.of_outputs(z[:n], z[n:])
+            h = net.features(views)[0]
+            snapshot["view_distances"] = {
+                "features": making_signals.view_distance(h[:n], h[n:]), "outputs": making_signals.view_distance(z[:n], z[n:]),
+            }
         voting, asked = self.parts["snapshot_train"], self.parts["snapshot_test"]
         train, test = features["train"][voting], features["test"][asked]
         snapshot["feature_rank"] = making_signals.rank(test)
@@ -627,7 +631,7 @@ class Maker:
         report["latents"] = self.of_latents(features)
         end |= {f"latents_{part}": latents for part, latents in self.latents.items()}
         undefined = {"loss": 9.0, "positive_similarity": 0.5, "negative_similarity": None, "knn_accuracy": None}
-        undefined |= {"feature_rank": 1.0, "outputs": dict.fromkeys(SIGNALS, 9.0)}
+        undefined |= {"feature_rank": 1.0, "outputs": dict.fromkeys(SIGNALS, 9.0), "view_distances": dict.fromkeys(("features", "outputs"), 9.0)}
         snapshots = [
             snapshot | {"step": step, "epoch": step // 3, "learning_rate": learning_rates[max(step - 1, 0)]}
             for step, snapshot in ((0, undefined), (6, found["best"][1]), (12, found["last"][1]))
@@ -948,6 +952,8 @@ class CheckImages(unittest.TestCase):
             ("snapshots.1.outputs.spread", 0.003, "best: spread"),
             ("snapshots.2.outputs.alignment", 0.003, "last: alignment"),
             ("snapshots.2.outputs.uniformity", -0.005, "last: uniformity"),
+            ("snapshots.1.view_distances.features", 0.003, "best: view distance of features"),
+            ("snapshots.2.view_distances.outputs", 0.003, "last: view distance of outputs"),
             ("gradient_norm", 0.1, "snapshot: gradient_norm"),
             ("evaluation.best_step", 6, "best_step"),
             ("evaluation.analysis.layers.0.zero_fraction", 1e-3, "conv1: zero_fraction"),

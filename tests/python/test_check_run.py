@@ -25,6 +25,7 @@ BATCH, NEGATIVES = 48, 64
 ROWS = 400
 F = np.float32
 SIGNALS = ("feature_rank", "gradient_norm") + tuple(f"outputs.{k}" for k in ("effective_rank", "spread", "alignment", "uniformity"))
+SIGNALS += ("view_distances.features", "view_distances.outputs")
 
 COMPLEMENTARY = [{"complementary_mask": {"keep_probability": 0.5, "masked_fraction": 1.0, "rescaling": "unbiased"}}]
 SCHEDULED = {"scheduled": {"start_step": 5, "initial_ratio": 0.3, "growth": 0.4, "cap_ratio": 0.5}}
@@ -429,6 +430,8 @@ class CheckRun(unittest.TestCase):
             ("outputs.spread", 0.003, "snapshot: spread"),
             ("outputs.alignment", 0.003, "snapshot: alignment"),
             ("outputs.uniformity", -0.005, "snapshot: uniformity"),
+            ("view_distances.features", 0.003, "snapshot: view distance of features"),
+            ("view_distances.outputs", 0.003, "snapshot: view distance of outputs"),
             ("gradient_norm", 0.001, "snapshot: gradient_norm"),
             ("features.coverage_mean", 0.01, "coverage_"),
             ("features.singleton_fraction", 1 / M, "singleton_fraction"),

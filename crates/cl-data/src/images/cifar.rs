@@ -54,9 +54,9 @@ const CIFAR100_LABEL_BYTES: &[LabelByte] =
 
 /// Reads CIFAR-10's binary files, or its images in class folders.
 ///
-/// A folder with a folder `train` in it is read as class folders, `train/airplane/*.png` (or JPEG) and so on, by
-/// [`read_image_folder`]: the classes have to be [`CIFAR10_CLASSES`] and the images 32 × 32. JPEG files hold the images
-/// only approximately; [`ImageSplits::from_jpeg`] counts them. Anything else is taken for the binary files, as follows.
+/// Without any of the binary files, a folder with a folder `train` in it is read as class folders,
+/// `train/airplane/*.png` (or JPEG) and so on, by [`read_image_folder`]: the classes have to be [`CIFAR10_CLASSES`] and
+/// the images 32 × 32. JPEG files hold the images only approximately; [`ImageSplits::from_jpeg`] counts them.
 ///
 /// Training images are those of `data_batch_1.bin` to `data_batch_5.bin`, in this order; those that exist are read, at
 /// least one, and a gap is not an error: [`ImageSet::len`] tells how many images were read, 10,000 per file in the
@@ -70,14 +70,15 @@ const CIFAR100_LABEL_BYTES: &[LabelByte] =
 /// # Errors
 /// [`ImageError`] with the file and, where a record is wrong, its number, byte offset and value.
 pub fn read_cifar10(folder: &Path) -> Result<ImageSplits, ImageError> {
-    if folder.join("train").is_dir() {
-        return read_cifar10_folders(folder);
-    }
+    let class_folders = folder;
     let folder = data_folder(folder, "cifar-10-batches-bin")?;
     let fallback = || CIFAR10_CLASSES.map(String::from).to_vec();
     let names = read_names(&folder.join("batches.meta.txt"), 10, fallback)?;
     let batches = (1..=5).map(|k| folder.join(format!("data_batch_{k}.bin")));
     let mut batches: Vec<PathBuf> = batches.filter(|path| fs::symlink_metadata(path).is_ok()).collect();
+    if batches.is_empty() && class_folders.join("train").is_dir() {
+        return read_cifar10_folders(class_folders);
+    }
     if batches.is_empty() {
         // Reported as missing when it is read.
         batches.push(folder.join("data_batch_1.bin"));
@@ -263,6 +264,14 @@ mod tests {
         assert_eq!(splits.train.class_names(), CIFAR10_CLASSES);
         assert_eq!(splits.test.labels(), (0..10).collect::<Vec<_>>());
         assert_eq!(splits.test.pixels(3)[1024..2048], [90; 1024]);
+
+        // The exact images are preferred.
+        fs::write(folder.path().join("data_batch_1.bin"), records(&[(&[3], 30)])).unwrap();
+        fs::write(folder.path().join("test_batch.bin"), records(&[(&[0], 7)])).unwrap();
+        assert_eq!(read_cifar10(folder.path()).unwrap().from_jpeg, 0);
+        for name in ["data_batch_1.bin", "test_batch.bin"] {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
 
         save("test", "cat", "png", 31);
         assert_eq!(

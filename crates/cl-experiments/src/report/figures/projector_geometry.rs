@@ -230,10 +230,7 @@ fn orbits(claim: &str, points: &[&Point]) -> Result<Figure, UserError> {
 }
 
 fn orbit_panel(title: String, rows: Tensor<2>) -> Panel {
-    let principal = principal_directions(rows.clone(), 2);
-    let centred = rows.clone() - rows.mean_dim(0);
-    let places: Vec<f64> = centred.matmul(principal.directions.transpose()).into_data().iter::<f64>().collect();
-    let places: Vec<(f64, f64)> = places.chunks_exact(2).map(|p| (p[0], p[1])).collect();
+    let places = places(rows);
     let orbits = places
         .chunks(PHASES)
         .enumerate()
@@ -243,4 +240,30 @@ fn orbit_panel(title: String, rows: Tensor<2>) -> Panel {
     let axis = || Axis::linear("", -widest, widest).bare();
     let plot = Plot { x: axis(), y: axis(), boxes: Vec::new(), curves: orbits.collect(), rules: Vec::new() };
     Panel { title, size: (FIGURE_WIDTH / 4, FIGURE_WIDTH / 4), chart: Chart::Plot(plot) }
+}
+
+/// Rows along their two leading principal directions; 0 along those that they do not span.
+fn places(rows: Tensor<2>) -> Vec<(f64, f64)> {
+    let [n, _] = rows.dims();
+    let centred = rows.clone() - rows.mean_dim(0);
+    if centred.clone().abs().max().into_scalar::<f64>() == 0.0 {
+        return vec![(0.0, 0.0); n];
+    }
+    let directions = principal_directions(centred.clone(), 2).directions;
+    let [count, _] = directions.dims();
+    let along: Vec<f64> = centred.matmul(directions.transpose()).into_data().iter::<f64>().collect();
+    along.chunks_exact(count).map(|p| (p[0], p.get(1).copied().unwrap_or(0.0))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_span_fewer_than_two_directions_have_places() {
+        let at = |rows: [[f32; 2]; 3]| places(Tensor::from_data(rows, &Device::flex()));
+        assert_eq!(at([[3.0, 1.0]; 3]), [(0.0, 0.0); 3]);
+        let on_a_line = at([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]);
+        assert!(on_a_line.iter().zip([-1.0, 0.0, 1.0]).all(|((x, y), at)| (x - at).abs() < 1e-6 && *y == 0.0));
+    }
 }

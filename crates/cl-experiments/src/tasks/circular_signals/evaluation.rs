@@ -1,6 +1,7 @@
 //! What encoder and projector have done to signals by the end of a run.
 
 use super::spec::SignalSpec;
+use crate::tasks::spread::is_finite;
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_data::{CircularSignals, Matrix, Part, Purpose, SignalViews, Stream, standard_normal};
 use cl_model::decoders::{Decoder, decoded_r_squared};
@@ -214,6 +215,9 @@ fn stage(
     [fitted, scored]: [Tensor<2>; 2],
     [targets, truth]: &[Targets; 2],
 ) -> Result<StageEvaluation, ProbeError> {
+    if !(is_finite(&first) && is_finite(&second)) {
+        return Err(ProbeError::NotFinite);
+    }
     let read = |decoder: Decoder, y: &[Vec<f64>], truth: &[Vec<f64>]| {
         decoded_r_squared(decoder, fitted.clone(), y, scored.clone(), truth)
     };
