@@ -1,6 +1,8 @@
 use crate::support::scratch;
 use cl_experiments::io::error::UserError;
-use cl_experiments::io::fetch::{Archive, CIFAR10, CIFAR100, Event, Fetched, Origin, data_folder_among, fetch};
+use cl_experiments::io::fetch::{
+    Archive, CIFAR10, CIFAR100, CLINC150, Digest as PublishedDigest, Event, Fetched, Origin, data_folder_among, fetch,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};
@@ -187,10 +189,11 @@ impl Packed {
         Archive {
             name: "small",
             url: "http://home.invalid/small.tar.gz",
-            md5: &self.md5,
+            digest: PublishedDigest::Md5(&self.md5),
+            is_packed: true,
             top_folder: "small-bin",
             files: &self.files,
-            or_class_folders: false,
+            instead: None,
         }
     }
 }
@@ -828,9 +831,50 @@ fn the_published_sets_are_whole_records() {
     for (archive, record, records) in [(CIFAR10, 3073, 60_000), (CIFAR100, 3074, 60_000)] {
         assert!(archive.files.iter().all(|(_, size)| size % record == 0), "{archive:?}");
         assert_eq!(archive.files.iter().map(|(_, size)| size / record).sum::<u64>(), records);
-        assert!(archive.md5.len() == 32 && archive.md5.bytes().all(|b| b"0123456789abcdef".contains(&b)));
+        assert_digits(archive.digest, 32);
         assert!(archive.limit_byte() < 1 << 30);
     }
     assert_eq!(CIFAR10.variable(), "CL_CIFAR10_DIR");
     assert_eq!(CIFAR100.file_name(), "cifar-100-binary.tar.gz");
+    assert_digits(CLINC150.digest, 64);
+    assert_eq!((CLINC150.variable().as_str(), CLINC150.file_name().as_str()), ("CL_CLINC150_DIR", "data_full.json"));
+}
+
+fn assert_digits(digest: PublishedDigest, count: usize) {
+    let digits = digest.digits();
+    assert!(digits.len() == count && digits.bytes().all(|b| b"0123456789abcdef".contains(&b)), "{digest}");
+}
+
+/// A data set that is one file is checked by its digest and put into its folder as it is.
+#[test]
+fn a_single_file_is_checked_and_put_in_place() {
+    let json = br#"{"train": [["wake me", "alarm"]], "test": [["wake me now", "alarm"]]}"#;
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(json));
+    let files = [("data_full.json", json.len() as u64)];
+    let archive = |digest| Archive {
+        url: "http://home.invalid/data_full.json",
+        digest: PublishedDigest::Sha256(digest),
+        files: &files,
+        ..CLINC150
+    };
+    let folder = scratch();
+    let server = Server::new(json, &[Answer::Cut(20), Answer::Serve]);
+    let wrong = "0".repeat(64);
+    let text = complaint(fetch(&archive(&wrong), folder.path(), &origin(&server.url), &mut |_| {}));
+    assert_says(&text, &["SHA-256", &digest, &wrong, "it was removed"]);
+    let fetched = fetch(&archive(&digest), folder.path(), &origin(&server.url), &mut |_| {}).unwrap();
+    assert_eq!(fetched, Fetched::Unpacked(folder.path().join("clinc150")));
+    assert_eq!(names(folder.path()), ["clinc150"]);
+    let read = cl_data::tokens::read_clinc150(&folder.path().join("clinc150")).unwrap();
+    assert_eq!((read.train.sentences[0].as_str(), read.class_names), ("wake me", vec!["alarm".to_string()]));
+
+    // A folder of the user may hold the sentences in rows.
+    let rows = folder.path().join("rows");
+    fs::create_dir(&rows).unwrap();
+    fs::write(rows.join("clinc150-train.tsv"), "alarm\twake me\n").unwrap();
+    assert_eq!(data_folder_among(&archive(&digest), Some(&rows), None, None).unwrap(), rows);
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let text = data_folder_among(&archive(&digest), Some(&empty), None, None).unwrap_err().to_string();
+    assert_says(&text, &["data_full.json", "clinc150-train.tsv and clinc150-test.tsv with intent and sentence"]);
 }

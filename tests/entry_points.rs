@@ -10,7 +10,7 @@ use burn::train::TrainStep;
 use burn::train::checkpoint::{Checkpointer, CheckpointerError};
 use cl_data::images::{Cifar100Labels, ImageFolderOptions, OtherSizes, read_cifar10, read_cifar100, read_image_folder};
 use cl_experiments::io::error::UserError;
-use cl_experiments::io::fetch::{Archive, Fetched, Origin, fetch};
+use cl_experiments::io::fetch::{Archive, Digest as PublishedDigest, Fetched, Origin, fetch};
 use cl_experiments::judge::{Expected, Metrics, overall};
 use cl_experiments::run::catalog::Catalog;
 use cl_experiments::run::checkpoint::{AtomicCheckpointer, restore_latest, save};
@@ -361,10 +361,11 @@ pub fn fetched(home: &Path, bytes: &[u8]) -> Result<Fetched, UserError> {
     let archive = Archive {
         name: "small",
         url: "http://home.invalid/small.tar.gz",
-        md5: &md5,
+        digest: PublishedDigest::Md5(&md5),
+        is_packed: true,
         top_folder: "small-bin",
         files: &DATA_FILES,
-        or_class_folders: false,
+        instead: None,
     };
     let cache = folder_with(home, "cache", &[("small.tar.gz", bytes)]);
     // Nothing listens at this address, and nothing connects to it.

@@ -63,6 +63,8 @@ mod run_folders;
 mod statistics;
 /// Shards of a sweep, sweeps that are killed, replicas, and what `bench` reports.
 mod sweep;
+/// Runs on sentences: resumed bit by bit in the middle of a queue, on generated and on real text, refused where something is of no use.
+mod text;
 /// `train` and `reproduce` give the same numbers; the dashboard appears and leaves the terminal as it was.
 mod training_drivers;
 /// Signals on a circle and observations with a class: resumed bit by bit, what is not there measured as such, wrong values refused.

@@ -133,11 +133,22 @@ pub fn run_spec(
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, UserError> {
+    run_spec_on((spec, None), seed, folder, stop, on_progress)
+}
+
+/// The same with data from a folder.
+pub fn run_spec_on(
+    (spec, data_dir): (&RunSpec, Option<&Path>),
+    seed: u64,
+    folder: &RunFolder,
+    stop: &AtomicBool,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<Outcome, UserError> {
     let device = cl_experiments::io::device::open("flex").unwrap();
     let session = Session {
         device_name: "flex",
         device: &device,
-        data_dir: None,
+        data_dir,
         checkpoint_every: std::time::Duration::from_secs(5),
         stop,
         progress: &mut |done, _| on_progress(done),

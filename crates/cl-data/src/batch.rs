@@ -1,6 +1,6 @@
 //! The batch of one training step, as a pure function of the step.
 
-use crate::images::epoch_order;
+use crate::order::epoch_order;
 use crate::{Augmentation, Matrix, Observations, PositivePair, Purpose, SparseCodingModel, Stream};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -50,6 +50,12 @@ pub enum Purpose {
     Rounding = 20,
     /// Which images of a set a measure is taken on.
     ImageSubsets = 21,
+    /// Which sentences of a source are for the test.
+    TextSplits = 22,
+    /// The order in which sentences are trained on.
+    TextOrder = 23,
+    /// Which sentences have labels, and the order in which a fine-tuned model sees them.
+    TextLabels = 24,
 }
 
 /// Which part of an observation or pair the numbers fill.
@@ -74,6 +80,10 @@ pub enum Part {
     Class = 7,
     /// Which second views come from another observation.
     PositiveSource = 8,
+    /// Words of sentences.
+    Words = 9,
+    /// Transforms of sentences that are distinguished by name, see [`Stream::named_rng`].
+    NamedTextTransform = 10,
     /// Boxes that are cut out of images.
     ImageCrop = 20,
     /// Which images are mirrored.

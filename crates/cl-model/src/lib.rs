@@ -52,7 +52,8 @@ mod softmax_regression;
 pub use bias::{Bias, BiasRule};
 pub use cl_config::{Component, ConfigError};
 pub use encoders::{
-    Encoder, EncoderConfig, Mlp, MlpConfig, Normalization, StandardNormals, SymmetricReluConfig, SymmetricReluEncoder,
+    Encoder, EncoderConfig, MeanPool, MeanPoolConfig, Mlp, MlpConfig, Normalization, StandardNormals,
+    SymmetricReluConfig, SymmetricReluEncoder, TokenEncoder, TokenShape, Tokens, Transformer, TransformerConfig,
     VectorEncoder, VectorShape,
 };
 pub use gradient_clipping::{clip_to_norm, gradient_norm};
@@ -62,13 +63,14 @@ pub use learning_rate::LearningRate;
 pub use momentum_copy::{MomentumCopy, MomentumCopyConfig};
 pub use objectives::{
     AlignmentUniformity, BalancedNtXent, BarlowTwins, DecoupledNtXent, InfoNce, InfoNceOutput, KeyGradient, LossScale,
-    MaskedReconstruction, NegativeCosine, NtXent, Objective, Outputs, Similarity, Spectral, VicReg, nt_xent,
+    MaskedReconstruction, MaskedTokens, NegativeCosine, NtXent, Objective, Outputs, Reconstructed, Similarity,
+    Spectral, VicReg, nt_xent,
 };
 pub use optimizer::{GroupConfig, OptimizerConfig, is_norm_or_bias};
 pub use predictor::{Predictor, PredictorConfig, PredictorNetwork};
 pub use principal::{PrincipalDirections, principal_directions};
 pub use projector::{Projector, ProjectorConfig};
-pub use queue::{KeyQueue, QueueConfig};
+pub use queue::{KeyQueue, QueueConfig, QueueFilling};
 pub use siamese::Siamese;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same specification and data

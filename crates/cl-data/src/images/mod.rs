@@ -23,7 +23,6 @@ mod error;
 mod files;
 mod folder;
 mod image_set;
-mod order;
 mod shapes;
 
 pub use channel_statistics::ChannelStatistics;
@@ -33,5 +32,4 @@ pub use folder::{
     ImageFolderOptions, MAX_DECODER_BYTES, MAX_IMAGE_FILE_BYTES, MAX_IMAGE_SIDE, OtherSizes, read_image_folder,
 };
 pub use image_set::{ImageSet, ImageSplits};
-pub use order::{epoch_order, stratified_order};
 pub use shapes::{GeneratedImages, Shape, ShapeLatents, ShapesModel};

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub enum Data {
     /// Write one batch (M, z, ξ, x and both views) as safetensors
     Export(Export),
-    /// Download CIFAR-10 or CIFAR-100, check it and unpack it
+    /// Download CIFAR-10, CIFAR-100 or CLINC150, check it and unpack it
     Fetch(Fetch),
 }
 
@@ -39,7 +39,7 @@ pub struct Export {
 #[derive(Debug, clap::Args)]
 pub struct Fetch {
     /// The data set
-    #[arg(value_parser = ["cifar10", "cifar100"])]
+    #[arg(value_parser = ["cifar10", "cifar100", "clinc150"])]
     pub dataset: String,
     /// Folder to put it in; the cache folder ($XDG_CACHE_HOME or ~/.cache)/cl-experiments/data when not given
     #[arg(long)]

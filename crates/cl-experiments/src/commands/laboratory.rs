@@ -9,8 +9,9 @@ use crate::run::catalog::Catalog;
 use crate::tasks::task::Task;
 use cl_config::Component;
 use cl_data::images::augmentation::Transform;
+use cl_data::tokens::augmentation::TokenTransform;
 use cl_model::conv::ImageEncoder;
-use cl_model::{EncoderConfig, Objective, VectorEncoder};
+use cl_model::{EncoderConfig, Objective, TokenEncoder, VectorEncoder};
 use std::process::ExitCode;
 
 /// A laboratory: the standard parts, and whatever a program built on this one adds.
@@ -57,6 +58,18 @@ impl Laboratory {
     #[must_use]
     pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(self, name: &str) -> Self {
         Self { catalog: self.catalog.image_encoder::<C>(name), ..self }
+    }
+
+    /// Adds an encoder of sentences, chosen by `model.encoder.<name>` together with `data.text`.
+    #[must_use]
+    pub fn token_encoder<C: EncoderConfig<Encoder: TokenEncoder>>(self, name: &str) -> Self {
+        Self { catalog: self.catalog.token_encoder::<C>(name), ..self }
+    }
+
+    /// Adds a transform of sentences, for `views.transform` together with `data.text`.
+    #[must_use]
+    pub fn token_transform<T: Component + TokenTransform>(self, name: &str) -> Self {
+        Self { catalog: self.catalog.token_transform::<T>(name), ..self }
     }
 
     /// Adds an image transform, for `views.transform` together with `data.images`.

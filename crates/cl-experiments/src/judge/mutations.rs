@@ -16,9 +16,11 @@ use crate::tasks::circular_signals::spec::SignalSpec;
 use crate::tasks::class_features::spec::ClassSpec;
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::spec::{MomentsSpec, TrainingSpec, VectorViews};
+use crate::tasks::text::spec::TextSpec;
 use cl_data::{Augmentation, PositiveSource, Rescaling};
 use cl_model::{
-    BarlowTwins, Bias, InfoNce, KeyGradient, MaskedReconstruction, NegativeCosine, SymmetricReluConfig, VicReg,
+    BarlowTwins, Bias, InfoNce, KeyGradient, MaskedReconstruction, NegativeCosine, QueueFilling, SymmetricReluConfig,
+    VicReg,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -29,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Complementary masks are left out, and shifts of signals. (Independent masks decouple nothing, and stay.)
+    /// Complementary masks are left out, shifts of signals, and what changes words. (Independent masks decouple nothing, and stay.)
     MaskLeftOut,
     /// Masks are not rescaled.
     MasksNotRescaled,
@@ -45,6 +47,10 @@ pub enum Change {
     LabelsShuffled,
     /// Projectors keep their initial weights.
     ProjectorFrozen,
+    /// Keys never get into a queue.
+    QueueNeverFilled,
+    /// The keys in a queue are overwritten with the temperature.
+    QueueOverwritten,
     /// One of the mistakes specific to images.
     #[serde(untagged)]
     OnImages(Mistake),
@@ -129,6 +135,9 @@ impl Change {
         if let Some(spec) = spec.get::<ClassSpec>() {
             return RunSpec::new(self.made_in_classes(spec.clone()));
         }
+        if let Some(spec) = spec.get::<TextSpec>() {
+            return RunSpec::new(self.made_in_text(spec.clone()));
+        }
         match spec.get::<TrainingSpec>() {
             Some(spec) => RunSpec::new(self.made_in_training(spec.clone(), parts)),
             None => spec.clone(),
@@ -139,6 +148,19 @@ impl Change {
         match (self, &mut spec.model.projector) {
             (Self::MaskLeftOut, _) => spec.views.shift = 0.0,
             (Self::ProjectorFrozen, Some(projector)) => projector.frozen = true,
+            _ => {}
+        }
+        spec
+    }
+
+    fn made_in_text(self, mut spec: TextSpec) -> TextSpec {
+        let temperature = spec.objective.config::<InfoNce>().map(|loss| loss.temperature);
+        match (self, &mut spec.model.projector, &mut spec.model.queue, temperature) {
+            (Self::MaskLeftOut, ..) => spec.views.transform.clear(),
+            (Self::LabelsShuffled, ..) => spec.evaluation.shuffled_labels = true,
+            (Self::ProjectorFrozen, Some(projector), ..) => projector.frozen = true,
+            (Self::QueueNeverFilled, _, Some(queue), _) => queue.filling = QueueFilling::Nothing,
+            (Self::QueueOverwritten, _, Some(queue), Some(t)) => queue.filling = QueueFilling::Constant(t),
             _ => {}
         }
         spec

@@ -25,6 +25,8 @@ pub enum Chart {
     Heat(Heat),
     /// Pictures side by side.
     Gallery(Gallery),
+    /// Lines of text.
+    Text(Vec<TextLine>),
 }
 
 /// Curves, dots and boxes over two axes.
@@ -191,6 +193,29 @@ impl Picture {
         let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
         let rgb = (0..plane).flat_map(|k| [0, 1, 2].map(|c| byte(planes[c * plane + k]))).collect();
         Self { width, height, rgb }
+    }
+}
+
+/// A line of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextLine {
+    /// What it says.
+    pub text: String,
+    /// How far it is moved to the right.
+    pub indent: u32,
+    /// Whether it is grey.
+    pub is_muted: bool,
+}
+
+impl TextLine {
+    /// Height of a line.
+    pub const HEIGHT: u32 = 25;
+
+    /// A line, cut at a number of letters.
+    pub fn new(text: &str, indent: u32, is_muted: bool, letters: usize) -> Self {
+        let cut: String = text.chars().take(letters).collect();
+        let text = if cut.len() < text.len() { format!("{}…", cut.trim_end()) } else { cut };
+        Self { text, indent, is_muted }
     }
 }
 

@@ -17,15 +17,21 @@ use crate::tasks::sparse_coding;
 use crate::tasks::sparse_coding::spec::MomentsSpec;
 use crate::tasks::sparse_coding::training::SparseCoding;
 use crate::tasks::task::{Place, Task};
+use crate::tasks::text::spec::TextSpec;
+use crate::tasks::text::world::Texts;
 use crate::tasks::two_views::TwoViews;
 use cl_config::Component;
 use cl_data::images::augmentation::{
     ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop, Transform,
 };
+use cl_data::tokens::augmentation::{
+    ComplementarySplit, DropTokens, LocalReordering, ReplaceSynonyms, Restyle, TokenTransform,
+};
 use cl_model::conv::{ImageEncoder, ResNet18Config, SmallConvNetConfig, WideResNetConfig};
 use cl_model::{
     AlignmentUniformity, BalancedNtXent, BarlowTwins, DecoupledNtXent, EncoderConfig, InfoNce, MaskedReconstruction,
-    MlpConfig, NegativeCosine, NtXent, Objective, Spectral, SymmetricReluConfig, VectorEncoder, VicReg,
+    MaskedTokens, MeanPoolConfig, MlpConfig, NegativeCosine, NtXent, Objective, Spectral, SymmetricReluConfig,
+    TokenEncoder, TransformerConfig, VectorEncoder, VicReg,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +74,7 @@ impl Catalog {
         parts.add_specification::<SignalSpec>("circular_signals", false);
         parts.add_specification::<ClassSpec>("class_features", false);
         parts.add_specification::<ImageSpec>("images", false);
+        parts.add_specification::<TextSpec>("text", false);
         let moments = Runner { headless: headless::estimate, with_burn_train: None, time: None };
         let runners = [(MomentsSpec::RUNNER.to_string(), moments)].into_iter().collect();
         let standard = Self { parts, runners, is_own: false }
@@ -76,12 +83,19 @@ impl Catalog {
             .image_encoder::<SmallConvNetConfig>("small_conv_net")
             .image_encoder::<ResNet18Config>("resnet18")
             .image_encoder::<WideResNetConfig>("wide_resnet")
+            .token_encoder::<MeanPoolConfig>("mean_pool")
+            .token_encoder::<TransformerConfig>("transformer")
             .transform::<RandomResizedCrop>(RandomResizedCrop::NAME)
             .transform::<HorizontalFlip>(HorizontalFlip::NAME)
             .transform::<ColorJitter>(ColorJitter::NAME)
             .transform::<Grayscale>(Grayscale::NAME)
             .transform::<GaussianBlur>(GaussianBlur::NAME)
             .transform::<PixelMask>(PixelMask::NAME)
+            .token_transform::<DropTokens>(DropTokens::NAME)
+            .token_transform::<ReplaceSynonyms>(ReplaceSynonyms::NAME)
+            .token_transform::<Restyle>(Restyle::NAME)
+            .token_transform::<LocalReordering>(LocalReordering::NAME)
+            .token_transform::<ComplementarySplit>(ComplementarySplit::NAME)
             .objective::<InfoNce>("info_nce")
             .objective::<NtXent>("nt_xent")
             .objective::<DecoupledNtXent>("decoupled_nt_xent")
@@ -91,7 +105,8 @@ impl Catalog {
             .objective::<VicReg>("vicreg")
             .objective::<NegativeCosine>("negative_cosine")
             .objective::<AlignmentUniformity>("alignment_uniformity")
-            .objective::<MaskedReconstruction>("masked_reconstruction");
+            .objective::<MaskedReconstruction>("masked_reconstruction")
+            .objective::<MaskedTokens>("masked_tokens");
         Self { is_own: true, ..standard }
     }
 
@@ -110,6 +125,21 @@ impl Catalog {
     pub fn image_encoder<C: EncoderConfig<Encoder: ImageEncoder>>(mut self, name: &str) -> Self {
         self.parts.add_image_encoder::<C>(name, self.is_own);
         self.runners.insert(format!("images, {name}"), Runner::of::<ImageTraining<C>>());
+        self
+    }
+
+    /// Adds an encoder of sentences, chosen by `model.encoder.<name>` together with `data.text`.
+    #[must_use]
+    pub fn token_encoder<C: EncoderConfig<Encoder: TokenEncoder>>(mut self, name: &str) -> Self {
+        self.parts.add_token_encoder::<C>(name, self.is_own);
+        self.runners.insert(format!("text, {name}"), Runner::of::<TwoViews<Texts, C>>());
+        self
+    }
+
+    /// Adds a transform of sentences, for `views.transform` together with `data.text`.
+    #[must_use]
+    pub fn token_transform<T: Component + TokenTransform>(mut self, name: &str) -> Self {
+        self.parts.add_token_transform::<T>(name, self.is_own);
         self
     }
 

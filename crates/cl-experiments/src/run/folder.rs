@@ -19,6 +19,7 @@ use crate::io::manifest::{Manifest, OwnProgram, executable_sha256};
 use crate::spec::{Parts, RunSpec};
 use crate::tasks::sparse_coding::moments::MomentsReport;
 use crate::tasks::task::Measured;
+use crate::tasks::text::neighbors::Neighbors;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -317,6 +318,14 @@ impl RunFolder {
         }
         let (values, _) = tensor.data().as_chunks::<4>();
         Ok((tensor.shape().to_vec(), values.iter().map(|b| f32::from_le_bytes(*b)).collect()))
+    }
+
+    /// Sentences with their nearest ones, of a run on text.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when the file is missing or not what this version writes.
+    pub fn neighbors(&self) -> Result<Vec<Neighbors>, UserError> {
+        self.read("neighbors.json")
     }
 
     fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, UserError> {

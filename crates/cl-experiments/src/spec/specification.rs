@@ -5,8 +5,9 @@ use super::part::{Part, Registry};
 use crate::io::error::{SpecError, UserError};
 use cl_config::Component;
 use cl_data::images::augmentation::Transform;
+use cl_data::tokens::augmentation::TokenTransform;
 use cl_model::conv::{ImageEncoder, ImageShape};
-use cl_model::{EncoderConfig, Objective, VectorEncoder, VectorShape};
+use cl_model::{EncoderConfig, Objective, TokenEncoder, TokenShape, VectorEncoder, VectorShape};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::any::Any;
@@ -227,8 +228,12 @@ pub struct Parts {
     pub vector_encoders: Registry<dyn EncoderInfo<VectorShape>>,
     /// Encoders of images.
     pub image_encoders: Registry<dyn EncoderInfo<ImageShape>>,
+    /// Encoders of sentences.
+    pub token_encoders: Registry<dyn EncoderInfo<TokenShape>>,
     /// Transforms of images.
     pub transforms: Registry<dyn Transform>,
+    /// Transforms of sentences.
+    pub token_transforms: Registry<dyn TokenTransform>,
     /// Objectives of two views.
     pub objectives: Registry<dyn Objective>,
 }
@@ -240,7 +245,9 @@ impl Parts {
             kinds: BTreeMap::new(),
             vector_encoders: Registry::new("encoders of vectors"),
             image_encoders: Registry::new("encoders of images"),
+            token_encoders: Registry::new("encoders of sentences"),
             transforms: Registry::new("transforms of images"),
+            token_transforms: Registry::new("transforms of sentences"),
             objectives: Registry::new("objectives").beside(&[SUPERVISED]),
         }
     }
@@ -270,6 +277,16 @@ impl Parts {
     /// Adds a transform of images.
     pub fn add_transform<T: Component + Transform>(&mut self, name: &str, own: bool) {
         self.transforms.add::<T>(name, own, |transform| Arc::new(transform));
+    }
+
+    /// Adds a transform of sentences.
+    pub fn add_token_transform<T: Component + TokenTransform>(&mut self, name: &str, own: bool) {
+        self.token_transforms.add::<T>(name, own, |transform| Arc::new(transform));
+    }
+
+    /// Adds an encoder of sentences.
+    pub fn add_token_encoder<C: EncoderConfig<Encoder: TokenEncoder>>(&mut self, name: &str, own: bool) {
+        self.token_encoders.add::<C>(name, own, |config| Arc::new(config));
     }
 
     /// Adds an encoder of vectors.

@@ -67,7 +67,7 @@ pub fn init<C: EncoderConfig>(
 }
 
 /// A head that starts at zero, so that it takes no random numbers.
-fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
+pub fn zero_head(inputs: usize, classes: usize, device: &Device) -> Linear {
     let mut head = LinearConfig::new(inputs, classes).init(device);
     head.weight = Param::from_tensor(Tensor::zeros([inputs, classes], device));
     head.bias = Some(Param::from_tensor(Tensor::zeros([classes], device)));

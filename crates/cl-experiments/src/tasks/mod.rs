@@ -1,7 +1,7 @@
 //! Kinds of training: what is trained, on what, and how it is measured.
 //!
 //! [`task`] says what a kind has to provide and [`learner`] steps it; [`sparse_coding`] trains vector encoders on the
-//! sparse coding model, [`two_views`] on any other source of two views ([`circular_signals`], [`class_features`]), [`images`]
+//! sparse coding model, [`two_views`] on any other source of two views ([`circular_signals`], [`class_features`], [`text`]), [`images`]
 //! image encoders.
 
 pub mod choice;
@@ -13,6 +13,7 @@ pub mod learner;
 pub mod sparse_coding;
 pub mod spread;
 pub mod task;
+pub mod text;
 pub mod two_view_loss;
 pub mod two_views;
 pub mod weights;

@@ -6,12 +6,12 @@ use burn::train::TrainOutput;
 use cl_model::closed_form::HostObjective;
 use cl_model::{Encoder, Objective, Outputs, Siamese};
 
-/// What an objective sees of two views of vectors, `[n, d1]` each, and of negatives; outputs that pass no gradient are computed outside the graph.
-pub fn outputs<E: Encoder<Input = Tensor<2>>>(
+/// What an objective sees of two views of n samples, and of negatives; outputs that pass no gradient are computed outside the graph.
+pub fn outputs<E: Encoder>(
     model: &Siamese<E>,
     objective: &dyn Objective,
-    [x_plus, x_plus_plus]: [Tensor<2>; 2],
-    negatives: Option<Tensor<2>>,
+    [x_plus, x_plus_plus]: [E::Input; 2],
+    negatives: Option<E::Input>,
 ) -> Outputs {
     if model.queue.is_some() {
         let copy = model.momentum_copy.as_ref().expect("a queue comes with a momentum copy");

@@ -1,19 +1,19 @@
-//! A vector encoder trained on two views by an objective that compares them, for any source of views: [`Task`] for a [`World`].
+//! An encoder trained on two views by an objective that compares them, for any source of views: [`Task`] for a [`World`].
 
 use super::initial_model::{self, Behind};
 use super::spread::{ViewDistances, is_finite, output_measures};
 use super::task::{Evaluated, Measured, Place, Shown, Task};
 use super::two_view_loss;
 use crate::io::error::{SpecError, UserError};
-use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, Schedule, Specification};
+use crate::spec::{ChosenPart, EncoderInfo, ModelSpec, Optimization, Part, Parts, Registry, Schedule, Specification};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainOutput;
 use cl_config::{at_least, check};
-use cl_data::{Matrix, Purpose};
+use cl_data::Purpose;
 use cl_model::prototypes::PrototypeMeasures;
 use cl_model::representation::{OutputMeasures, effective_rank};
-use cl_model::{Encoder, EncoderConfig, Objective, PredictorConfig, Siamese, VectorEncoder, VectorShape};
+use cl_model::{Encoder, EncoderConfig, Objective, Outputs, PredictorConfig, Siamese};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
@@ -24,35 +24,70 @@ const SNAPSHOT_SAMPLES: usize = 512;
 pub trait World: Debug + Send + Sync + Sized + 'static {
     /// The specification of a run.
     type Spec: TwoViewSpec;
+    /// What an encoder sees of a batch.
+    type Input: Clone + Send + 'static;
 
     /// The world of one seed, of a specification that has been checked.
-    fn new(spec: &Self::Spec, seed: u64) -> Self;
+    ///
+    /// # Errors
+    /// [`UserError`] when its data cannot be read.
+    fn new(spec: &Self::Spec, seed: u64, place: Place) -> Result<Self, UserError>;
 
-    /// Two views of `count` samples, `[count, d1]` each: a pure function of seed, purpose and step.
-    fn views(&self, count: usize, purpose: Purpose, step: u64) -> [Matrix; 2];
+    /// Two views of `count` samples: a pure function of seed, purpose and step.
+    fn views(&self, count: usize, purpose: Purpose, step: u64, device: &Device) -> [Self::Input; 2];
 
-    /// Contrast with samples beside contrast with classes, where samples have one.
-    fn prototypes<E: VectorEncoder>(&self, _model: &Siamese<E>, _device: &Device) -> Option<PrototypeMeasures> {
+    /// What an objective that reconstructs compares: what the model decodes from the features of first views, and what that should be, by the
+    /// second views. A specification of data that cannot say so refuses such objectives.
+    fn reconstruction<E: Encoder<Input = Self::Input>>(
+        &self,
+        _model: &Siamese<E>,
+        _features: Tensor<2>,
+        _second: Self::Input,
+    ) -> Option<[Tensor<2>; 2]> {
         None
     }
 
-    /// Scores a model at the end of its run, outside autodiff.
+    /// Contrast with samples beside contrast with classes, where samples have one.
+    fn prototypes<E: Encoder<Input = Self::Input>>(
+        &self,
+        _model: &Siamese<E>,
+        _device: &Device,
+    ) -> Option<PrototypeMeasures> {
+        None
+    }
+
+    /// Scores a model at the end of its run beside the same before training, both outside autodiff.
     ///
     /// # Errors
     /// A message, when a probe fails.
-    fn evaluate<E: VectorEncoder>(&self, model: &Siamese<E>, device: &Device) -> Result<Evaluated, String>;
+    fn evaluate<E: Encoder<Input = Self::Input>>(
+        &self,
+        model: &Siamese<E>,
+        untrained: impl FnOnce() -> Siamese<E>,
+        device: &Device,
+    ) -> Result<Evaluated, String>;
 }
 
-/// A specification with a model of vectors and an objective of two views.
+/// A specification with a model and an objective of two views.
 pub trait TwoViewSpec: Specification {
+    /// What an encoder has to know about samples.
+    type Shape: Copy + Send + Sync + 'static;
+
     /// What learns.
-    fn model(&self) -> &ModelSpec<VectorShape>;
+    fn model(&self) -> &ModelSpec<Self::Shape>;
     /// What it is trained for.
     fn objective(&self) -> &Part<dyn Objective>;
     /// How it is optimised.
     fn optimization(&self) -> &Optimization;
     /// What an encoder has to know about a sample.
-    fn shape(&self) -> VectorShape;
+    fn shape(&self) -> Self::Shape;
+    /// Random numbers behind one view, roughly.
+    fn numbers_per_view(&self) -> usize;
+
+    /// What follows the encoder.
+    fn behind(&self) -> Behind<'_, Self::Shape> {
+        Behind::Outputs(self.model())
+    }
 
     /// The name of what executes it, for a kind of data.
     fn runner_of(&self, kind: &str) -> String {
@@ -63,7 +98,7 @@ pub trait TwoViewSpec: Specification {
     fn cost_of_steps(&self) -> f64 {
         let b = self.optimization().batch_size as f64;
         let passes = 20.0 * b * self.model().encoder.get().multiply_adds(self.shape());
-        self.schedule().steps as f64 * (passes + 60.0 * b * self.shape().dim as f64)
+        self.schedule().steps as f64 * (passes + 60.0 * b * self.numbers_per_view() as f64)
     }
 
     /// Parts chosen by name.
@@ -81,20 +116,27 @@ pub trait TwoViewSpec: Specification {
 ///
 /// # Errors
 /// [`SpecError`] naming key, value and what would be right.
-pub fn check_parts(
-    model: &mut ModelSpec<VectorShape>,
+pub fn check_parts<S: 'static>(
+    (model, encoders): (&mut ModelSpec<S>, &Registry<dyn EncoderInfo<S>>),
     objective: &mut Part<dyn Objective>,
     optimization: &mut Optimization,
     parts: &Parts,
 ) -> Result<(), SpecError> {
-    model.check(&parts.vector_encoders)?;
+    model.check(encoders)?;
     optimization.check()?;
-    optimization.check_in_steps()?;
     objective.check("objective", &parts.objectives)?;
     at_least("optimization.batch_size", optimization.batch_size as u64, 2)?;
-    let wanted = "an objective of outputs: what it decodes can only be said of data.sparse_coding";
-    check(!objective.get().reconstructs(), "objective", objective.name(), wanted)?;
     model.check_targets(objective.name(), Some(objective.get().as_ref()), optimization.batch_size)
+}
+
+/// Checks that an objective compares outputs alone.
+///
+/// # Errors
+/// [`SpecError`] naming the objective.
+pub fn check_outputs(objective: &Part<dyn Objective>) -> Result<(), SpecError> {
+    let wanted =
+        "an objective of outputs: what it decodes can only be said of data.sparse_coding, and of tokens of data.text";
+    Ok(check(objective.get().reconstructs().is_none(), "objective", objective.name(), wanted)?)
 }
 
 /// One line of `metrics.jsonl`: the state after `step` steps.
@@ -157,26 +199,40 @@ pub struct TwoViews<W: World, C> {
 
 type ModelOf<C> = Siamese<<C as EncoderConfig>::Encoder>;
 
-impl<W: World, C> TwoViews<W, C> {
-    fn views(&self, count: usize, purpose: Purpose, step: u64, device: &Device) -> [Tensor<2>; 2] {
-        self.world.views(count, purpose, step).map(|view| view.into_tensor(device))
+impl<W: World, C: EncoderConfig<Encoder: Encoder<Input = W::Input>>> TwoViews<W, C> {
+    fn views(&self, count: usize, purpose: Purpose, step: u64, device: &Device) -> [W::Input; 2] {
+        self.world.views(count, purpose, step, device)
     }
 
     fn objective(&self) -> &dyn Objective {
         self.spec.objective().get().as_ref()
     }
+
+    /// What the objective sees of two views.
+    fn outputs(&self, model: &ModelOf<C>, views: [W::Input; 2]) -> Outputs {
+        let outputs = two_view_loss::outputs(model, self.objective(), views.clone(), None);
+        if self.objective().reconstructs().is_none() {
+            return outputs;
+        }
+        let [_, second] = views;
+        let reconstruction = self.world.reconstruction(model, outputs.first.clone(), second);
+        Outputs { reconstruction, ..outputs }
+    }
 }
 
-impl<W: World, C: EncoderConfig<Encoder: VectorEncoder>> Task for TwoViews<W, C> {
+impl<W: World, C> Task for TwoViews<W, C>
+where
+    C: EncoderConfig<Encoder: Encoder<Input = W::Input, Shape = <W::Spec as TwoViewSpec>::Shape>>,
+{
     type Spec = W::Spec;
     type Model = ModelOf<C>;
-    type Batch = [Tensor<2>; 2];
+    type Batch = [W::Input; 2];
     type Snapshot = TwoViewSnapshot;
 
     fn new(spec: &W::Spec, seed: u64, place: Place) -> Result<Self, UserError> {
         Ok(Self {
             spec: spec.clone(),
-            world: W::new(spec, seed),
+            world: W::new(spec, seed, place)?,
             config: spec.model().encoder.config::<C>().expect("the encoder that was registered by this name").clone(),
             seed,
             device: place.device.clone().inner(),
@@ -192,7 +248,7 @@ impl<W: World, C: EncoderConfig<Encoder: VectorEncoder>> Task for TwoViews<W, C>
     }
 
     fn init(&self, device: &Device) -> ModelOf<C> {
-        initial_model::init(&self.config, self.spec.shape(), Behind::Outputs(self.spec.model()), self.seed, device)
+        initial_model::init(&self.config, self.spec.shape(), self.spec.behind(), self.seed, device)
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
@@ -200,20 +256,19 @@ impl<W: World, C: EncoderConfig<Encoder: VectorEncoder>> Task for TwoViews<W, C>
         self.spec.optimization().optimizer.init_with_groups(predictor)
     }
 
-    fn batch(&self, step: u64) -> [Tensor<2>; 2] {
+    fn batch(&self, step: u64) -> [W::Input; 2] {
         let batch_size = self.spec.optimization().batch_size;
         self.views(batch_size, Purpose::TrainingPairs, step, &self.device.clone().autodiff())
     }
 
-    fn loss(&self, model: &ModelOf<C>, views: [Tensor<2>; 2]) -> Tensor<1> {
-        let objective = self.objective();
-        objective.loss(two_view_loss::outputs(model, objective, views, None))
+    fn loss(&self, model: &ModelOf<C>, views: [W::Input; 2]) -> Tensor<1> {
+        self.objective().loss(self.outputs(model, views))
     }
 
-    fn gradients(&self, model: &ModelOf<C>, views: [Tensor<2>; 2]) -> TrainOutput<Tensor<1>> {
+    fn gradients(&self, model: &ModelOf<C>, views: [W::Input; 2]) -> TrainOutput<Tensor<1>> {
         let objective = self.objective();
         let on_host = objective.in_host_memory().filter(|_| self.device == Device::flex());
-        let outputs = two_view_loss::outputs(model, objective, views, None);
+        let outputs = self.outputs(model, views);
         two_view_loss::gradients(model, (objective, on_host), outputs, |graph| {
             GradientsParams::from_grads(graph, model)
         })
@@ -248,6 +303,6 @@ impl<W: World, C: EncoderConfig<Encoder: VectorEncoder>> Task for TwoViews<W, C>
     }
 
     fn evaluate(&self, last: &ModelOf<C>, _: Option<(&ModelOf<C>, u64)>) -> Result<Evaluated, String> {
-        self.world.evaluate(last, &self.device)
+        self.world.evaluate(last, || self.untrained(), &self.device)
     }
 }

@@ -2,12 +2,18 @@
 //!
 //! An encoder is a Burn module with [`Encoder`]; one that files can choose has a configuration with [`EncoderConfig`].
 
+mod mean_pool;
 mod mlp;
 mod symmetric_relu;
+mod tokens;
+mod transformer;
 
+pub use mean_pool::{MeanPool, MeanPoolConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub(crate) use symmetric_relu::symmetric_relu;
 pub use symmetric_relu::{Normalization, SymmetricReluConfig, SymmetricReluEncoder};
+pub use tokens::{TokenEncoder, TokenShape, Tokens};
+pub use transformer::{Transformer, TransformerConfig};
 
 use crate::Component;
 use burn::module::{Module, ModuleDisplay};
@@ -21,7 +27,7 @@ pub type AfterUpdate<E> = Box<dyn FnOnce(E) -> E>;
 
 /// An encoder `f`.
 pub trait Encoder: Module + ModuleDisplay + Sync + 'static {
-    /// A batch of what it sees: `[n, d1]` for vectors, `[n, 3, h, w]` for images.
+    /// A batch of what it sees: `[n, d1]` for vectors, `[n, 3, h, w]` for images, [`Tokens`] for sentences.
     type Input: Clone + Send + 'static;
     /// What must be known about inputs before there are weights.
     type Shape: Copy + Send + Sync + 'static;

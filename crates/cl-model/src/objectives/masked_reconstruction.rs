@@ -1,6 +1,6 @@
 //! The second view predicted from the features of the first, where the second view shows something.
 
-use super::{Objective, Outputs};
+use super::{Objective, Outputs, Reconstructed};
 use burn::tensor::Tensor;
 use cl_config::{Component, ConfigError, positive};
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ impl Objective for MaskedReconstruction {
         false
     }
 
-    fn reconstructs(&self) -> bool {
-        true
+    fn reconstructs(&self) -> Option<Reconstructed> {
+        Some(Reconstructed::Observations)
     }
 }

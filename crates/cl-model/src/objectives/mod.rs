@@ -9,6 +9,7 @@ mod barlow_twins;
 mod decoupled_nt_xent;
 mod info_nce;
 mod masked_reconstruction;
+mod masked_tokens;
 mod negative_cosine;
 mod nt_xent;
 mod softmax;
@@ -22,6 +23,7 @@ pub use barlow_twins::BarlowTwins;
 pub use decoupled_nt_xent::DecoupledNtXent;
 pub use info_nce::{InfoNce, InfoNceOutput, KeyGradient, LossScale, Similarity};
 pub use masked_reconstruction::MaskedReconstruction;
+pub use masked_tokens::MaskedTokens;
 pub use negative_cosine::NegativeCosine;
 pub use nt_xent::{NtXent, nt_xent};
 pub use softmax::normalized;
@@ -47,8 +49,8 @@ pub struct Outputs {
     pub targets: Option<[Tensor<2>; 2]>,
     /// Of samples that belong to no pair, `[N, k]`, if the data provide some and the objective takes them.
     pub negatives: Option<Tensor<2>>,
-    /// What the model decodes from the features of the first view, and the second view, `[B, d1]` each, for an objective that
-    /// [reconstructs](Objective::reconstructs).
+    /// What the model decodes from the features of the first view, and the second view, for an objective that
+    /// [reconstructs](Objective::reconstructs): observations `[B, d1]`, or logits and counts of tokens `[B, V]`.
     pub reconstruction: Option<[Tensor<2>; 2]>,
 }
 
@@ -57,6 +59,15 @@ impl Outputs {
     pub fn of_views(first: Tensor<2>, second: Tensor<2>) -> Self {
         Self { first, second, targets: None, negatives: None, reconstruction: None }
     }
+}
+
+/// What a model decodes from features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconstructed {
+    /// Observations, coordinate by coordinate.
+    Observations,
+    /// The logits of the words of a vocabulary.
+    Tokens,
 }
 
 /// A loss on the outputs for two views.
@@ -79,9 +90,9 @@ pub trait Objective: Debug + Send + Sync {
         false
     }
 
-    /// Whether it compares what the model decodes with a view, see [`Outputs::reconstruction`].
-    fn reconstructs(&self) -> bool {
-        false
+    /// What it compares with what the model decodes, see [`Outputs::reconstruction`]; `None` for an objective of outputs.
+    fn reconstructs(&self) -> Option<Reconstructed> {
+        None
     }
 
     /// Its value when all outputs are alike, for `batch_size` pairs and `negatives` additional samples: where training

@@ -1,4 +1,4 @@
-//! Locating image data.
+//! Locating data.
 
 use super::archive::Archive;
 use crate::io::error::UserError;
@@ -17,11 +17,11 @@ pub fn cache_folder() -> Result<PathBuf, UserError> {
     })
 }
 
-/// The folder with the files of a data set: `--data-dir`, else the environment variable `CL_CIFAR10_DIR` or
-/// `CL_CIFAR100_DIR`, else the cache if the data set has been fetched.
+/// The folder with the files of a data set: `--data-dir`, else the environment variable, such as `CL_CIFAR10_DIR`,
+/// else the cache if the data set has been fetched.
 ///
-/// A folder given by the user may hold only some of the data files, or contain the published folder that does, or, for
-/// CIFAR-10, hold the images in class folders. In the cache it has to be complete.
+/// A folder given by the user may hold only some of the data files, or contain the published folder that does, or hold the
+/// data in another form, see [`Archive::instead`]. In the cache it has to be complete.
 ///
 /// # Errors
 /// [`UserError`] when a given folder holds no data file, when the cache holds an incomplete folder, and, listing all
@@ -53,10 +53,9 @@ pub fn data_folder_among(
     let Some(folder) = fetched else {
         return Err(UserError::Argument(format!(
             "{name} is not here. One of three ways: `data fetch {name}` downloads it; --data-dir names a folder that \
-             holds {first}{or_class_folders}; so does the environment variable {variable}.",
+             holds {first}{instead}; so does the environment variable {variable}.",
             name = archive.name,
-            or_class_folders =
-                if archive.or_class_folders { ", or train/<class>/ and test/<class>/ with images" } else { "" },
+            instead = archive.instead.map_or(String::new(), |other| format!(", or {}", other.described)),
             first = archive.files.first().map_or("its files", |(name, _)| name),
             variable = archive.variable()
         )));
@@ -74,11 +73,11 @@ pub fn data_folder_among(
 fn named(archive: &Archive, folder: &Path, origin: &str) -> Result<PathBuf, UserError> {
     let holds_data = |folder: &PathBuf| {
         archive.files.iter().any(|(name, _)| folder.join(name).is_file())
-            || (archive.or_class_folders && folder.join("train").is_dir())
+            || archive.instead.is_some_and(|other| folder.join(other.entry).exists())
     };
     [folder.join(archive.top_folder), folder.to_path_buf()].into_iter().find(holds_data).ok_or_else(|| {
         let mut names: Vec<&str> = archive.files.iter().map(|(name, _)| *name).collect();
-        names.extend(archive.or_class_folders.then_some("train/<class>"));
+        names.extend(archive.instead.map(|other| other.described));
         UserError::file(
             folder,
             format!("{origin} names this folder for {}, but none of {} is in it", archive.name, names.join(", ")),

@@ -1,4 +1,4 @@
-//! `data fetch`: CIFAR from its home page into the cache folder.
+//! `data fetch`: published data sets from their home pages into the cache folder.
 //!
 //! | file | idea |
 //! |---|---|
@@ -16,12 +16,13 @@ mod locate;
 mod show;
 mod unpack;
 
-pub use archive::{Archive, CIFAR10, CIFAR100};
+pub use archive::{Archive, CIFAR10, CIFAR100, CLINC150, Digest, Instead};
 pub use download::Origin;
 pub use locate::{cache_folder, data_folder, data_folder_among};
 
 use crate::io::error::UserError;
-use md5::{Digest, Md5};
+use md5::Md5;
+use sha2::Sha256;
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -135,14 +136,15 @@ pub fn fetch(
     }
     if places.archive.exists() {
         hear(Event::Checking);
-        let found = md5_of(&places.archive)?;
-        if found != archive.md5 {
+        let found = digest_of(archive.digest, &places.archive)?;
+        if found != archive.digest.digits() {
             return Err(UserError::file(
                 &places.archive,
                 format!(
-                    "its MD5 is {found} instead of {}, so it is not the published archive; remove it and give the \
+                    "its {} is {found} instead of {}, so it is not the published archive; remove it and give the \
                      command again",
-                    archive.md5
+                    archive.digest.name(),
+                    archive.digest.digits()
                 ),
             ));
         }
@@ -189,21 +191,23 @@ fn lock(archive: &Archive, path: &Path) -> Result<File, UserError> {
 
 /// Turns a download into the archive if its digest is right, and deletes it otherwise.
 fn accept(archive: &Archive, places: &Places, origin: &Origin) -> Result<(), UserError> {
-    let found = md5_of(&places.part)?;
+    let found = digest_of(archive.digest, &places.part)?;
     // It records where `part` came from, which no longer matters in either case.
     let _ = fs::remove_file(&places.part_from);
-    if found == archive.md5 {
+    if found == archive.digest.digits() {
         return fs::rename(&places.part, &places.archive)
             .map_err(|e| UserError::file(&places.archive, format!("it cannot be written: {e}")));
     }
-    fs::remove_file(&places.part)
-        .map_err(|e| UserError::file(&places.part, format!("its MD5 is wrong and it cannot be removed: {e}")))?;
+    fs::remove_file(&places.part).map_err(|e| {
+        UserError::file(&places.part, format!("its {} is wrong and it cannot be removed: {e}", archive.digest.name()))
+    })?;
     Err(UserError::Run(format!(
-        "{}: what came has MD5 {found} instead of {}, so it is not the published archive, and it was removed. Give the \
+        "{}: what came has {} {found} instead of {}, so it is not the published archive, and it was removed. Give the \
          command again in case it was damaged on its way; if the same digest comes back, give another address with \
          --url. {}",
         origin.url,
-        archive.md5,
+        archive.digest.name(),
+        archive.digest.digits(),
         by_hand(archive, &places.archive)
     )))
 }
@@ -213,7 +217,11 @@ fn install(archive: &Archive, places: &Places) -> Result<(), UserError> {
     let cannot =
         |path: &Path, e: std::io::Error| UserError::file(path, format!("it cannot be written: {e}; {}", KEPT_ARCHIVE));
     remove_folder(&places.staging).map_err(|e| cannot(&places.staging, e))?;
-    let unpacked = unpack::unpack(archive, &places.archive, &places.staging).and_then(|()| {
+    let staged = match archive.is_packed {
+        true => unpack::unpack(archive, &places.archive, &places.staging),
+        false => stage_file(archive, places).map_err(|e| cannot(&places.staging, e)),
+    };
+    let unpacked = staged.and_then(|()| {
         let folder = places.staging.join(archive.top_folder);
         match archive.flaw(&folder) {
             None => fs::rename(&folder, &places.target).map_err(|e| cannot(&places.target, e)),
@@ -230,6 +238,16 @@ fn install(archive: &Archive, places: &Places) -> Result<(), UserError> {
     unpacked
 }
 
+/// Puts a data set that is a single file into its folder.
+fn stage_file(archive: &Archive, places: &Places) -> std::io::Result<()> {
+    let folder = places.staging.join(archive.top_folder);
+    fs::create_dir_all(&folder)?;
+    let place = folder.join(archive.file_name());
+    fs::copy(&places.archive, &place)?;
+    // The folder counts as complete by file sizes, so the bytes must be on disk before it gets its name.
+    File::open(place)?.sync_all()
+}
+
 const KEPT_ARCHIVE: &str = "the archive is kept, and the same command unpacks it once that is mended";
 
 fn remove_folder(path: &Path) -> std::io::Result<()> {
@@ -239,10 +257,18 @@ fn remove_folder(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn md5_of(path: &Path) -> Result<String, UserError> {
+/// The digest of a file, of the same kind as the published one.
+fn digest_of(published: Digest, path: &Path) -> Result<String, UserError> {
+    match published {
+        Digest::Md5(_) => hash_of::<Md5>(path),
+        Digest::Sha256(_) => hash_of::<Sha256>(path),
+    }
+}
+
+fn hash_of<H: sha2::Digest>(path: &Path) -> Result<String, UserError> {
     let failed = |e: std::io::Error| UserError::file(path, format!("it cannot be read: {e}"));
     let mut file = File::open(path).map_err(failed)?;
-    let mut digest = Md5::new();
+    let mut digest = H::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer) {
@@ -257,9 +283,9 @@ fn md5_of(path: &Path) -> Result<String, UserError> {
 /// How to get the archive without network access on this machine.
 fn by_hand(archive: &Archive, place: &Path) -> String {
     format!(
-        "Without a network: put {} (MD5 {}) at {} and give the same command, which checks and unpacks it.",
+        "Without a network: put {} ({}) at {} and give the same command, which checks and unpacks it.",
         archive.file_name(),
-        archive.md5,
+        archive.digest,
         place.display()
     )
 }

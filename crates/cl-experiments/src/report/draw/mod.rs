@@ -4,6 +4,7 @@ mod gallery;
 mod heat;
 mod plot;
 mod rows;
+mod text;
 
 use super::axis::Axis;
 use super::chart::{Chart, Entry, Panel, Swatch, marker_corners};
@@ -41,6 +42,7 @@ pub fn panel<DB: DrawingBackend>(panel: &Panel, area: &Area<DB>, scale: f64) -> 
         Chart::Rows(rows) => rows::draw(rows, &below, pen),
         Chart::Heat(heat) => heat::draw(heat, &below, pen),
         Chart::Gallery(gallery) => gallery::draw(gallery, &below, pen),
+        Chart::Text(lines) => text::draw(lines, &below, pen),
     }
 }
 

@@ -18,6 +18,7 @@ mod projector_geometry;
 mod prototypes;
 mod scaling;
 mod stages;
+mod text;
 mod threshold_correlation;
 mod training;
 mod weight_decay_law;
@@ -63,6 +64,7 @@ impl Figures {
             .with("weight_decay_law", |result, runs| Ok(weight_decay_law::figure(result, runs).into_iter().collect()))
             .with("predictor", |result, runs| Ok(predictor::figure(result, runs).into_iter().collect()))
             .with("projector_geometry", |result, _| projector_geometry::figures(result))
+            .with("text", |result, _| text::figures(result))
             .with("prototypes", |result, _| prototypes::figures(result))
             .with("phases", |result, _| Ok(phases::at_the_end(result)))
             .with("phases_over_steps", |result, _| phases::over_steps(result))
@@ -176,6 +178,15 @@ pub fn in_words(point: &str) -> String {
         "simsiam-no-head" => "… no head".into(),
         "byol" => "BYOL".into(),
         "moco" => "MoCo".into(),
+        "contrast" => "contrast, style renewed".into(),
+        "style-kept" => "… the words of style kept".into(),
+        "same-style" => "… other words of the same style".into(),
+        "in-batch" => "… negatives of the batch, no queue".into(),
+        "random-pairs" => "… pairs of different sentences".into(),
+        "never-filled" => "… a queue that is never filled".into(),
+        "overwritten" => "… a queue overwritten with T".into(),
+        "misaligned" => "… masks of other sentences".into(),
+        "one-block" => "… a block of attention".into(),
         "class" => "positives of the class".into(),
         "any" => "positives of any class".into(),
         "tail" => "frequencies 1/rank".into(),

@@ -8,7 +8,7 @@ use cl_model::decoders::{Decoder, decoded_r_squared};
 use cl_model::geometry::{directional_derivative, mean_squared_gain, view_distance};
 use cl_model::probe::ProbeError;
 use cl_model::representation::{effective_rank, singular_values};
-use cl_model::{Siamese, VectorEncoder};
+use cl_model::{Encoder, Siamese};
 use serde::{Deserialize, Serialize};
 
 /// Codes whose whole orbit is drawn, and phases on it.
@@ -130,7 +130,7 @@ fn orbits(signals: &CircularSignals, codes: &Matrix) -> Matrix {
 ///
 /// # Errors
 /// [`ProbeError`] when features are not finite.
-pub fn evaluate<E: VectorEncoder>(
+pub fn evaluate<E: Encoder<Input = Tensor<2>>>(
     (signals, spec, seed): (&CircularSignals, &SignalSpec, u64),
     model: &Siamese<E>,
     device: &Device,

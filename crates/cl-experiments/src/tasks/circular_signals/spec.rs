@@ -3,7 +3,7 @@
 use crate::io::error::SpecError;
 use crate::spec::under_name::{self, UnderName};
 use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, Specification};
-use crate::tasks::two_views::{TwoViewSpec, check_parts};
+use crate::tasks::two_views::{TwoViewSpec, check_outputs, check_parts};
 use cl_config::{Component, at_least, check};
 use cl_data::CircularSignalsConfig;
 use cl_model::probe::MIN_TRAINING_ROWS;
@@ -55,7 +55,9 @@ impl Specification for SignalSpec {
     fn check(&mut self, parts: &Parts) -> Result<(), SpecError> {
         self.data = self.data.checked().map_err(|e| e.below("data.circular_signals"))?;
         check((0.0..=1.0).contains(&self.views.shift), "views.shift", self.views.shift, "from 0 to 1")?;
-        check_parts(&mut self.model, &mut self.objective, &mut self.optimization, parts)?;
+        check_parts((&mut self.model, &parts.vector_encoders), &mut self.objective, &mut self.optimization, parts)?;
+        self.optimization.check_in_steps()?;
+        check_outputs(&self.objective)?;
         let SignalEvaluationSpec { samples, decoder_samples } = self.evaluation;
         at_least("evaluation.samples", samples as u64, 8)?;
         Ok(at_least("evaluation.decoder_samples", decoder_samples as u64, 2 * MIN_TRAINING_ROWS as u64)?)
@@ -79,6 +81,8 @@ impl Specification for SignalSpec {
 }
 
 impl TwoViewSpec for SignalSpec {
+    type Shape = VectorShape;
+
     fn model(&self) -> &ModelSpec<VectorShape> {
         &self.model
     }
@@ -93,5 +97,9 @@ impl TwoViewSpec for SignalSpec {
 
     fn shape(&self) -> VectorShape {
         VectorShape { dim: self.data.input_dim, code_dim: self.data.code_dim }
+    }
+
+    fn numbers_per_view(&self) -> usize {
+        self.data.input_dim
     }
 }

@@ -3,7 +3,7 @@
 use crate::io::error::SpecError;
 use crate::spec::under_name::{self, UnderName};
 use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, Specification};
-use crate::tasks::two_views::{TwoViewSpec, check_parts};
+use crate::tasks::two_views::{TwoViewSpec, check_outputs, check_parts};
 use cl_config::{Component, at_least, check, positive, probability};
 use cl_data::{Augmentation, ClassFeaturesConfig, PositiveSource};
 use cl_model::{Objective, VectorShape};
@@ -74,7 +74,9 @@ impl Specification for ClassSpec {
         check(self.views.transform.len() <= 1, "views.transform", transforms, "at most one")?;
         self.views.augmentation().checked().map_err(|e| e.below("views.transform[0]"))?;
         probability("views.positives", self.views.positives.probability())?;
-        check_parts(&mut self.model, &mut self.objective, &mut self.optimization, parts)?;
+        check_parts((&mut self.model, &parts.vector_encoders), &mut self.objective, &mut self.optimization, parts)?;
+        self.optimization.check_in_steps()?;
+        check_outputs(&self.objective)?;
         let ClassEvaluationSpec { samples, draws, prototype_samples_per_class, temperature, probe_samples_per_class } =
             self.evaluation;
         at_least("evaluation.samples", samples as u64, 8)?;
@@ -102,6 +104,8 @@ impl Specification for ClassSpec {
 }
 
 impl TwoViewSpec for ClassSpec {
+    type Shape = VectorShape;
+
     fn model(&self) -> &ModelSpec<VectorShape> {
         &self.model
     }
@@ -116,5 +120,9 @@ impl TwoViewSpec for ClassSpec {
 
     fn shape(&self) -> VectorShape {
         VectorShape { dim: self.data.input_dim, code_dim: self.data.code_dim }
+    }
+
+    fn numbers_per_view(&self) -> usize {
+        self.data.input_dim
     }
 }

@@ -2,15 +2,16 @@
 
 use super::evaluation::{ClassEvaluation, score};
 use super::spec::ClassSpec;
+use crate::io::error::UserError;
 use crate::io::files::{pretty, safetensors_bytes};
 use crate::io::undefined::or_nan;
-use crate::tasks::task::Evaluated;
+use crate::tasks::task::{Evaluated, Place};
 use crate::tasks::two_views::World;
 use crate::tasks::weights;
 use burn::tensor::{Device, Tensor};
 use cl_data::{ClassFeatures, LabelledObservations, Matrix, Purpose, Stream};
 use cl_model::prototypes::PrototypeMeasures;
-use cl_model::{Siamese, VectorEncoder};
+use cl_model::{Encoder, Siamese};
 
 /// A seed's observations.
 #[derive(Debug, Clone)]
@@ -51,7 +52,11 @@ impl Classes {
         }
     }
 
-    fn measure_prototypes<E: VectorEncoder>(&self, model: &Siamese<E>, device: &Device) -> PrototypeMeasures {
+    fn measure_prototypes<E: Encoder<Input = Tensor<2>>>(
+        &self,
+        model: &Siamese<E>,
+        device: &Device,
+    ) -> PrototypeMeasures {
         let Measured { classes, queries, keys, others, classes_of_others } = self.measured();
         let output = |x: Matrix| model.output(x.into_tensor(device));
         let keys = keys.into_iter().map(output).collect();
@@ -62,23 +67,33 @@ impl Classes {
 
 impl World for Classes {
     type Spec = ClassSpec;
+    type Input = Tensor<2>;
 
-    fn new(spec: &ClassSpec, seed: u64) -> Self {
+    fn new(spec: &ClassSpec, seed: u64, _: Place) -> Result<Self, UserError> {
         let model = ClassFeatures::random(spec.data, Stream::new(seed, Purpose::Dictionary));
-        Self { spec: spec.clone(), seed, model: model.expect("the specification has been checked") }
+        Ok(Self { spec: spec.clone(), seed, model: model.expect("the specification has been checked") })
     }
 
-    fn views(&self, count: usize, purpose: Purpose, step: u64) -> [Matrix; 2] {
+    fn views(&self, count: usize, purpose: Purpose, step: u64, device: &Device) -> [Tensor<2>; 2] {
         let views = (self.spec.views.positives, self.spec.views.augmentation());
         let pair = self.model.pairs(count, views, Stream::new(self.seed, purpose), step);
-        [pair.x_plus, pair.x_plus_plus]
+        [pair.x_plus, pair.x_plus_plus].map(|view| view.into_tensor(device))
     }
 
-    fn prototypes<E: VectorEncoder>(&self, model: &Siamese<E>, device: &Device) -> Option<PrototypeMeasures> {
+    fn prototypes<E: Encoder<Input = Tensor<2>>>(
+        &self,
+        model: &Siamese<E>,
+        device: &Device,
+    ) -> Option<PrototypeMeasures> {
         Some(self.measure_prototypes(model, device))
     }
 
-    fn evaluate<E: VectorEncoder>(&self, model: &Siamese<E>, device: &Device) -> Result<Evaluated, String> {
+    fn evaluate<E: Encoder<Input = Tensor<2>>>(
+        &self,
+        model: &Siamese<E>,
+        _: impl FnOnce() -> Siamese<E>,
+        device: &Device,
+    ) -> Result<Evaluated, String> {
         let drawn = [Purpose::ProbeTraining, Purpose::ProbeTest].map(|purpose| {
             let each = self.spec.evaluation.probe_samples_per_class;
             self.model.sample_balanced(each, Stream::new(self.seed, purpose), 0)

@@ -114,7 +114,7 @@ impl Specification for ImageSpec {
         if !self.is_supervised() {
             self.objective.check("objective", &parts.objectives)?;
             let wanted = "an objective of features: images are not reconstructed";
-            check(!self.objective.get().reconstructs(), "objective", self.objective.name(), wanted)?;
+            check(self.objective.get().reconstructs().is_none(), "objective", self.objective.name(), wanted)?;
         }
         self.optimization.check()?;
         let batch_size = self.optimization.batch_size;

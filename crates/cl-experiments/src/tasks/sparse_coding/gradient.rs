@@ -27,7 +27,7 @@ impl GradientSource {
     pub fn fastest<E: VectorEncoder>(model: &Siamese<E>, objective: Option<&dyn Objective>, device: &Device) -> Self {
         let on_host = device.clone().inner() == Device::flex();
         let in_host_memory =
-            |objective: &dyn Objective| objective.in_host_memory().is_some() && !objective.reconstructs();
+            |objective: &dyn Objective| objective.in_host_memory().is_some() && objective.reconstructs().is_none();
         if !on_host || !objective.is_some_and(in_host_memory) {
             return Self::Autodiff;
         }
@@ -42,7 +42,7 @@ pub fn outputs<E: VectorEncoder>(model: &Siamese<E>, objective: &dyn Objective, 
         panic!("the samples belong to the supervised objective");
     };
     let outputs = two_view_loss::outputs(model, objective, [x_plus, x_plus_plus.clone()], negatives);
-    if !objective.reconstructs() {
+    if objective.reconstructs().is_none() {
         return outputs;
     }
     let encoder = model.encoder.as_symmetric_relu().expect("the specification has been checked");

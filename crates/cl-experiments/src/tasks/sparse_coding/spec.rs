@@ -10,7 +10,7 @@ use cl_data::{
     Augmentation, Dictionary, Negatives, PairSampler, Purpose, SparseCodeDistribution, SparseCodingModel, Stream,
     default_noise_variance, default_nonzero_probability,
 };
-use cl_model::{MaskedReconstruction, Objective, SymmetricReluConfig, VectorShape};
+use cl_model::{MaskedReconstruction, Objective, Reconstructed, SymmetricReluConfig, VectorShape};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use toml::Table;
@@ -307,7 +307,9 @@ impl TrainingSpec {
             let key = "data.sparse_coding.negatives";
             check(self.data.negatives == Negatives::OtherKeys, key, "fresh ones", wanted)?;
         }
-        if self.objective.get().reconstructs() {
+        if let Some(what) = self.objective.get().reconstructs() {
+            let wanted = "one of observations: tokens are decoded from data.text";
+            check(what == Reconstructed::Observations, "objective", self.objective.name(), wanted)?;
             let name = self.model.encoder.name();
             let wanted = "symmetric_relu: the objective decodes with the encoder's own weights";
             check(self.symmetric_relu().is_some(), "model.encoder", name, wanted)?;

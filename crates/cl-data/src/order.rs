@@ -1,4 +1,4 @@
-//! The order in which images are trained on, and parts of a set that keep the proportions of its classes.
+//! Random orders of samples, and parts of a set that keep the proportions of its classes.
 
 use crate::{Part, Stream};
 use rand::seq::SliceRandom;
@@ -10,7 +10,7 @@ pub fn epoch_order(count: usize, stream: Stream, epoch: u64) -> Vec<usize> {
     order
 }
 
-/// A random order of images of which every prefix keeps the proportions of the classes; a pure function of the labels,
+/// A random order of samples of which every prefix keeps the proportions of the classes; a pure function of the labels,
 /// the stream and the number of the set within it.
 ///
 /// The k-th image of a class of n, counted from 0 in a random order, is placed by the rank of `(k + ½)/n` among those

@@ -1,0 +1,177 @@
+//! Where sentences come from: a generated language, or files that are read once and identified.
+
+use crate::io::error::{SpecError, UserError};
+use crate::io::fetch;
+use cl_config::{Component, at_least, check};
+use cl_data::tokens::{
+    Sentences, TextError, TextSplits, TopicLanguageConfig, Vocabulary, read_clinc150, read_sources, read_split_files,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Where sentences come from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextSource {
+    /// A language whose topics and style are known, generated; nothing is read.
+    TopicLanguage(TopicLanguageConfig),
+    /// CLINC150: 150 intents (Larson et al. 2019).
+    Clinc150(Words),
+    /// `train.tsv` and `test.tsv` with class and sentence, in the folder that `--data-dir` names.
+    SplitFiles(Words),
+    /// A TSV file for each source, with label and sentence, in the folder that `--data-dir` names: the class is the source.
+    Sources(Sources),
+}
+
+/// Which words are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// How often a word has to occur in the training sentences to be known, at least 1.
+    pub least_count: usize,
+    /// Words of a sentence that are used, from its beginning, at least 1.
+    pub longest: usize,
+}
+
+/// A file for each source.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// Which words are known.
+    pub words: Words,
+    /// Share of each source that is for the test, in (0, 1).
+    pub test_share: f64,
+}
+
+/// The text that a run was made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// Fingerprints of training and test sentences, see [`TextSplits::fingerprint`].
+    pub fingerprint: [String; 2],
+    /// Training sentences.
+    pub train: usize,
+    /// Test sentences.
+    pub test: usize,
+    /// Classes.
+    pub classes: usize,
+    /// `V`, known words and the unknown one.
+    pub vocabulary: usize,
+    /// Words of the longest sentence.
+    pub longest: usize,
+}
+
+/// Text from files, as words and as numbers.
+#[derive(Debug)]
+pub struct Text {
+    /// As it was read.
+    pub splits: TextSplits,
+    /// Its words.
+    pub vocabulary: Vocabulary,
+    /// Training and test sentences as numbers of words.
+    pub encoded: [Sentences; 2],
+    /// What it is.
+    pub content: Content,
+}
+
+impl TextSource {
+    /// Whether nothing is read.
+    pub fn is_generated(&self) -> bool {
+        matches!(self, Self::TopicLanguage(_))
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`SpecError`] naming key, value and what would be right.
+    pub fn check(&mut self, section: &str) -> Result<(), SpecError> {
+        let (name, words) = match self {
+            Self::TopicLanguage(config) => {
+                *config = config.checked().map_err(|e| e.below(&format!("{section}.topic_language")))?;
+                return Ok(());
+            }
+            Self::Clinc150(words) => ("clinc150", words),
+            Self::SplitFiles(words) => ("split_files", words),
+            Self::Sources(sources) => {
+                let share = sources.test_share;
+                check(
+                    share > 0.0 && share < 1.0,
+                    &format!("{section}.sources.test_share"),
+                    share,
+                    "above 0 and below 1",
+                )?;
+                ("sources.words", &mut sources.words)
+            }
+        };
+        at_least(&format!("{section}.{name}.least_count"), words.least_count as u64, 1)?;
+        Ok(at_least(&format!("{section}.{name}.longest"), words.longest as u64, 1)?)
+    }
+
+    fn words(&self) -> Option<Words> {
+        match self {
+            Self::TopicLanguage(_) => None,
+            Self::Clinc150(words) | Self::SplitFiles(words) => Some(*words),
+            Self::Sources(sources) => Some(sources.words),
+        }
+    }
+}
+
+/// The text of a source, read once per process; `None` for a generated language.
+///
+/// # Errors
+/// [`UserError`] when it cannot be found or read.
+pub fn load(source: &TextSource, data_dir: Option<&Path>) -> Result<Option<Arc<Text>>, UserError> {
+    type Loaded = HashMap<(String, Option<PathBuf>), Arc<Text>>;
+    static LOADED: OnceLock<Mutex<Loaded>> = OnceLock::new();
+    let Some(words) = source.words() else { return Ok(None) };
+    let key = (format!("{source:?}"), data_dir.map(Path::to_path_buf));
+    let loaded = LOADED.get_or_init(Mutex::default);
+    if let Some(found) = loaded.lock().ok().and_then(|l| l.get(&key).cloned()) {
+        return Ok(Some(found));
+    }
+    let text = Arc::new(encoded(read(source, data_dir)?, words));
+    if let Ok(mut loaded) = loaded.lock() {
+        loaded.insert(key, text.clone());
+    }
+    Ok(Some(text))
+}
+
+fn read(source: &TextSource, data_dir: Option<&Path>) -> Result<TextSplits, UserError> {
+    let failed = |e: TextError| UserError::Run(e.to_string());
+    let folder = |what: &str| {
+        data_dir.ok_or_else(|| {
+            UserError::Argument(format!("a folder of text is needed: give --data-dir with {what} in it"))
+        })
+    };
+    match source {
+        TextSource::TopicLanguage(_) => unreachable!("it is not read"),
+        TextSource::Clinc150(_) => read_clinc150(&fetch::data_folder("clinc150", data_dir)?).map_err(failed),
+        TextSource::SplitFiles(_) => read_split_files(folder("train.tsv and test.tsv")?).map_err(failed),
+        TextSource::Sources(sources) => {
+            read_sources(folder("one TSV file for each source")?, sources.test_share).map_err(failed)
+        }
+    }
+}
+
+fn encoded(splits: TextSplits, words: Words) -> Text {
+    let vocabulary = Vocabulary::of(splits.train.sentences.iter().map(String::as_str), words.least_count);
+    let encoded = [&splits.train, &splits.test].map(|split| -> Sentences {
+        let cut = |sentence: &String| {
+            let mut numbers = vocabulary.encode(sentence);
+            numbers.truncate(words.longest);
+            numbers
+        };
+        split.sentences.iter().map(cut).collect()
+    });
+    let content = Content {
+        fingerprint: splits.fingerprint(),
+        train: splits.train.len(),
+        test: splits.test.len(),
+        classes: splits.class_names.len(),
+        vocabulary: vocabulary.len(),
+        longest: encoded.iter().map(Sentences::longest).max().unwrap_or(0),
+    };
+    Text { splits, vocabulary, encoded, content }
+}
