@@ -15,9 +15,9 @@ fn experiments() -> Vec<Experiment> {
 fn the_claims_are_there_and_valid_in_both_extents() {
     let by_default = experiments().into_iter().filter(|e| !e.on_request);
     let names: Vec<String> = by_default.map(|e| e.claim).collect();
-    let expected = (1..=10)
-        .map(|i| format!("c{i}"))
-        .chain(["objectives", "prediction-head", "projector-geometry", "prototype-bias"].map(String::from));
+    let expected = (1..=10).map(|i| format!("c{i}")).chain(
+        ["objectives", "prediction-head", "projector-geometry", "prototype-bias", "text-topics"].map(String::from),
+    );
     assert_eq!(names, expected.collect::<Vec<_>>());
     for (claim, folder) in Experiment::folders(&top().join("experiments")).unwrap() {
         let experiment = Experiment::load(&folder, Extent::Default, catalog().parts()).unwrap();

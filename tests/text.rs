@@ -43,8 +43,7 @@ learning_rate = { constant = { rate = 0.01 } }
 snapshot_every = 10
 
 [evaluation]
-samples = 64
-test_sentences = 40
+language = { samples = 64, test_sentences = 40 }
 budgets = [{ labels = 12, steps = 20 }, { labels = 24, steps = 20 }]
 fine_tuning_rate = 0.01
 fine_tuning_batch = 16
@@ -162,11 +161,15 @@ fn wrong_values_are_refused_by_key() {
             "model.queue.size = 60 is out of range; it has to be a multiple of optimization.batch_size = 16",
         ),
         (
+            ("language = { samples = 64, test_sentences = 40 }\n", ""),
+            "evaluation.language = nothing is out of range; it has to be given",
+        ),
+        (
             ("labels = 24", "labels = 12"),
             "evaluation.budgets[1].labels = 12 is out of range; it has to be more than 12",
         ),
         (("labels = 12", "labels = 7"), "evaluation.budgets[0].labels = 7 is out of range"),
-        (("samples = 64", "samples = 15"), "evaluation.samples = 15 is out of range"),
+        (("samples = 64", "samples = 15"), "evaluation.language.samples = 15 is out of range"),
         (("fine_tuning_rate = 0.01", "fine_tuning_rate = 0.0"), "evaluation.fine_tuning_rate = 0 is out of range"),
         (("steps = 60", "epochs = 60"), "optimization.epochs = 60 is out of range"),
         ((INFO_NCE, "objective.masked_reconstruction = { scale = 1.0 }"), "model.queue"),
@@ -213,6 +216,7 @@ fn real_text_is_read_pinned_and_told() {
         ("    { replace_synonyms = { probability = 1.0 } },\n    { restyle = { style = \"new\" } },\n", ""),
         ("steps = 60", "epochs = 12"),
         ("snapshot_every = 10", "snapshot_every = 6"),
+        ("language = { samples = 64, test_sentences = 40 }\n", ""),
     ];
     let found = read(&known[..1]).unwrap_err();
     assert!(found.contains("views.transform[0] = replace_synonyms") && found.contains("needs no synonyms"), "{found}");

@@ -6,7 +6,7 @@
 
 In each round both take every number of threads, and the better of each counts. Both must reach the same state after the
 same steps: energy in span(M) and coverage, means over the rounds' seeds, within 0.02; otherwise the race is void and the exit status is 1.
-The step on images is raced on speed alone: `tests/python/check_images.py` recomputes it.
+The steps on images and on sentences are raced on speed alone: `tests/python/check_images.py` and `check_text.py` recompute their runs.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 TOLERANCE = 0.02
+WORDS = 24  # of a sentence of text.toml
 SHAPES = {  # name of the point: what torch_step.py needs to know of it
     "d32": ["--code-dim=32", "--input-dim=256", "--neurons=64", "--batch=256", "--steps=2050", "--noise-std=0.24128", "--step-size=1.0", "--cap-ratio=1.7"],
     "d64": ["--code-dim=64", "--input-dim=1024", "--neurons=128", "--batch=512", "--steps=1500", "--noise-std=0.18276", "--step-size=2.0", "--cap-ratio=1.8"],
@@ -64,25 +65,34 @@ def race(point):
     return same
 
 
-def race_images():
-    """The SimCLR step of the small encoder without the views: network, loss and update."""
+def race_speeds(point, unit, speed):
+    """A step without its views, on speed alone."""
     ratios = []
     for round_number in range(given.rounds):
         best = {}
         for name in ["ours", "torch"] if round_number % 2 == 0 else ["torch", "ours"]:
-            best[name] = {threads: images_per_second(name, threads) for threads in given.threads}
+            best[name] = {threads: speed(name, threads) for threads in given.threads}
         ratios.append(max(best["ours"].values()) / max(best["torch"].values()))
         speeds = "  ".join(f"{name} " + " / ".join(f"{v:.0f}" for v in best[name].values()) for name in best)
-        print(f"images    round {round_number + 1}: {speeds} images/s, ratio {ratios[-1]:.2f}", flush=True)
-    print(f"images    ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+        print(f"{point:9} round {round_number + 1}: {speeds} {unit}/s, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"{point:9} ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 def images_per_second(name, threads):
+    """The SimCLR step of the small encoder: network, loss and update."""
     if name == "torch":
         extra = ["--compile"] if given.compile else []
         return output_of([sys.executable, HERE / "torch_images_step.py", f"--threads={threads}", *extra])["images_per_second"]
     timing = output_of([given.program, "bench", "--point", "images", "--threads", str(threads), "--json"])[0]
     return timing["batch_size"] / (timing["part_s"]["gradient"] + timing["part_s"]["update"])
+
+
+def tokens_per_second(name, threads):
+    """Contrast on sentences: encoder, loss, update, momentum copy and queue."""
+    if name == "torch":
+        return output_of([sys.executable, HERE / "torch_text_step.py", f"--threads={threads}"])["tokens_per_second"]
+    timing = output_of([given.program, "bench", "--point", "text", "--threads", str(threads), "--json"])[0]
+    return 2 * timing["batch_size"] * WORDS / (timing["part_s"]["gradient"] + timing["part_s"]["update"])
 
 
 def five_seeds():
@@ -108,17 +118,19 @@ def five_seeds():
     print(f"five seeds ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
 
 
+SPEEDS = {"images": ("images", images_per_second), "text": ("tokens", tokens_per_second)}
 parser = argparse.ArgumentParser()
 parser.add_argument("--program", default=str(TOP / "target/release/cl-experiments"))
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-parser.add_argument("--points", type=lambda text: text.split(","), default=[*SHAPES, "images"])
+parser.add_argument("--points", type=lambda text: text.split(","), default=[*SHAPES, *SPEEDS])
 parser.add_argument("--compile", action="store_true", help="torch.compile, of the loss on vectors and of the network on images")
 given = parser.parse_args()
 
-same = [race(point) for point in given.points if point != "images"]
-if "images" in given.points:
-    race_images()
+same = [race(point) for point in given.points if point not in SPEEDS]
+for point, (unit, speed) in SPEEDS.items():
+    if point in given.points:
+        race_speeds(point, unit, speed)
 if same:
     five_seeds()
 sys.exit(0 if all(same) else 1)

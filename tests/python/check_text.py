@@ -150,9 +150,12 @@ def check_labels(table, spec, reported, tensors, encoders):
         fitted = {"probe": features[0], "untrained_probe": features[1]}
         if "bag_of_words" in given:
             fitted |= {"bag_of_words": counts, "tf_idf": tf_idf(*counts, n)}
+        scores = {}
         for name, (a, b) in fitted.items():
-            found = probe(a[:n], classes[:n], b, truth)
-            table.number(f"{n} labels: {name}", number(given, name), found, PROBED)
+            scores[name] = probe(a[:n], classes[:n], b, truth)
+            table.number(f"{n} labels: {name}", number(given, name), scores[name], PROBED)
+        gain = scores["probe"] - scores["untrained_probe"]
+        table.number(f"{n} labels: probe_gain", number(given, "probe_gain"), gain, 2 * PROBED)
         if n > most:
             table.number(f"{n} labels: gain", number(given, "gain"), number(given, "fine_tuned") - number(given, "scratch"), EXACT)
             continue

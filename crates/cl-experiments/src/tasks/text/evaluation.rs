@@ -57,6 +57,8 @@ pub struct LabelScores {
     pub probe: f64,
     /// Of one on those of the untrained encoder.
     pub untrained_probe: f64,
+    /// The first probe minus the second.
+    pub probe_gain: f64,
     /// Of one on the counts of words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bag_of_words: Option<f64>,
@@ -77,7 +79,7 @@ pub fn features<E: Encoder<Input = Tokens>>(encoder: &E, sentences: &Sentences, 
 /// Sentences that topics and style are read off, and those on which it is scored.
 pub fn samples(language: &TopicLanguage, spec: &TextSpec, seed: u64) -> [TopicSentences; 2] {
     let stream = Stream::new(seed, Purpose::Evaluation);
-    [0, 1].map(|part| language.sample(spec.evaluation.samples, stream, 0x1000 + part))
+    [0, 1].map(|part| language.sample(spec.language_samples().samples, stream, 0x1000 + part))
 }
 
 /// Reads topics and style off features.
@@ -146,12 +148,14 @@ pub fn label_scores<E: Encoder<Input = Tokens>>(
         let tuned = |encoder: &E| fine_tuned_accuracy(encoder, labels, (&spec.evaluation, budget), seed, device);
         let (fine_tuned, scratch) = (tuned(trained), tuned(untrained));
         let weighted = counts.clone().map(|counts| tf_idf(counts, n));
+        let (of_features, of_untrained) = (probe(of_trained)?, probe(of_untrained)?);
         let score = LabelScores {
             fine_tuned,
             scratch,
             gain: fine_tuned - scratch,
-            probe: probe(of_trained)?,
-            untrained_probe: probe(of_untrained)?,
+            probe: of_features,
+            untrained_probe: of_untrained,
+            probe_gain: of_features - of_untrained,
             bag_of_words: counts.clone().map(probe).transpose()?,
             tf_idf: weighted.map(probe).transpose()?,
         };

@@ -28,7 +28,8 @@ impl Labels {
         let (pool, pool_classes, test, test_classes) = match (&spec.data.source, language, text) {
             (TextSource::TopicLanguage(_), Some(language), _) => {
                 let pool = language.sample(most, Stream::new(seed, Purpose::ProbeTraining), 0);
-                let test = language.sample(spec.evaluation.test_sentences, Stream::new(seed, Purpose::ProbeTest), 0);
+                let test =
+                    language.sample(spec.language_samples().test_sentences, Stream::new(seed, Purpose::ProbeTest), 0);
                 (pool.sentences, pool.dominant, test.sentences, test.dominant)
             }
             (_, _, Some(text)) => {

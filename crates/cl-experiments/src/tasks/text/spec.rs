@@ -91,10 +91,9 @@ impl TextViews {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextEvaluationSpec {
-    /// Sentences that topics and style are read off, and as many on which that is scored; for the generated language.
-    pub samples: usize,
-    /// Sentences on which labels are told, of the generated language; of text from files all of the test are.
-    pub test_sentences: usize,
+    /// How many sentences of the generated language are drawn; not given for text from files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<LanguageSamples>,
     /// How many labels an encoder is fine-tuned on, and a probe fitted: one after the other.
     pub budgets: Vec<Budget>,
     /// `η` of fine-tuning, by Adam.
@@ -107,6 +106,16 @@ pub struct TextEvaluationSpec {
     /// Whether labels belong to other sentences: a control.
     #[serde(default, skip_serializing_if = "is_off")]
     pub shuffled_labels: bool,
+}
+
+/// Sentences of the generated language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanguageSamples {
+    /// Those that topics and style are read off, and as many on which that is scored.
+    pub samples: usize,
+    /// Those on which labels are told; of text from files all of the test are.
+    pub test_sentences: usize,
 }
 
 /// So many labels, and the length of fine-tuning on them.
@@ -139,8 +148,17 @@ impl Specification for TextSpec {
             check(self.model.projector.is_none(), "model.projector", "a projector", wanted)?;
         }
         let e = &self.evaluation;
-        at_least("evaluation.samples", e.samples as u64, 2 * MIN_TRAINING_ROWS as u64)?;
-        at_least("evaluation.test_sentences", e.test_sentences as u64, 2)?;
+        let wanted = if self.data.source.is_generated() {
+            "given: sentences are drawn"
+        } else {
+            "left out: all test sentences are used"
+        };
+        let (is_given, found) = (e.language.is_some(), if e.language.is_some() { "given" } else { "nothing" });
+        check(is_given == self.data.source.is_generated(), "evaluation.language", found, wanted)?;
+        if let Some(LanguageSamples { samples, test_sentences }) = e.language {
+            at_least("evaluation.language.samples", samples as u64, 2 * MIN_TRAINING_ROWS as u64)?;
+            at_least("evaluation.language.test_sentences", test_sentences as u64, 2)?;
+        }
         positive("evaluation.fine_tuning_rate", e.fine_tuning_rate)?;
         at_least("evaluation.fine_tuning_batch", e.fine_tuning_batch as u64, 1)?;
         for (i, budget) in e.budgets.iter().enumerate() {
@@ -231,6 +249,14 @@ impl TextSpec {
 
     fn content(&self) -> &Content {
         self.data.content.as_ref().expect("text is pinned before a run")
+    }
+
+    /// Sentences of the generated language.
+    ///
+    /// # Panics
+    /// For text from files, and before it has been checked.
+    pub fn language_samples(&self) -> LanguageSamples {
+        self.evaluation.language.expect("the generated language comes with numbers of sentences")
     }
 
     /// Whether the objective predicts words.
