@@ -89,7 +89,8 @@ fn labels(result: &ClaimResult, points: &[Evaluated]) -> Option<Figure> {
         Curve { band, has_markers: true, ..Curve::line(style, line) }
     };
     let (_, first) = points.first()?;
-    let (scratch, bag, tf_idf) = (Style::plain(MUTED), Style::nth(points.len()), Style::nth(points.len() + 1));
+    // The first two styles are those of masks and of none, which no point here is named after.
+    let (scratch, bag, tf_idf) = (Style::plain(MUTED), Style::nth(0), Style::nth(1));
     let trained = |read: fn(&LabelScores) -> f64| -> Vec<Curve> {
         points.iter().zip(&styles).map(|((_, e), (_, style))| curve(*style, e, &|s| Some(read(s)))).collect()
     };

@@ -2,11 +2,13 @@
 //!
 //! Each shape is timed in its own child process, so that its threads and peak memory are its own.
 
+mod any;
 mod encoder;
 mod images;
 mod peak;
 pub(crate) mod steps;
 
+pub use any::StepTiming;
 pub use encoder::{State, Timing};
 pub use images::ImageTiming;
 pub use steps::Parts;
@@ -70,13 +72,15 @@ pub enum AnyTiming {
     Encoder(Timing),
     /// For training on images.
     Images(ImageTiming),
+    /// For any other training.
+    Steps(StepTiming),
 }
 
 impl AnyTiming {
     fn encoder(&self) -> Option<&Timing> {
         match self {
             Self::Encoder(timing) => Some(timing),
-            Self::Images(_) => None,
+            Self::Images(_) | Self::Steps(_) => None,
         }
     }
 
@@ -85,6 +89,7 @@ impl AnyTiming {
         match self {
             Self::Encoder(_) => encoder::HEAD,
             Self::Images(_) => images::HEAD,
+            Self::Steps(_) => any::HEAD,
         }
     }
 
@@ -93,6 +98,7 @@ impl AnyTiming {
         match self {
             Self::Encoder(timing) => encoder::row(timing),
             Self::Images(timing) => images::row(timing),
+            Self::Steps(timing) => any::row(timing),
         }
     }
 }
@@ -201,15 +207,19 @@ fn chosen(experiment: &Experiment, request: &Request) -> Result<Vec<(String, Run
             (point.name.clone(), point.spec.clone(), seed)
         })
         .collect();
-    let on_images = training.iter().find(|(_, spec, _)| spec.get::<ImageSpec>().is_some());
-    if let (Some((point, _, _)), false) = (on_images, request.replicas.is_empty()) {
-        return Err(UserError::Argument(format!("--replicas: {point} is on images, which train one by one")));
+    let others = training.iter().find(|(_, spec, _)| spec.get::<TrainingSpec>().is_none());
+    if let (Some((point, _, _)), false) = (others, request.replicas.is_empty()) {
+        return Err(UserError::Argument(one_by_one(point)));
     }
     if training.is_empty() {
         let path = experiment.folder.join("experiment.toml");
         return Err(UserError::file(path, "no point of it trains anything, so there is no step to time"));
     }
     Ok(training)
+}
+
+fn one_by_one(point: &str) -> String {
+    format!("--replicas: {point} is not on data.sparse_coding; encoders of other data train one by one")
 }
 
 fn in_a_child(job: &BenchJob, threads: usize) -> Result<AnyTiming, UserError> {
@@ -239,11 +249,9 @@ pub fn bench_one(catalog: &Catalog) -> Result<String, UserError> {
         (Some(spec), _, None) => AnyTiming::Encoder(encoder::time(&job, spec, catalog, place)?),
         (Some(spec), _, Some(count)) => AnyTiming::Encoder(encoder::time_replicas(&job, spec, count, &device)?),
         (_, Some(spec), None) => AnyTiming::Images(images::time(&job, spec, catalog, place)?),
-        (_, Some(_), Some(_)) => {
-            return Err(UserError::Argument(format!("--replicas: {} is on images, which train one by one", job.point)));
-        }
-        _ => {
-            return Err(UserError::Argument(format!("{} is of a kind that has no clock", job.point)));
+        (None, None, None) => AnyTiming::Steps(any::time(&job, catalog, place)?),
+        (None, _, Some(_)) => {
+            return Err(UserError::Argument(one_by_one(&job.point)));
         }
     };
     Ok(pretty(&timing))
