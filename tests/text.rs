@@ -183,6 +183,39 @@ fn wrong_values_are_refused_by_key() {
     }
 }
 
+/// A tokenizer instead of words: needs the feature, which says so.
+#[test]
+fn a_tokenizer_takes_the_place_of_counted_words() {
+    let with = |words: &str| {
+        let files = format!("[data.text.source.split_files]\n{words}\nlongest = 7");
+        read(&[
+            (GENERATED, &files),
+            ("    { replace_synonyms = { probability = 1.0 } },\n    { restyle = { style = \"new\" } },\n", ""),
+            ("language = { samples = 64, test_sentences = 40 }\n", ""),
+        ])
+    };
+    let wrong = |words: &str| with(words).unwrap_err();
+    let key = "data.text.source.split_files.least_count";
+    assert!(wrong("").contains(&format!("{key} = nothing is out of range; it has to be given, or a tokenizer")));
+    assert!(wrong("least_count = 0").contains(&format!("{key} = 0")));
+    assert!(wrong("least_count = 2\ntokenizer = \"t.json\"").contains("left out where a tokenizer is given"));
+    if !cfg!(feature = "tokenizers") {
+        assert!(wrong("tokenizer = \"t.json\"").contains("built without the feature tokenizers"));
+        return;
+    }
+    let text = scratch();
+    corpus(text.path());
+    let path = text.path().join("tokenizer.json");
+    let vocabulary = r#"{"?": 0, "rain": 1, "song": 2, "in": 3, "of": 4}"#;
+    let json = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "?", "vocab": VOCABULARY}}"#;
+    std::fs::write(&path, json.replace("VOCABULARY", vocabulary)).unwrap();
+    let spec = with(&format!("tokenizer = {path:?}")).unwrap().pinned(Some(text.path())).unwrap();
+    let content = spec.get::<TextSpec>().unwrap().data.content.clone().unwrap();
+    assert_eq!((content.vocabulary, content.longest, content.tokenizer.map(|t| t.len())), (5, 7, Some(64)));
+}
+
 /// A folder with a few sentences of two classes.
 fn corpus(folder: &Path) {
     let rows = |from: usize, count: usize| -> String {

@@ -18,12 +18,16 @@
 pub mod augmentation;
 mod error;
 mod labelled_text;
+#[cfg(feature = "tokenizers")]
+mod pretrained;
 mod sentences;
 mod topic_language;
 mod vocabulary;
 
 pub use error::TextError;
 pub use labelled_text::{CLINC150_JSON, LabelledText, TextSplits, read_clinc150, read_sources, read_split_files};
+#[cfg(feature = "tokenizers")]
+pub use pretrained::PretrainedTokenizer;
 pub use sentences::Sentences;
 pub use topic_language::{TopicLanguage, TopicLanguageConfig, TopicSentences};
 pub use vocabulary::{UNKNOWN, Vocabulary, words};

@@ -4,15 +4,17 @@ use crate::io::error::{SpecError, UserError};
 use crate::io::fetch;
 use cl_config::{Component, at_least, check};
 use cl_data::tokens::{
-    Sentences, TextError, TextSplits, TopicLanguageConfig, Vocabulary, read_clinc150, read_sources, read_split_files,
+    LabelledText, Sentences, TextError, TextSplits, TopicLanguageConfig, Vocabulary, read_clinc150, read_sources,
+    read_split_files,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Where sentences come from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextSource {
     /// A language whose topics and style are known, generated; nothing is read.
@@ -26,17 +28,21 @@ pub enum TextSource {
 }
 
 /// Which words are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Words {
-    /// How often a word has to occur in the training sentences to be known, at least 1.
-    pub least_count: usize,
+    /// How often a word has to occur in the training sentences to be known, at least 1; not given with a tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_count: Option<usize>,
+    /// The `tokenizer.json` of a pre-trained model, whose pieces are taken for words; words of the training sentences if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
     /// Words of a sentence that are used, from its beginning, at least 1.
     pub longest: usize,
 }
 
 /// A file for each source.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     /// Which words are known.
@@ -61,6 +67,9 @@ pub struct Content {
     pub vocabulary: usize,
     /// Words of the longest sentence.
     pub longest: usize,
+    /// SHA-256 of the tokenizer, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
 }
 
 /// Text from files, as words and as numbers.
@@ -68,8 +77,6 @@ pub struct Content {
 pub struct Text {
     /// As it was read.
     pub splits: TextSplits,
-    /// Its words.
-    pub vocabulary: Vocabulary,
     /// Training and test sentences as numbers of words.
     pub encoded: [Sentences; 2],
     /// What it is.
@@ -105,15 +112,27 @@ impl TextSource {
                 ("sources.words", &mut sources.words)
             }
         };
-        at_least(&format!("{section}.{name}.least_count"), words.least_count as u64, 1)?;
+        let key = format!("{section}.{name}.least_count");
+        match (words.least_count, &words.tokenizer) {
+            (Some(count), None) => at_least(&key, count as u64, 1)?,
+            (None, Some(_)) => {}
+            (None, None) => check(false, &key, "nothing", "given, or a tokenizer")?,
+            (Some(count), Some(_)) => check(false, &key, count, "left out where a tokenizer is given")?,
+        }
+        if words.tokenizer.is_some() && !cfg!(feature = "tokenizers") {
+            let message = format!(
+                "{section}.{name}.tokenizer: this program was built without the feature tokenizers: cargo build --release --features tokenizers"
+            );
+            return Err(SpecError::Parse { message });
+        }
         Ok(at_least(&format!("{section}.{name}.longest"), words.longest as u64, 1)?)
     }
 
-    fn words(&self) -> Option<Words> {
+    fn words(&self) -> Option<&Words> {
         match self {
             Self::TopicLanguage(_) => None,
-            Self::Clinc150(words) | Self::SplitFiles(words) => Some(*words),
-            Self::Sources(sources) => Some(sources.words),
+            Self::Clinc150(words) | Self::SplitFiles(words) => Some(words),
+            Self::Sources(sources) => Some(&sources.words),
         }
     }
 }
@@ -131,7 +150,7 @@ pub fn load(source: &TextSource, data_dir: Option<&Path>) -> Result<Option<Arc<T
     if let Some(found) = loaded.lock().ok().and_then(|l| l.get(&key).cloned()) {
         return Ok(Some(found));
     }
-    let text = Arc::new(encoded(read(source, data_dir)?, words));
+    let text = Arc::new(encoded(read(source, data_dir)?, words)?);
     if let Ok(mut loaded) = loaded.lock() {
         loaded.insert(key, text.clone());
     }
@@ -155,23 +174,70 @@ fn read(source: &TextSource, data_dir: Option<&Path>) -> Result<TextSplits, User
     }
 }
 
-fn encoded(splits: TextSplits, words: Words) -> Text {
-    let vocabulary = Vocabulary::of(splits.train.sentences.iter().map(String::as_str), words.least_count);
-    let encoded = [&splits.train, &splits.test].map(|split| -> Sentences {
-        let cut = |sentence: &String| {
-            let mut numbers = vocabulary.encode(sentence);
+fn encoded(splits: TextSplits, words: &Words) -> Result<Text, UserError> {
+    let splitter = Splitter::of(words, &splits)?;
+    let encode = |split: &LabelledText| -> Result<Sentences, UserError> {
+        let mut sentences = Sentences::new();
+        for sentence in &split.sentences {
+            let mut numbers = splitter.encode(sentence)?;
             numbers.truncate(words.longest);
-            numbers
-        };
-        split.sentences.iter().map(cut).collect()
-    });
+            sentences.push(numbers);
+        }
+        Ok(sentences)
+    };
+    let encoded = [encode(&splits.train)?, encode(&splits.test)?];
     let content = Content {
         fingerprint: splits.fingerprint(),
         train: splits.train.len(),
         test: splits.test.len(),
         classes: splits.class_names.len(),
-        vocabulary: vocabulary.len(),
+        vocabulary: splitter.vocabulary(),
         longest: encoded.iter().map(Sentences::longest).max().unwrap_or(0),
+        tokenizer: words.tokenizer.as_deref().map(sha256_of).transpose()?,
     };
-    Text { splits, vocabulary, encoded, content }
+    Ok(Text { splits, encoded, content })
+}
+
+fn sha256_of(path: &Path) -> Result<String, UserError> {
+    let bytes = std::fs::read(path).map_err(|e| UserError::file(path, format!("it cannot be read: {e}")))?;
+    Ok(hex::encode(Sha256::digest(bytes)))
+}
+
+/// What makes numbers of a sentence.
+enum Splitter {
+    Words(Vocabulary),
+    #[cfg(feature = "tokenizers")]
+    Pieces(Box<cl_data::tokens::PretrainedTokenizer>),
+}
+
+impl Splitter {
+    fn of(words: &Words, splits: &TextSplits) -> Result<Self, UserError> {
+        #[cfg(feature = "tokenizers")]
+        if let Some(path) = &words.tokenizer {
+            let tokenizer = cl_data::tokens::PretrainedTokenizer::read(path);
+            return tokenizer.map(|tokenizer| Self::Pieces(Box::new(tokenizer))).map_err(|e| UserError::Run(e.to_string()));
+        }
+        let sentences = splits.train.sentences.iter().map(String::as_str);
+        Ok(Self::Words(Vocabulary::of(sentences, words.least_count.unwrap_or(1))))
+    }
+
+    fn encode(&self, sentence: &str) -> Result<Vec<u32>, UserError> {
+        match self {
+            Self::Words(vocabulary) => Ok(vocabulary.encode(sentence)),
+            #[cfg(feature = "tokenizers")]
+            Self::Pieces(tokenizer) => {
+                let pieces = tokenizer.encode(sentence).map_err(UserError::Run)?;
+                // A sentence without any piece is one of the first, whatever that is.
+                Ok(if pieces.is_empty() { vec![0] } else { pieces })
+            }
+        }
+    }
+
+    fn vocabulary(&self) -> usize {
+        match self {
+            Self::Words(vocabulary) => vocabulary.len(),
+            #[cfg(feature = "tokenizers")]
+            Self::Pieces(tokenizer) => tokenizer.len(),
+        }
+    }
 }
