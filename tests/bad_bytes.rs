@@ -231,7 +231,7 @@ fn safetensors_of_another_shape_or_type_are_named() {
 
 /// The error that prevents training on a set below `folder`.
 fn images(dataset: &Dataset, folder: &Path) -> String {
-    dataset::load(dataset, Some(folder)).unwrap_err().to_string()
+    dataset::load(dataset, None, Some(folder)).unwrap_err().to_string()
 }
 
 /// The reader's own tests cover the rest; here, whoever trains is told which file it is.

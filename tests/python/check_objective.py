@@ -104,7 +104,8 @@ def info_nce(f, keys, negatives, fields):
         f, keys, negatives = unit(f), unit(keys), unit(negatives)
     positives = (f * keys).sum(1, keepdims=True)
     logits = np.concatenate([positives, f @ negatives.T], 1) / temperature
-    return (log_sum_exp(logits) - logits[:, 0]).mean() * (temperature if scale == "temperature" else 1.0)
+    repulsion = field(fields, "repulsion", 1.0)
+    return (repulsion * log_sum_exp(logits) - logits[:, 0]).mean() * (temperature if scale == "temperature" else 1.0)
 
 
 def of_two_views(kind, fields):

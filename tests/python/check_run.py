@@ -111,6 +111,7 @@ def covered_sizes(spec):
     require(spec, "objective", "info_nce")
     require(spec, f"{OBJECTIVE}.similarity", "inner_product")
     require(spec, f"{OBJECTIVE}.key_gradient", "stopped")
+    require_absent(spec, f"{OBJECTIVE}.repulsion", "losses that weigh attraction and repulsion alike")
     require(spec, "optimization.optimizer", "sgd")
     if number(spec, f"{OPTIMIZER}.momentum") != 0 or look_up(spec, f"{OPTIMIZER}.nesterov") is not False:
         raise Unreadable(f"run.json: {OPTIMIZER} has momentum; only plain gradient descent is covered")

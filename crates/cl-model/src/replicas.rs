@@ -24,7 +24,9 @@ pub struct ReplicaSettings {
 impl ReplicaSettings {
     /// Whether replicas can be trained with this loss.
     pub fn supports(loss: &InfoNce) -> bool {
-        loss.similarity == Similarity::InnerProduct && loss.key_gradient == KeyGradient::Stopped
+        loss.similarity == Similarity::InnerProduct
+            && loss.key_gradient == KeyGradient::Stopped
+            && loss.repulsion == 1.0
     }
 }
 

@@ -101,6 +101,7 @@ fn drifts_are_minus_the_mean_gradients() {
         key_gradient: KeyGradient::Stopped,
         temperature: 1.0,
         scale: LossScale::Temperature,
+        repulsion: 1.0,
     };
     let vicreg = VicReg { invariance: 2.0, variance: 3.0, covariance: 40.0, epsilon: 1e-6 };
     // How well lengths concentrate bounds what is known about cosines.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use cl_model::closed_form::HostObjective;
-use cl_model::{InfoNce, KeyGradient, LossScale, NtXent, Similarity, nt_xent};
+use cl_model::{InfoNce, LossScale, NtXent, Similarity, nt_xent};
 use proptest::prelude::*;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -163,7 +163,7 @@ fn cases(similarity: Similarity) -> impl Strategy<Value = Case> {
                 }
                 let scale = if in_front { LossScale::Temperature } else { LossScale::One };
                 let temperature = 10f64.powf(temperature);
-                let loss = InfoNce { similarity, key_gradient: KeyGradient::Stopped, temperature, scale };
+                let loss = InfoNce { similarity, scale, ..InfoNce::paper(temperature) };
                 Case { loss, columns, batch_size, embeddings }
             })
         },

@@ -478,6 +478,7 @@ proptest! {
         };
         let info_nce = InfoNce {
             similarity: Similarity::Cosine, key_gradient: KeyGradient::Flows, temperature: 0.4, scale: LossScale::One,
+            repulsion: 1.0,
         };
         let mut objectives: Vec<Box<dyn Objective>> = all().into_iter().map(|(objective, ..)| objective).collect();
         objectives.push(Box::new(info_nce));

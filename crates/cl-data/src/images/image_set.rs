@@ -184,6 +184,30 @@ impl ImageSet {
         }
     }
 
+    /// A set whose classes become rarer one by one: of the k-th, counted from 0, the first `n · imbalance^(−k/(K−1))` images, rounded, at least one, n
+    /// being the size of the smallest class (Cui et al. 2019). The order of the set stays.
+    ///
+    /// # Panics
+    /// When `imbalance` is below 1.
+    pub fn long_tailed(&self, imbalance: f64) -> Self {
+        assert!(imbalance >= 1.0, "the first class is the most frequent one");
+        let classes = self.num_classes();
+        let mut sizes = vec![0; classes];
+        self.labels.iter().for_each(|label| sizes[*label] += 1);
+        let most = sizes.iter().copied().min().unwrap_or(0) as f64;
+        let wanted = |class: usize| {
+            let place = class as f64 / (classes.max(2) - 1) as f64;
+            ((most * imbalance.powf(-place)).round() as usize).max(1)
+        };
+        let mut taken = vec![0; classes];
+        let kept = (0..self.len()).filter(|i| {
+            let class = self.labels[*i];
+            taken[class] += 1;
+            taken[class] <= wanted(class)
+        });
+        self.subset(&kept.collect::<Vec<_>>())
+    }
+
     /// The first 16 hexadecimal digits of a SHA-256 of the content.
     ///
     /// The hash covers, with numbers as 64 bits little-endian: `n`, 3, height, width and K; length and bytes of each
@@ -235,6 +259,19 @@ mod tests {
     /// Four images of 2 rows and 3 columns whose pixels count up from 0; classes 1, 0, 2, 1.
     fn counting() -> ImageSet {
         ImageSet::new(2, 3, (0..72).collect(), vec![1, 0, 2, 1], names(3)).unwrap()
+    }
+
+    #[test]
+    fn later_classes_of_a_long_tail_are_rarer() {
+        let labels: Vec<usize> = (0..90).map(|i| i % 3).collect();
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let set = ImageSet::new(1, 1, (0..270).map(|v| v as u8).collect(), labels, names).unwrap();
+        let tail = set.long_tailed(9.0);
+        let count = |class: usize| tail.labels().iter().filter(|l| **l == class).count();
+        // 30, 30/3 and 30/9.
+        assert_eq!([0, 1, 2].map(count), [30, 10, 3]);
+        assert_eq!(tail.pixels(1), set.pixels(1));
+        assert_eq!(set.long_tailed(1.0), set);
     }
 
     #[test]

@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn info_nce(similarity: Similarity, key_gradient: KeyGradient, temperature: f64, scale: LossScale) -> Loss {
-        Loss::InfoNce(InfoNce { similarity, key_gradient, temperature, scale })
+        Loss::InfoNce(InfoNce { similarity, key_gradient, temperature, scale, repulsion: 1.0 })
     }
 
     #[test]
@@ -265,6 +265,14 @@ mod tests {
                 let loss = info_nce(Similarity::InnerProduct, KeyGradient::Stopped, temperature, scale);
                 assert_equal(loss, 33, Some(65), 0.1, 0.3);
             }
+        }
+    }
+
+    #[test]
+    fn repulsion_is_that_of_the_definition() {
+        for (repulsion, n) in [(0.0, Some(9)), (2.5, Some(9)), (2.5, None)] {
+            let loss = InfoNce { repulsion, similarity: Similarity::Cosine, ..InfoNce::paper(0.7) };
+            assert_equal(Loss::InfoNce(loss), 33, n, 0.1, 0.5);
         }
     }
 

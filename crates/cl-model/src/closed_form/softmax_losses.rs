@@ -17,8 +17,8 @@ impl HostObjective for InfoNce {
             false => (Positives::Apart(rows(keys)), rows(negatives)),
             true => (Positives::AmongOthers, rows(keys)),
         };
-        let (temperature, factor) = (self.temperature, self.factor());
-        let contrast = Contrast { queries: rows(queries), others, positives, temperature, factor, repulsion: 1.0 };
+        let (temperature, factor, repulsion) = (self.temperature, self.factor(), self.repulsion);
+        let contrast = Contrast { queries: rows(queries), others, positives, temperature, factor, repulsion };
         let Contrasted { loss, queries: mut gradient, keys_and_others } =
             contrast.evaluate(self.key_gradient == KeyGradient::Flows);
         if let Some((keys, others)) = keys_and_others {

@@ -4,7 +4,7 @@ use super::{Objective, Outputs, log_partition, normalized};
 use crate::closed_form::HostObjective;
 use crate::drift::LinearModel;
 use burn::tensor::Tensor;
-use cl_config::{Component, ConfigError, positive};
+use cl_config::{Component, ConfigError, not_negative, positive};
 use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,18 @@ pub struct InfoNce {
     pub temperature: f64,
     /// The factor in front of the logarithm.
     pub scale: LossScale,
+    /// `r` ≥ 0, what the logarithm of the sum over keys, which repels, counts beside the similarity with the own key, which attracts. Not in the
+    /// paper; 1 by default.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repulsion: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 /// The loss and its components.
@@ -82,6 +94,7 @@ impl InfoNce {
             key_gradient: KeyGradient::Stopped,
             temperature,
             scale: LossScale::Temperature,
+            repulsion: 1.0,
         }
     }
 
@@ -105,7 +118,8 @@ impl InfoNce {
         };
         let negatives = queries.matmul(others.transpose());
         let apart = positive_is_apart.then(|| positives.clone());
-        let loss = (log_partition(negatives.clone(), apart) - positives.clone()).mean() * self.factor();
+        let repelled = log_partition(negatives.clone(), apart) * self.repulsion;
+        let loss = (repelled - positives.clone()).mean() * self.factor();
         InfoNceOutput { loss, positives: positives.detach(), negatives: negatives.detach() }
     }
 
@@ -137,6 +151,7 @@ impl Component for InfoNce {
 
     fn checked(self) -> Result<Self, ConfigError> {
         positive("temperature", self.temperature)?;
+        not_negative("repulsion", self.repulsion)?;
         Ok(self)
     }
 }
@@ -155,17 +170,19 @@ impl Objective for InfoNce {
     }
 
     fn at_chance(&self, batch_size: usize, negatives: Option<usize>) -> Option<f64> {
-        Some(self.factor() * (negatives.unwrap_or(batch_size - 1) as f64).ln_1p())
+        Some(self.factor() * self.repulsion * (negatives.unwrap_or(batch_size - 1) as f64).ln_1p())
     }
 
     fn largest_similarity(&self, outputs: Outputs) -> Option<Tensor<1>> {
         Some(self.forward(outputs.first, outputs.second, outputs.negatives).largest_similarity())
     }
 
-    /// `κ (WC − W Σ A G/τ)`, `Σ` the second moment of the negatives; known for inner products and stopped keys.
+    /// `κ (WC − W Σ A G/τ)`, `Σ` the second moment of the negatives; known for inner products, stopped keys and r = 1.
     fn drift(&self, model: &LinearModel) -> Option<Mat<f64>> {
         let negatives = model.negatives.as_ref()?;
-        let is_known = self.similarity == Similarity::InnerProduct && self.key_gradient == KeyGradient::Stopped;
+        let is_known = self.similarity == Similarity::InnerProduct
+            && self.key_gradient == KeyGradient::Stopped
+            && self.repulsion == 1.0;
         let kappa = model.num_negatives as f64 / (model.num_negatives as f64 + 1.0);
         let factor = kappa * self.factor() / self.temperature;
         let second = model.of_outputs(negatives) * model.with_view();
@@ -213,6 +230,23 @@ mod tests {
             }
         }
         (loss, gradient)
+    }
+
+    /// Without repulsion only the own key counts, with twice as much the sum counts twice.
+    #[test]
+    fn repulsion_weighs_the_sum_over_keys() {
+        let device = Device::flex();
+        let (q, k, n) =
+            (tensor(&rows(5, 3, 1.0, 0), &device), tensor(&rows(5, 3, 1.0, 50), &device), rows(7, 3, 1.0, 90));
+        let loss = |repulsion: f64| {
+            let loss = InfoNce { repulsion, ..InfoNce::paper(0.5) };
+            loss.forward(q.clone(), k.clone(), Some(tensor(&n, &device))).loss.into_scalar::<f64>()
+        };
+        let attraction: f64 = -(q.clone() * k.clone()).sum_dim(1).mean().into_scalar::<f64>();
+        assert!((loss(0.0) - attraction).abs() < 1e-6);
+        assert!((loss(2.0) + loss(0.0) - 2.0 * loss(1.0)).abs() < 1e-6);
+        assert!(InfoNce { repulsion: -1.0, ..InfoNce::paper(0.5) }.checked().is_err());
+        assert_eq!(InfoNce { repulsion: 2.0, ..InfoNce::paper(0.5) }.at_chance(4, Some(3)), Some(4f64.ln()));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
     let mut add_scores = |prefix: &str, scores: &Scores| {
         values.insert(format!("{prefix}knn_accuracy"), scores.knn.accuracy);
         values.insert(format!("{prefix}probe_accuracy"), scores.probe.accuracy);
+        let [frequent, rare] = halves(&scores.probe.confusion);
+        values.insert(format!("{prefix}probe_frequent_half"), frequent);
+        values.insert(format!("{prefix}probe_rare_half"), rare);
     };
     add_scores("", &evaluation.last);
     add_scores("best_", &evaluation.best);
@@ -56,4 +59,24 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
         values.insert(format!("kept_r_squared:{}", latent.name), or_nan(latent.kept_r_squared));
     }
     values
+}
+
+/// Mean over classes of the fraction that is told, over the first half of the classes, which has one more if their number is odd, and over the rest:
+/// in a long tail the frequent and the rare ones.
+fn halves(confusion: &[Vec<usize>]) -> [f64; 2] {
+    let told = |(class, row): (usize, &Vec<usize>)| row[class] as f64 / row.iter().sum::<usize>() as f64;
+    let of_class: Vec<f64> = confusion.iter().enumerate().map(told).collect();
+    let (frequent, rare) = of_class.split_at(of_class.len().div_ceil(2));
+    [frequent, rare].map(|half| half.iter().sum::<f64>() / half.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_means_over_classes() {
+        let confusion = [vec![9, 1, 0], vec![0, 5, 5], vec![1, 1, 0]].to_vec();
+        assert_eq!(halves(&confusion), [(0.9 + 0.5) / 2.0, 0.0]);
+    }
 }

@@ -13,9 +13,10 @@ use crate::spec::mistake::Mistake;
 use crate::tasks::task::Place;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use cl_data::images::{ChannelStatistics, ImageSet, ImageSplits};
-use cl_data::{Purpose, Stream, epoch_order, stratified_order};
+use cl_data::{Part, PositiveSource, Purpose, Stream, epoch_order, stratified_order};
 use cl_model::Siamese;
 use cl_model::conv::ImageEncoder;
+use rand::RngExt;
 use std::sync::Arc;
 
 /// Images that go through the network together during measurements.
@@ -46,7 +47,7 @@ impl ImageData {
         let Place { device_name, device, data_dir } = place;
         let mut spec = spec.clone();
         spec.pin(data_dir)?;
-        let images = dataset::load(&spec.data.dataset, data_dir)?;
+        let images = dataset::load(&spec.data.dataset, spec.data.imbalance, data_dir)?;
         // On a CPU, a few images at a time stay in the cache; a GPU takes the whole batch.
         let images_per_chunk = if crate::io::device::is_host(device_name) { 32 } else { spec.optimization.batch_size };
         let stratified = [(&images.0.train, 0), (&images.0.test, 1)].map(|(images, split)| {
@@ -124,16 +125,18 @@ impl ImageData {
 
     /// Both views of images, first views first, `[2n, 3, h, w]`, outside autodiff.
     pub fn views(&self, images: &ImageSet, indices: &[usize], purpose: Purpose, step: u64) -> Tensor<4> {
-        let pixels = images.tensor(indices, &self.device);
         let stream = Stream::new(self.seed, purpose);
-        let views = self.spec.views.pipeline().stacked_views_in_chunks(
-            &pixels,
-            &self.statistics,
-            stream,
-            step,
-            self.images_per_chunk,
-        );
+        let of = |indices: &[usize]| {
+            let pixels = images.tensor(indices, &self.device);
+            let chunk = self.images_per_chunk;
+            self.spec.views.pipeline().stacked_views_in_chunks(&pixels, &self.statistics, stream, step, chunk)
+        };
         let n = indices.len();
+        let mut views = of(indices);
+        if self.spec.views.positives.probability() > 0.0 {
+            let of_partners = of(&partners(images, indices, self.spec.views.positives, stream, step));
+            views = Tensor::cat(vec![views.narrow(0, 0, n), of_partners.narrow(0, n, n)], 0);
+        }
         match self.spec.mistake {
             Some(Mistake::SecondViewOnly) => Tensor::cat(vec![self.inputs(images, indices), views.narrow(0, n, n)], 0),
             Some(Mistake::ViewsOfDifferentImages) if n > 1 => {
@@ -170,5 +173,48 @@ impl ImageData {
         let part = self.part_of_test(self.spec.optimization.batch_size);
         let test = &self.splits().test;
         self.drawn((test, test.labels()), part, Purpose::HeldOutImageViews, step)
+    }
+}
+
+/// The images that second views show: with a probability another one, of the same class or of any, else the same.
+fn partners(images: &ImageSet, indices: &[usize], positives: PositiveSource, stream: Stream, step: u64) -> Vec<usize> {
+    let mut rng = stream.rng(Part::PositiveSource, step);
+    let mut of_class = vec![Vec::new(); images.num_classes()];
+    images.labels().iter().enumerate().for_each(|(i, class)| of_class[*class].push(i));
+    let mut partner = |own: &usize| {
+        let (leaks, place) = (rng.random::<f64>() < positives.probability(), rng.random::<f64>());
+        let pick = |count: usize| ((place * count as f64) as usize).min(count - 1);
+        match positives {
+            _ if !leaks => *own,
+            PositiveSource::SameObservation => *own,
+            PositiveSource::SameClass(_) => {
+                let class = &of_class[images.labels()[*own]];
+                class[pick(class.len())]
+            }
+            PositiveSource::AnyClass(_) => pick(images.len()),
+        }
+    };
+    indices.iter().map(&mut partner).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partners_come_from_where_they_should() {
+        let labels: Vec<usize> = (0..60).map(|i| i % 3).collect();
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let set = ImageSet::new(1, 1, vec![0; 180], labels, names).unwrap();
+        let indices: Vec<usize> = (0..60).collect();
+        let drawn = |positives| partners(&set, &indices, positives, Stream::new(1, Purpose::ImageViews), 4);
+        assert_eq!(drawn(PositiveSource::SameClass(0.0)), indices);
+        let of_class = drawn(PositiveSource::SameClass(1.0));
+        assert!(of_class.iter().zip(&indices).all(|(a, b)| a % 3 == b % 3) && of_class != indices);
+        let any = drawn(PositiveSource::AnyClass(1.0));
+        assert!(any.iter().zip(&indices).any(|(a, b)| a % 3 != b % 3));
+        let half = drawn(PositiveSource::SameClass(0.5));
+        let same = half.iter().zip(&indices).filter(|(a, b)| a == b).count();
+        assert!((20..45).contains(&same), "{same}");
     }
 }

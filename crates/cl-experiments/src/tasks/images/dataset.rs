@@ -68,19 +68,26 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// The images of a set, read once per process.
+/// The images of a set, read once per process; with an imbalance, those of a long tail are trained on.
 ///
 /// # Errors
 /// [`UserError`] when they cannot be found or read.
-pub fn load(dataset: &Dataset, data_dir: Option<&Path>) -> Result<Arc<(ImageSplits, Content)>, UserError> {
+pub fn load(
+    dataset: &Dataset,
+    imbalance: Option<f64>,
+    data_dir: Option<&Path>,
+) -> Result<Arc<(ImageSplits, Content)>, UserError> {
     type Loaded = HashMap<(String, Option<PathBuf>), Arc<(ImageSplits, Content)>>;
     static LOADED: OnceLock<Mutex<Loaded>> = OnceLock::new();
-    let key = (format!("{dataset:?}"), data_dir.map(Path::to_path_buf));
+    let key = (format!("{dataset:?} {imbalance:?}"), data_dir.map(Path::to_path_buf));
     let loaded = LOADED.get_or_init(Mutex::default);
     if let Some(found) = loaded.lock().ok().and_then(|l| l.get(&key).cloned()) {
         return Ok(found);
     }
-    let splits = read(dataset, data_dir)?;
+    let mut splits = read(dataset, data_dir)?;
+    if let Some(imbalance) = imbalance {
+        splits.train = splits.train.long_tailed(imbalance);
+    }
     let (train, test) = (&splits.train, &splits.test);
     let content = Content {
         fingerprint: [train.fingerprint(), test.fingerprint()],

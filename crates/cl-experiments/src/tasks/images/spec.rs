@@ -5,7 +5,8 @@ use crate::io::error::{SpecError, UserError};
 use crate::spec::mistake::{self, Mistake};
 use crate::spec::under_name::{self, UnderName};
 use crate::spec::{ChosenPart, ModelSpec, Optimization, Part, Parts, SUPERVISED, Schedule, Specification};
-use cl_config::{ConfigError, at_least, check, positive};
+use cl_config::{ConfigError, at_least, check, positive, probability};
+use cl_data::PositiveSource;
 use cl_data::images::augmentation::{Transform, ViewPipeline};
 use cl_model::Objective;
 use cl_model::conv::ImageShape;
@@ -43,6 +44,10 @@ pub struct ImageSpec {
 pub struct ImagesSpec {
     /// Where they come from.
     pub dataset: Dataset,
+    /// How much rarer the last class is than the first among training images, at least 1, see [`cl_data::images::ImageSet::long_tailed`]; all are
+    /// used if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imbalance: Option<f64>,
     /// What they contain. Filled in from the images before a run; if a file gives it, other images are rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
@@ -58,6 +63,13 @@ impl UnderName for ImagesSpec {
 pub struct ImageViewsSpec {
     /// Transforms in the order in which they are applied; without any, both views are the image itself.
     pub transform: Vec<Part<dyn Transform>>,
+    /// Which image the second view shows.
+    #[serde(default, skip_serializing_if = "is_same")]
+    pub positives: PositiveSource,
+}
+
+fn is_same(positives: &PositiveSource) -> bool {
+    *positives == PositiveSource::SameObservation
 }
 
 impl ImageViewsSpec {
@@ -109,7 +121,12 @@ impl Specification for ImageSpec {
                 at_least(SHAPES_KEYS[1], shapes.test as u64, 1)?;
             }
         }
+        if let Some(imbalance) = self.data.imbalance {
+            let wanted = "at least 1, and finite";
+            check(imbalance >= 1.0 && imbalance.is_finite(), "data.images.imbalance", imbalance, wanted)?;
+        }
         self.views.check(parts)?;
+        probability("views.positives", self.views.positives.probability())?;
         self.model.check(&parts.image_encoders)?;
         if !self.is_supervised() {
             self.objective.check("objective", &parts.objectives)?;
@@ -155,7 +172,7 @@ impl Specification for ImageSpec {
     }
 
     fn pin(&mut self, data_dir: Option<&Path>) -> Result<(), UserError> {
-        let images = dataset::load(&self.data.dataset, data_dir)?;
+        let images = dataset::load(&self.data.dataset, self.data.imbalance, data_dir)?;
         self.fix_content(images.1.clone()).map_err(|e| UserError::Run(e.to_string()))
     }
 }

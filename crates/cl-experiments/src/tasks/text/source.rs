@@ -215,7 +215,9 @@ impl Splitter {
         #[cfg(feature = "tokenizers")]
         if let Some(path) = &words.tokenizer {
             let tokenizer = cl_data::tokens::PretrainedTokenizer::read(path);
-            return tokenizer.map(|tokenizer| Self::Pieces(Box::new(tokenizer))).map_err(|e| UserError::Run(e.to_string()));
+            return tokenizer
+                .map(|tokenizer| Self::Pieces(Box::new(tokenizer)))
+                .map_err(|e| UserError::Run(e.to_string()));
         }
         let sentences = splits.train.sentences.iter().map(String::as_str);
         Ok(Self::Words(Vocabulary::of(sentences, words.least_count.unwrap_or(1))))
