@@ -166,7 +166,7 @@ fn names_that_are_not_there_are_answered_with_those_that_are() {
         (
             "objective.attraction",
             "objective.attractor",
-            "alignment_uniformity, attraction, balanced_nt_xent, barlow_twins, decoupled_nt_xent, info_nce, masked_reconstruction, negative_cosine",
+            "alignment_uniformity, attraction, balanced_nt_xent, barlow_twins, decoupled_nt_xent, info_nce, masked_reconstruction, masked_tokens, negative_cosine",
         ),
         ("encoder.symmetric_relu", "encoder.ownnet", "mlp, own_net, symmetric_relu"),
     ] {

@@ -54,9 +54,11 @@ def word_counts(sentences, vocabulary):
 
 
 def tf_idf(train, test, n):
-    """Counts weighted by how few of the first n sentences have a word."""
-    weights = 1 + np.log((1 + n) / (1 + (train[:n] > 0).sum(0)))
-    return unit(train * weights), unit(test * weights)
+    """Counts weighted by how few of the first n sentences have a word, of the words that one of them has."""
+    sentences = (train[:n] > 0).sum(0)
+    known = sentences > 0
+    weights = 1 + np.log((1 + n) / (1 + sentences[known]))
+    return unit(train[:, known] * weights), unit(test[:, known] * weights)
 
 
 def probe(train, classes, test, truth):

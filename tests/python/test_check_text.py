@@ -113,8 +113,9 @@ def make(folder):
             "probe": (encode["model"](train), trained), "untrained_probe": (encode["untrained"](train), before), "bag_of_words": counts,
         }.items():
             score[name] = probed(a[:n], classes[:n], b, truth)
-        weighted = TfidfTransformer(smooth_idf=True).fit(counts[0][:n])
-        a, b = (weighted.transform(c).toarray() for c in (counts[0][:n], counts[1]))
+        seen = [c[:, counts[0][:n].any(0)] for c in (counts[0][:n], counts[1])]
+        weighted = TfidfTransformer(smooth_idf=True).fit(seen[0])
+        a, b = (weighted.transform(c).toarray() for c in seen)
         score["tf_idf"] = probed(a, classes[:n], b, truth)
         score["probe_gain"] = score["probe"] - score["untrained_probe"]
         if n <= BATCH:

@@ -6,8 +6,8 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Adds a number that is uniform on [0, distance] to the place of each word and orders words by the sum, for each view on its own: no word moves by
-/// more than the distance (Lample et al. 2018).
+/// Adds a number that is uniform on [0, distance] to the place of each word and orders words by the sum, for each view on its own: no word
+/// passes one that is as many places away or more (Lample et al. 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalReordering {
@@ -51,7 +51,7 @@ mod tests {
     use crate::{Purpose, Stream};
 
     #[test]
-    fn words_move_by_the_distance_at_most() {
+    fn words_move_by_less_than_the_distance() {
         let sentences: Sentences = (0..100).map(|_| 0..30).collect();
         let moved = |distance: f64| {
             let pipeline = TokenPipeline::none().with(LocalReordering::NAME, LocalReordering { distance });
@@ -59,7 +59,7 @@ mod tests {
             let far = first.iter().flat_map(|s| s.iter().enumerate().map(|(i, w)| i.abs_diff(*w as usize)));
             far.max().unwrap()
         };
-        assert_eq!((moved(0.0), moved(3.0)), (0, 3));
+        assert_eq!((moved(0.0), moved(1.0), moved(3.0)), (0, 0, 2));
         assert!(LocalReordering { distance: -1.0 }.checked().is_err());
     }
 }

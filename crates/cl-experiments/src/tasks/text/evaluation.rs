@@ -4,7 +4,7 @@ use super::fine_tuning::{CHUNK, fine_tuned_accuracy};
 use super::labels::Labels;
 use super::spec::TextSpec;
 use crate::tasks::spread::is_finite;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use cl_data::tokens::{Sentences, TopicLanguage, TopicSentences};
 use cl_data::{Matrix, Purpose, Stream};
 use cl_model::decoders::{Decoder, decoded_r_squared};
@@ -133,9 +133,6 @@ pub fn label_scores<E: Encoder<Input = Tokens>>(
 ) -> Result<BTreeMap<usize, LabelScores>, ProbeError> {
     let of_encoders = [trained, untrained]
         .map(|encoder| [&labels.train, &labels.test].map(|sentences| features(encoder, sentences, device)));
-    let counts = spec.evaluation.baselines.then(|| {
-        [&labels.train, &labels.test].map(|sentences| Tokens::new(sentences.iter(), &Device::flex()).counts(vocabulary))
-    });
     let mut scores = BTreeMap::new();
     for &budget in &spec.evaluation.budgets {
         let n = budget.labels;
@@ -147,6 +144,8 @@ pub fn label_scores<E: Encoder<Input = Tokens>>(
         let [of_trained, of_untrained] = of_encoders.clone();
         let tuned = |encoder: &E| fine_tuned_accuracy(encoder, labels, (&spec.evaluation, budget), seed, device);
         let (fine_tuned, scratch) = (tuned(trained), tuned(untrained));
+        let is_scored = spec.evaluation.baselines && !budget.without_baselines;
+        let counts = is_scored.then(|| word_counts(labels, n, vocabulary));
         let weighted = counts.clone().map(|counts| tf_idf(counts, n));
         let (of_features, of_untrained) = (probe(of_trained)?, probe(of_untrained)?);
         let score = LabelScores {
@@ -162,6 +161,29 @@ pub fn label_scores<E: Encoder<Input = Tokens>>(
         scores.insert(n, score);
     }
     Ok(scores)
+}
+
+/// How often each word of the first n labelled sentences occurs in sentences with labels and in those of the test. A probe learns nothing of other
+/// words.
+fn word_counts(labels: &Labels, n: usize, vocabulary: usize) -> [Tensor<2>; 2] {
+    let device = Device::flex();
+    let mut columns: Vec<Option<usize>> = vec![None; vocabulary];
+    let mut known = 0;
+    for word in (0..n).flat_map(|i| labels.train.get(i)) {
+        columns[*word as usize].get_or_insert_with(|| {
+            known += 1;
+            known - 1
+        });
+    }
+    [&labels.train, &labels.test].map(|sentences| {
+        let mut counts = vec![0f32; sentences.len() * known];
+        for (row, sentence) in sentences.iter().enumerate() {
+            for column in sentence.iter().filter_map(|word| columns[*word as usize]) {
+                counts[row * known + column] += 1.0;
+            }
+        }
+        Tensor::from_data(TensorData::new(counts, [sentences.len(), known]), &device)
+    })
 }
 
 /// Counts weighted by how few of the first n training sentences have a word, of unit length.

@@ -126,6 +126,9 @@ pub struct Budget {
     pub labels: usize,
     /// Steps of fine-tuning on them.
     pub steps: u64,
+    /// Leaves out the baselines on words, which take long with many labels and classes.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub without_baselines: bool,
 }
 
 impl Specification for TextSpec {
