@@ -165,6 +165,11 @@ fn wrong_values_are_refused_by_key() {
             "evaluation.language = nothing is out of range; it has to be given",
         ),
         (
+            ("budgets = [{ labels = 12, steps = 20 }, { labels = 24, steps = 20 }]", "budgets = []"),
+            "evaluation.budgets = [] is out of range",
+        ),
+        (("labels = 12, steps = 20", "labels = 12, steps = 0"), "evaluation.budgets[0].steps = 0 is out of range"),
+        (
             ("labels = 24", "labels = 12"),
             "evaluation.budgets[1].labels = 12 is out of range; it has to be more than 12",
         ),
@@ -216,6 +221,27 @@ fn a_tokenizer_takes_the_place_of_counted_words() {
     assert_eq!((content.vocabulary, content.longest, content.tokenizer.map(|t| t.len())), (5, 7, Some(64)));
 }
 
+/// Numbers of pieces may leave gaps, and what is no tokenizer is refused by its file.
+#[cfg(feature = "tokenizers")]
+#[test]
+fn a_tokenizer_splits_words_into_pieces() {
+    use cl_data::tokens::PretrainedTokenizer;
+    let folder = scratch();
+    let path = folder.path().join("tokenizer.json");
+    let json = r###"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+        "vocab": {"[UNK]": 0, "play": 1, "##ing": 2, "song": 9}}}"###;
+    std::fs::write(&path, json).unwrap();
+    let tokenizer = PretrainedTokenizer::read(&path).unwrap();
+    assert_eq!((tokenizer.len(), tokenizer.encode("Playing song now").unwrap()), (10, vec![1, 2, 9, 0]));
+    std::fs::write(&path, "{}").unwrap();
+    let message = PretrainedTokenizer::read(&path).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json: it is no tokenizer.json"), "{message}");
+    let message = PretrainedTokenizer::read(Path::new("/nowhere/t.json")).unwrap_err().to_string();
+    assert!(message.contains("/nowhere/t.json"), "{message}");
+}
+
 /// A folder with a few sentences of two classes.
 fn corpus(folder: &Path) {
     let rows = |from: usize, count: usize| -> String {
@@ -252,7 +278,7 @@ fn real_text_is_read_pinned_and_told() {
         ("language = { samples = 64, test_sentences = 40 }\n", ""),
     ];
     let found = read(&known[..1]).unwrap_err();
-    assert!(found.contains("views.transform[0] = replace_synonyms") && found.contains("needs no synonyms"), "{found}");
+    assert!(found.contains("views.transform[0] = replace_synonyms") && found.contains("needs no language"), "{found}");
 
     let spec = read(&known).unwrap();
     let missing = spec.pinned(None).unwrap_err().to_string();
@@ -269,6 +295,11 @@ fn real_text_is_read_pinned_and_told() {
     assert!(evaluation.language.is_none());
     assert!(evaluation.labels[&24].fine_tuned > 0.9, "{evaluation:?}");
     assert!(folder.neighbors().unwrap()[0].sentence.contains("rain"));
+
+    // Words that are all too rare leave nothing to learn from.
+    let rare = (files.0, "[data.text.source.split_files]\nleast_count = 1000\nlongest = 7");
+    let none = read(&[&[rare], &known[1..]].concat()).unwrap().pinned(Some(text.path())).unwrap_err().to_string();
+    assert!(none.contains("known words = 1 is out of range"), "{none}");
 
     // Other sentences under the same specification are another text.
     std::fs::write(text.path().join("test.tsv"), "music\tno\nweather\tyes\n").unwrap();

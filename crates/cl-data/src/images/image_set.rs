@@ -185,7 +185,7 @@ impl ImageSet {
     }
 
     /// A set whose classes become rarer one by one: of the k-th, counted from 0, the first `n · imbalance^(−k/(K−1))` images, rounded, at least one, n
-    /// being the size of the smallest class (Cui et al. 2019). The order of the set stays.
+    /// being the size of the smallest class that occurs (Cui et al. 2019). The order of the set stays.
     ///
     /// # Panics
     /// When `imbalance` is below 1.
@@ -194,7 +194,7 @@ impl ImageSet {
         let classes = self.num_classes();
         let mut sizes = vec![0; classes];
         self.labels.iter().for_each(|label| sizes[*label] += 1);
-        let most = sizes.iter().copied().min().unwrap_or(0) as f64;
+        let most = sizes.iter().copied().filter(|size| *size > 0).min().unwrap_or(0) as f64;
         let wanted = |class: usize| {
             let place = class as f64 / (classes.max(2) - 1) as f64;
             ((most * imbalance.powf(-place)).round() as usize).max(1)

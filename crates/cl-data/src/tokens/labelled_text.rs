@@ -6,7 +6,6 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The largest text file that is read, 256 MiB.
@@ -201,7 +200,10 @@ fn read_rows(path: &Path) -> Result<Rows, TextError> {
         rows.push((label.to_string(), sentence.to_string()));
     }
     if rows.is_empty() {
-        return Err(TextError::Io { path: path.into(), source: io::Error::other("it has no rows") });
+        return Err(TextError::Content {
+            path: path.into(),
+            message: "it has no rows; a row is label, tab, sentence".into(),
+        });
     }
     Ok(rows)
 }
@@ -239,7 +241,7 @@ mod tests {
             (b"a\t \n", "train.tsv, line 1: it has no sentence"),
             (b"a\tx\ty\n", "train.tsv, line 1: it has more than one tab"),
             (b"a\tx\nb\t\xff\xfe\n", "train.tsv, line 2: it is not UTF-8"),
-            (b"\n \n", "train.tsv: it cannot be read: it has no rows"),
+            (b"\n \n", "train.tsv: it has no rows"),
         ] {
             let with = folder(&[("train.tsv", train), ("test.tsv", b"a\tx\n")]);
             let error = read_split_files(with.path()).unwrap_err().to_string();

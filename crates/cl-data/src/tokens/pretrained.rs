@@ -8,6 +8,8 @@ use tokenizers::Tokenizer;
 #[derive(Debug, Clone)]
 pub struct PretrainedTokenizer {
     tokenizer: Tokenizer,
+    /// One more than the largest number of a piece.
+    len: usize,
 }
 
 impl PretrainedTokenizer {
@@ -25,17 +27,15 @@ impl PretrainedTokenizer {
         // Lengths are those of the experiment.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| wrong(&e))?;
-        Ok(Self { tokenizer })
+        let largest = tokenizer.get_vocab(true).into_values().max();
+        let len = largest.ok_or_else(|| wrong(&"its vocabulary is empty"))? as usize + 1;
+        Ok(Self { tokenizer, len })
     }
 
-    /// Number of pieces, those added to the vocabulary included.
+    /// One more than the largest number of a piece, those added to the vocabulary included.
+    #[allow(clippy::len_without_is_empty, reason = "an empty one is refused")]
     pub fn len(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len
     }
 
     /// The numbers of a sentence's pieces, without special ones; empty where it has none.
@@ -45,37 +45,5 @@ impl PretrainedTokenizer {
     pub fn encode(&self, sentence: &str) -> Result<Vec<u32>, String> {
         let encoding = self.tokenizer.encode_fast(sentence, false).map_err(|e| e.to_string())?;
         Ok(encoding.get_ids().to_vec())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WORDS: &str = r###"{
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-        "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"},
-        "post_processor": null, "decoder": null,
-        "model": {
-            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-            "vocab": {"[UNK]": 0, "play": 1, "##ing": 2, "song": 3}
-        }
-    }"###;
-
-    #[test]
-    fn sentences_are_split_into_pieces() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("tokenizer.json");
-        std::fs::write(&path, WORDS).unwrap();
-        let tokenizer = PretrainedTokenizer::read(&path).unwrap();
-        assert_eq!((tokenizer.len(), tokenizer.encode("Playing song now").unwrap()), (4, vec![1, 2, 3, 0]));
-        std::fs::write(&path, "{}").unwrap();
-        assert!(PretrainedTokenizer::read(&path).unwrap_err().to_string().contains("it is no tokenizer.json"));
-        assert!(
-            PretrainedTokenizer::read(Path::new("/nowhere/t.json"))
-                .unwrap_err()
-                .to_string()
-                .contains("/nowhere/t.json")
-        );
     }
 }

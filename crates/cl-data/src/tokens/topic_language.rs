@@ -188,13 +188,17 @@ impl TopicLanguage {
 
     /// Words of a style.
     pub fn style_words(&self, style: &[f32], count: usize, rng: &mut impl Rng) -> Vec<u32> {
+        let sharpness = self.config.style_sharpness as f32;
+        let exponent = |direction: &[f32]| sharpness * direction.iter().zip(style).map(|(e, u)| e * u).sum::<f32>();
+        let exponents: Vec<f32> = self.style_directions.iter_rows().map(exponent).collect();
+        let largest = exponents.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // Only where exponentials would overflow, or all of them vanish.
+        let shift = if largest.abs() > 60.0 { largest } else { 0.0 };
         let mut sum = 0.0;
-        let cumulative: Vec<f32> = self
-            .style_directions
-            .iter_rows()
-            .map(|direction| {
-                let along: f32 = direction.iter().zip(style).map(|(e, u)| e * u).sum();
-                sum += (self.config.style_sharpness as f32 * along).exp();
+        let cumulative: Vec<f32> = exponents
+            .iter()
+            .map(|exponent| {
+                sum += (exponent - shift).exp();
                 sum
             })
             .collect();
@@ -253,6 +257,23 @@ mod tests {
         let count = |w: u32| words.sentences.get(0).iter().filter(|x| **x == 256 + w).count();
         for word in 0..4 {
             assert!((count(word) as f64 - 1000.0).abs() < 140.0, "{}", count(word));
+        }
+    }
+
+    /// However sharp, words of a style are those nearest to it, not the last ones.
+    #[test]
+    fn the_sharpest_style_has_its_nearest_word() {
+        let config = TopicLanguageConfig { style_sharpness: 1e4, ..Default::default() };
+        let language = language(config);
+        let drawn = language.sample(50, Stream::new(1, Purpose::Evaluation), 0);
+        for (i, sentence) in drawn.sentences.iter().enumerate() {
+            let along = |w: usize| -> f32 {
+                language.style_directions().row(w).iter().zip(drawn.style.row(i)).map(|(e, u)| e * u).sum()
+            };
+            let nearest = (0..256).max_by(|a, b| along(*a).total_cmp(&along(*b))).unwrap();
+            let style: Vec<u32> = sentence.iter().copied().filter(|w| language.is_style(*w)).collect();
+            let own = style.iter().filter(|w| **w as usize == 256 + nearest).count();
+            assert!(own > 8, "{own} of {}", style.len());
         }
     }
 

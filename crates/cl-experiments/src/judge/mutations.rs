@@ -47,9 +47,9 @@ pub enum Change {
     LabelsShuffled,
     /// Projectors keep their initial weights.
     ProjectorFrozen,
-    /// Keys never get into a queue.
+    /// On sentences: keys never get into a queue.
     QueueNeverFilled,
-    /// The keys in a queue are overwritten with the temperature.
+    /// On sentences: the keys in a queue are overwritten with the temperature.
     QueueOverwritten,
     /// One of the mistakes specific to images.
     #[serde(untagged)]

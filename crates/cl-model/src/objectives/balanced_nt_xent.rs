@@ -39,7 +39,8 @@ impl Objective for BalancedNtXent {
     }
 
     fn at_chance(&self, batch_size: usize, _: Option<usize>) -> Option<f64> {
-        Some(self.repulsion * (2.0 * batch_size as f64 - 2.0).ln_1p())
+        // Otherwise it depends on how similar alike outputs are, here on 1/τ.
+        (self.repulsion == 1.0).then(|| (2.0 * batch_size as f64 - 2.0).ln_1p())
     }
 
     fn in_host_memory(&self) -> Option<&dyn HostObjective> {

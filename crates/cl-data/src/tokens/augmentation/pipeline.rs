@@ -16,7 +16,7 @@ pub struct Whole<'a> {
 
 /// Changes the two views of one sentence after the other.
 pub trait TokenTransform: Debug + Send + Sync {
-    /// Changes both views of a sentence; neither may become empty.
+    /// Changes both views of a sentence; neither may become empty or longer than the sentence.
     fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut ChaCha8Rng);
 
     /// Whether it needs the language of a sentence.
@@ -55,7 +55,7 @@ impl TokenPipeline {
     /// [`ConfigError`] with a key such as `transform[2]`, from 0.
     pub fn fits_any_text(&self) -> Result<(), ConfigError> {
         self.transforms.iter().enumerate().try_for_each(|(place, (name, transform))| {
-            let right = "a transform that needs no synonyms: they are known of the generated language alone";
+            let right = "a transform that needs no language: synonyms and styles are known of the generated one alone";
             check(!transform.needs_language(), &format!("transform[{place}]"), name, right)
         })
     }
@@ -78,7 +78,11 @@ impl TokenPipeline {
             for (i, pair) in views.iter_mut().enumerate() {
                 let whole = Whole { language: language.map(|(language, styles)| (language, styles.row(i))) };
                 transform.apply(pair, whole, &mut rng);
-                debug_assert!(pair.iter().all(|view| !view.is_empty()), "{name} has left nothing of a view");
+                let whole = sentences.get(i).len();
+                assert!(
+                    pair.iter().all(|view| (1..=whole).contains(&view.len())),
+                    "{name} has made a view empty or longer"
+                );
             }
         }
         let (first, second) = views.into_iter().map(|[first, second]| (first, second)).unzip::<_, _, Vec<_>, Vec<_>>();

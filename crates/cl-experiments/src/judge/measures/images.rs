@@ -62,12 +62,15 @@ pub fn metrics(evaluation: &ImageEvaluation, snapshots: &[ImageSnapshot]) -> BTr
 }
 
 /// Mean over classes of the fraction that is told, over the first half of the classes, which has one more if their number is odd, and over the rest:
-/// in a long tail the frequent and the rare ones.
+/// in a long tail the frequent and the rare ones. Classes without test images are left out.
 fn halves(confusion: &[Vec<usize>]) -> [f64; 2] {
     let told = |(class, row): (usize, &Vec<usize>)| row[class] as f64 / row.iter().sum::<usize>() as f64;
     let of_class: Vec<f64> = confusion.iter().enumerate().map(told).collect();
     let (frequent, rare) = of_class.split_at(of_class.len().div_ceil(2));
-    [frequent, rare].map(|half| half.iter().sum::<f64>() / half.len() as f64)
+    [frequent, rare].map(|half| {
+        let told: Vec<f64> = half.iter().copied().filter(|t| t.is_finite()).collect();
+        told.iter().sum::<f64>() / told.len() as f64
+    })
 }
 
 #[cfg(test)]

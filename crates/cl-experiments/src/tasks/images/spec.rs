@@ -127,6 +127,9 @@ impl Specification for ImageSpec {
         }
         self.views.check(parts)?;
         probability("views.positives", self.views.positives.probability())?;
+        let wanted = "0, or left out: with labels there is no second view";
+        let p = self.views.positives.probability();
+        check(p == 0.0 || !self.is_supervised(), "views.positives", p, wanted)?;
         self.model.check(&parts.image_encoders)?;
         if !self.is_supervised() {
             self.objective.check("objective", &parts.objectives)?;

@@ -163,7 +163,7 @@ pub fn label_scores<E: Encoder<Input = Tokens>>(
     Ok(scores)
 }
 
-/// How often each word of the first n labelled sentences occurs in sentences with labels and in those of the test. A probe learns nothing of other
+/// How often each word of the first n labelled sentences occurs in these and in those of the test. A probe learns nothing of other
 /// words.
 fn word_counts(labels: &Labels, n: usize, vocabulary: usize) -> [Tensor<2>; 2] {
     let device = Device::flex();
@@ -175,14 +175,14 @@ fn word_counts(labels: &Labels, n: usize, vocabulary: usize) -> [Tensor<2>; 2] {
             known - 1
         });
     }
-    [&labels.train, &labels.test].map(|sentences| {
-        let mut counts = vec![0f32; sentences.len() * known];
-        for (row, sentence) in sentences.iter().enumerate() {
+    [(&labels.train, n), (&labels.test, labels.test.len())].map(|(sentences, rows)| {
+        let mut counts = vec![0f32; rows * known];
+        for (row, sentence) in sentences.iter().take(rows).enumerate() {
             for column in sentence.iter().filter_map(|word| columns[*word as usize]) {
                 counts[row * known + column] += 1.0;
             }
         }
-        Tensor::from_data(TensorData::new(counts, [sentences.len(), known]), &device)
+        Tensor::from_data(TensorData::new(counts, [rows, known]), &device)
     })
 }
 

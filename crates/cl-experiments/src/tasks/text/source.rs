@@ -207,7 +207,7 @@ fn sha256_of(path: &Path) -> Result<String, UserError> {
 enum Splitter {
     Words(Vocabulary),
     #[cfg(feature = "tokenizers")]
-    Pieces(Box<cl_data::tokens::PretrainedTokenizer>),
+    Pieces(PathBuf, Box<cl_data::tokens::PretrainedTokenizer>),
 }
 
 impl Splitter {
@@ -215,9 +215,8 @@ impl Splitter {
         #[cfg(feature = "tokenizers")]
         if let Some(path) = &words.tokenizer {
             let tokenizer = cl_data::tokens::PretrainedTokenizer::read(path);
-            return tokenizer
-                .map(|tokenizer| Self::Pieces(Box::new(tokenizer)))
-                .map_err(|e| UserError::Run(e.to_string()));
+            let pieces = |tokenizer| Self::Pieces(path.clone(), Box::new(tokenizer));
+            return tokenizer.map(pieces).map_err(|e| UserError::Run(e.to_string()));
         }
         let sentences = splits.train.sentences.iter().map(String::as_str);
         Ok(Self::Words(Vocabulary::of(sentences, words.least_count.unwrap_or(1))))
@@ -227,8 +226,9 @@ impl Splitter {
         match self {
             Self::Words(vocabulary) => Ok(vocabulary.encode(sentence)),
             #[cfg(feature = "tokenizers")]
-            Self::Pieces(tokenizer) => {
-                let pieces = tokenizer.encode(sentence).map_err(UserError::Run)?;
+            Self::Pieces(path, tokenizer) => {
+                let failed = |e: String| UserError::file(path, format!("{sentence:?} cannot be split: {e}"));
+                let pieces = tokenizer.encode(sentence).map_err(failed)?;
                 // A sentence without any piece is one of the first, whatever that is.
                 Ok(if pieces.is_empty() { vec![0] } else { pieces })
             }
@@ -239,7 +239,7 @@ impl Splitter {
         match self {
             Self::Words(vocabulary) => vocabulary.len(),
             #[cfg(feature = "tokenizers")]
-            Self::Pieces(tokenizer) => tokenizer.len(),
+            Self::Pieces(_, tokenizer) => tokenizer.len(),
         }
     }
 }

@@ -143,6 +143,8 @@ impl Specification for TextSpec {
         check_parts((&mut self.model, &parts.token_encoders), &mut self.objective, &mut self.optimization, parts)?;
         if self.data.source.is_generated() {
             self.optimization.check_in_steps()?;
+            let wanted = "left out: nothing is read";
+            check(self.data.content.is_none(), "data.text.content", "given", wanted)?;
         }
         if let Some(what) = self.objective.get().reconstructs() {
             let wanted = "one of tokens: sentences have no coordinates";
@@ -164,7 +166,9 @@ impl Specification for TextSpec {
         }
         positive("evaluation.fine_tuning_rate", e.fine_tuning_rate)?;
         at_least("evaluation.fine_tuning_batch", e.fine_tuning_batch as u64, 1)?;
+        check(!e.budgets.is_empty(), "evaluation.budgets", "[]", "one or more numbers of labels")?;
         for (i, budget) in e.budgets.iter().enumerate() {
+            at_least(&format!("evaluation.budgets[{i}].steps"), budget.steps, 1)?;
             at_least(&format!("evaluation.budgets[{i}].labels"), budget.labels as u64, MIN_TRAINING_ROWS as u64)?;
             let before = i.checked_sub(1).map_or(0, |before| e.budgets[before].labels);
             let wanted = format!("more than {before}: budgets grow");
@@ -212,9 +216,21 @@ impl TextSpec {
     /// [`SpecError`] when other text was asked for, or there is too little.
     fn fix_content(&mut self, content: Content) -> Result<(), SpecError> {
         if let Some(wanted) = &self.data.content {
+            let key = |name: &str| format!("data.text.content.{name}");
             let right = format!("that of the text found, {}", content.fingerprint.join(", "));
-            check(*wanted == content, "data.text.content.fingerprint", wanted.fingerprint.join(", "), right)?;
+            let is_same = wanted.fingerprint == content.fingerprint;
+            check(is_same, &key("fingerprint"), wanted.fingerprint.join(", "), right)?;
+            let named = |tokenizer: &Option<String>| tokenizer.clone().unwrap_or("none".into());
+            let right = format!("{}, that of the tokenizer found", named(&content.tokenizer));
+            check(wanted.tokenizer == content.tokenizer, &key("tokenizer"), named(&wanted.tokenizer), right)?;
+            let sizes = |c: &Content| [c.train, c.test, c.classes, c.vocabulary, c.longest];
+            let names = ["train", "test", "classes", "vocabulary", "longest"];
+            for ((name, wanted), found) in names.iter().zip(sizes(wanted)).zip(sizes(&content)) {
+                check(wanted == found, &key(name), wanted, format!("{found}, as found"))?;
+            }
         }
+        let wanted = "2 or more: with so large a least_count no word is known";
+        check(content.vocabulary >= 2, "known words", content.vocabulary, wanted)?;
         at_least("number of classes", content.classes as u64, 2)?;
         at_least("test sentences", content.test as u64, 2)?;
         let batch_size = self.optimization.batch_size;
