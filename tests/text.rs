@@ -194,7 +194,7 @@ fn a_tokenizer_takes_the_place_of_counted_words() {
     let with = |words: &str| {
         let files = format!("[data.text.source.split_files]\n{words}\nlongest = 7");
         read(&[
-            (GENERATED, &files),
+            (generated(), &files),
             ("    { replace_synonyms = { probability = 1.0 } },\n    { restyle = { style = \"new\" } },\n", ""),
             ("language = { samples = 64, test_sentences = 40 }\n", ""),
         ])
@@ -256,20 +256,17 @@ fn corpus(folder: &Path) {
     std::fs::write(folder.join("test.tsv"), rows(1000, 30)).unwrap();
 }
 
-const GENERATED: &str = "[data.text.source.topic_language]
-topics = 3
-concepts = 2
-synonyms = 2
-style_words = 12
-style_dim = 2
-topic_tokens = 4
-style_tokens = 4";
+/// The section that chooses the generated language.
+fn generated() -> &'static str {
+    let from = SMALL.find("[data.text").expect("a section");
+    &SMALL[from..from + SMALL[from..].find("\n\n").expect("its end")]
+}
 
 #[test]
 fn real_text_is_read_pinned_and_told() {
     let text = scratch();
     corpus(text.path());
-    let files = (GENERATED, "[data.text.source.split_files]\nleast_count = 1\nlongest = 7");
+    let files = (generated(), "[data.text.source.split_files]\nleast_count = 1\nlongest = 7");
     let known = [
         files,
         ("    { replace_synonyms = { probability = 1.0 } },\n    { restyle = { style = \"new\" } },\n", ""),

@@ -3,7 +3,6 @@
     python test_check_geometry.py
 """
 
-import copy
 import itertools
 import json
 import math
@@ -18,6 +17,7 @@ from sklearn.kernel_ridge import KernelRidge
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 from check_geometry import PENALTIES, SQUARED_WIDTHS, check_run  # noqa: E402
+from making_runs import paths, rounded, save, unnoticed, write  # noqa: E402
 from making_signals import rank, view_distance  # noqa: E402
 from reading import Unreadable  # noqa: E402
 
@@ -30,22 +30,6 @@ def signal(coefficients, phase):
     times = [2 * math.pi * k / SAMPLES - phase for k in range(SAMPLES)]
     waves = ((a * math.cos(f * t) + b * math.sin(f * t) for f, (a, b) in enumerate(zip(coefficients[::2], coefficients[1::2]), 1)) for t in times)
     return [sum(of_time) for of_time in waves]
-
-
-def rounded(array):
-    """To 32 bits, as files hold them."""
-    return np.asarray(array, np.float32).astype(float)
-
-
-def save(path, tensors):
-    """As safetensors."""
-    header, body = {}, b""
-    for name, array in tensors.items():
-        data = np.asarray(array, "<f4")
-        header[name] = {"dtype": "F32", "shape": list(data.shape), "data_offsets": [len(body), len(body) + data.nbytes]}
-        body += data.tobytes()
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
 
 
 def decoded(train, y, test, truth, kernel):
@@ -151,20 +135,6 @@ def make(folder, with_projector):
     return reported
 
 
-def write(folder, name, value):
-    """As JSON."""
-    (folder / name).write_text(json.dumps(value))
-
-
-def paths(value, at=()):
-    """Places of all numbers."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    if isinstance(value, float):
-        yield at
-    for key, below in items:
-        yield from paths(below, (*at, key))
-
-
 class CheckGeometry(unittest.TestCase):
     """Against the run above."""
 
@@ -181,16 +151,8 @@ class CheckGeometry(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             reported = make(folder, True)
-            places = list(paths(reported))
-            self.assertGreater(len(places), 25)
-            for place in places:
-                changed = copy.deepcopy(reported)
-                below = changed
-                for key in place[:-1]:
-                    below = below[key]
-                below[place[-1]] = below[place[-1]] * 1.3 + 0.05
-                write(folder, "evaluation.json", changed)
-                self.assertTrue(self.wrong(folder), place)
+            self.assertGreater(len(list(paths(reported))), 25)
+            self.assertEqual(unnoticed(folder, reported, self.wrong, 1.3), [])
 
     def test_what_is_not_covered_is_said(self):
         with tempfile.TemporaryDirectory() as name:

@@ -1,8 +1,8 @@
 //! Sentences with labels: the same for every arm of a seed.
 
-use super::source::{Text, TextSource};
+use super::source::Corpus;
 use super::spec::TextSpec;
-use cl_data::tokens::{Sentences, TopicLanguage};
+use cl_data::tokens::Sentences;
 use cl_data::{Purpose, Stream, epoch_order, stratified_order};
 
 /// Sentences to learn labels from, in an order of which every beginning has the proportions of the classes, and sentences on which they are told.
@@ -22,21 +22,20 @@ pub struct Labels {
 
 impl Labels {
     /// Those of a seed.
-    pub fn of(spec: &TextSpec, seed: u64, language: Option<&TopicLanguage>, text: Option<&Text>) -> Self {
+    pub fn of(spec: &TextSpec, seed: u64, corpus: &Corpus) -> Self {
         let most = spec.evaluation.budgets.iter().map(|b| b.labels).max().unwrap_or(0);
         let stream = Stream::new(seed, Purpose::TextLabels);
-        let (pool, pool_classes, test, test_classes) = match (&spec.data.source, language, text) {
-            (TextSource::TopicLanguage(_), Some(language), _) => {
+        let (pool, pool_classes, test, test_classes) = match corpus {
+            Corpus::Generated(language) => {
                 let pool = language.sample(most, Stream::new(seed, Purpose::ProbeTraining), 0);
                 let test =
                     language.sample(spec.language_samples().test_sentences, Stream::new(seed, Purpose::ProbeTest), 0);
                 (pool.sentences, pool.dominant, test.sentences, test.dominant)
             }
-            (_, _, Some(text)) => {
+            Corpus::Read(text) => {
                 let [train, test] = text.encoded.clone();
                 (train, text.splits.train.classes.clone(), test, text.splits.test.classes.clone())
             }
-            _ => unreachable!("text is generated or read"),
         };
         let classes = spec.classes();
         let order = stratified_order(&pool_classes, classes, stream, 0);

@@ -4,9 +4,10 @@ use crate::io::error::{SpecError, UserError};
 use crate::io::fetch;
 use cl_config::{Component, at_least, check};
 use cl_data::tokens::{
-    LabelledText, Sentences, TextError, TextSplits, TopicLanguageConfig, Vocabulary, read_clinc150, read_sources,
-    read_split_files,
+    LabelledText, Sentences, TextError, TextSplits, TopicLanguage, TopicLanguageConfig, Vocabulary, read_clinc150,
+    read_sources, read_split_files,
 };
+use cl_data::{Purpose, Stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -83,6 +84,25 @@ pub struct Text {
     pub content: Content,
 }
 
+/// The sentences of a seed.
+#[derive(Debug, Clone)]
+pub enum Corpus {
+    /// Drawn from the seed's language.
+    Generated(TopicLanguage),
+    /// From files, the same for all seeds.
+    Read(Arc<Text>),
+}
+
+impl Corpus {
+    /// The language, where it is known.
+    pub fn language(&self) -> Option<&TopicLanguage> {
+        match self {
+            Self::Generated(language) => Some(language),
+            Self::Read(_) => None,
+        }
+    }
+}
+
 impl TextSource {
     /// Whether nothing is read.
     pub fn is_generated(&self) -> bool {
@@ -135,6 +155,19 @@ impl TextSource {
             Self::Sources(sources) => Some(&sources.words),
         }
     }
+}
+
+/// The sentences of a seed; those of files are read once per process.
+///
+/// # Errors
+/// [`UserError`] when they cannot be found or read.
+pub fn corpus(source: &TextSource, seed: u64, data_dir: Option<&Path>) -> Result<Corpus, UserError> {
+    if let TextSource::TopicLanguage(config) = source {
+        let language = TopicLanguage::random(*config, Stream::new(seed, Purpose::Dictionary));
+        return Ok(Corpus::Generated(language.expect("the specification has been checked")));
+    }
+    let text = load(source, data_dir)?;
+    Ok(Corpus::Read(text.expect("whatever is not generated is read")))
 }
 
 /// The text of a source, read once per process; `None` for a generated language.

@@ -3,7 +3,7 @@
 use super::evaluation::{TextEvaluation, features, label_scores, language_scores, mean_cosine, samples};
 use super::labels::Labels;
 use super::neighbors::nearest;
-use super::source::{self, Text, TextSource};
+use super::source::{self, Corpus, Text};
 use super::spec::{Partner, TextSpec};
 use crate::io::error::UserError;
 use crate::io::files::{pretty, safetensors_bytes};
@@ -13,11 +13,10 @@ use crate::tasks::task::{Evaluated, Place};
 use crate::tasks::two_views::{TwoViewSpec, World};
 use crate::tasks::weights;
 use burn::tensor::{Device, Tensor, TensorData};
+use cl_data::tokens::Sentences;
 use cl_data::tokens::augmentation::TokenPipeline;
-use cl_data::tokens::{Sentences, TopicLanguage};
 use cl_data::{Purpose, Stream, epoch_order};
 use cl_model::{Encoder, Siamese, Tokens};
-use std::sync::Arc;
 
 /// A seed's sentences.
 #[derive(Debug, Clone)]
@@ -25,20 +24,18 @@ pub struct Texts {
     spec: TextSpec,
     seed: u64,
     pipeline: TokenPipeline,
-    language: Option<TopicLanguage>,
-    text: Option<Arc<Text>>,
+    corpus: Corpus,
 }
 
 impl Texts {
     fn sentence_views(&self, count: usize, purpose: Purpose, step: u64) -> [Sentences; 2] {
         let stream = Stream::new(self.seed, purpose);
-        match (&self.language, &self.text) {
-            (Some(language), _) => {
+        match &self.corpus {
+            Corpus::Generated(language) => {
                 let drawn = language.sample(count, stream, step);
                 self.pipeline.views(&drawn.sentences, Some((language, &drawn.style)), stream, step)
             }
-            (None, Some(text)) => self.pipeline.views(&self.rows(text, count, purpose, step), None, stream, step),
-            (None, None) => unreachable!("text is generated or read"),
+            Corpus::Read(text) => self.pipeline.views(&self.rows(text, count, purpose, step), None, stream, step),
         }
     }
 
@@ -57,21 +54,20 @@ impl Texts {
 
     /// A test sentence and a class as words.
     fn test_text(&self, labels: &Labels, i: usize) -> String {
-        match (&self.language, &self.text) {
-            (Some(language), _) => {
+        match &self.corpus {
+            Corpus::Generated(language) => {
                 let mut words: Vec<u32> = labels.test.get(i).to_vec();
                 words.sort_unstable();
                 words.into_iter().map(|word| language.text(word)).collect::<Vec<_>>().join(" ")
             }
-            (None, Some(text)) => text.splits.test.sentences[i].clone(),
-            (None, None) => unreachable!("text is generated or read"),
+            Corpus::Read(text) => text.splits.test.sentences[i].clone(),
         }
     }
 
     fn class_name(&self, class: usize) -> String {
-        match &self.text {
-            Some(text) => text.splits.class_names[class].clone(),
-            None => format!("topic {class}"),
+        match &self.corpus {
+            Corpus::Generated(_) => format!("topic {class}"),
+            Corpus::Read(text) => text.splits.class_names[class].clone(),
         }
     }
 }
@@ -83,15 +79,8 @@ impl World for Texts {
     fn new(spec: &TextSpec, seed: u64, place: Place) -> Result<Self, UserError> {
         let mut spec = spec.clone();
         spec.pin(place.data_dir)?;
-        let language = match &spec.data.source {
-            TextSource::TopicLanguage(config) => {
-                let language = TopicLanguage::random(*config, Stream::new(seed, Purpose::Dictionary));
-                Some(language.expect("the specification has been checked"))
-            }
-            _ => None,
-        };
-        let text = source::load(&spec.data.source, place.data_dir)?;
-        Ok(Self { pipeline: spec.views.pipeline(), spec, seed, language, text })
+        let corpus = source::corpus(&spec.data.source, seed, place.data_dir)?;
+        Ok(Self { pipeline: spec.views.pipeline(), spec, seed, corpus })
     }
 
     fn views(&self, count: usize, purpose: Purpose, step: u64, device: &Device) -> [Tokens; 2] {
@@ -125,8 +114,8 @@ impl World for Texts {
     ) -> Result<Evaluated, String> {
         let untrained = untrained();
         let encoders = [&model.encoder, &untrained.encoder];
-        let labels = Labels::of(&self.spec, self.seed, self.language.as_ref(), self.text.as_deref());
-        let drawn = self.language.as_ref().map(|language| samples(language, &self.spec, self.seed));
+        let labels = Labels::of(&self.spec, self.seed, &self.corpus);
+        let drawn = self.corpus.language().map(|language| samples(language, &self.spec, self.seed));
         let language = drawn.as_ref().map(|drawn| language_scores(encoders, drawn, device)).transpose();
         let [after, before] = encoders.map(|encoder| features(encoder, &labels.test, device));
         let about = (&self.spec, self.spec.shape().vocabulary, self.seed);
