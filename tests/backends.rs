@@ -4,6 +4,9 @@ use crate::support::{catalog, change_encoder, change_loss, small_spec};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::Device;
 use burn::train::TrainStep;
+use cl_data::images::ShapesModel;
+use cl_data::images::augmentation::{GaussianBlur, ViewPipeline};
+use cl_data::{Purpose, Stream};
 use cl_experiments::run::learning_rates::LearningRateScheduler;
 use cl_experiments::run::replicas::Replication;
 use cl_experiments::tasks::learner::{Learner, LearnerOf};
@@ -147,6 +150,30 @@ fn devices_draw_what_they_should() {
             // 200,000 numbers: 1 % is four standard errors or more.
             assert!((found - expected).abs() < 0.03 * expected, "{name}, {what}: {found} instead of {expected}");
         }
+    }
+}
+
+/// Both views of 1,024 images at once, as a GPU gets them, against Flex with a few images at a time.
+#[test]
+#[cfg_attr(not(any(feature = "ndarray", feature = "wgpu")), ignore = "Flex alone is compiled in: nothing to compare")]
+fn views_of_a_large_batch_agree_on_every_backend_of_this_build() {
+    const IMAGES: usize = 1024;
+    let images = ShapesModel::default().splits(IMAGES, 1, 5).train;
+    let blur = GaussianBlur { probability: 0.5, kernel_size: 3, sigma: [0.1, 2.0] };
+    let pipeline = ViewPipeline::simclr_cifar().with(GaussianBlur::NAME, blur).unwrap();
+    let views = |device: &Device, at_once: usize| -> Vec<f32> {
+        let tensor = images.tensor(&(0..IMAGES).collect::<Vec<_>>(), device);
+        let stream = Stream::new(7, Purpose::ImageViews);
+        let stacked = pipeline.stacked_views_in_chunks(&tensor, &images.channel_statistics(), stream, 3, at_once);
+        stacked.into_data().iter::<f32>().collect()
+    };
+    let reference = views(&Device::flex(), 32);
+    assert_eq!(reference.len(), 2 * IMAGES * 3 * images.height() * images.width());
+    for (name, device) in others() {
+        let found = views(&device, IMAGES);
+        let furthest = found.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{name}: views of {IMAGES} images differ by {furthest:.1e} at most");
+        assert!(found.len() == reference.len() && furthest < 2e-3, "{name}: {furthest}");
     }
 }
 

@@ -44,6 +44,7 @@ pub fn judged(folder: &Path, claim: &str, text: &str) -> ClaimResult {
             device: &cl_experiments::io::device::open("flex").unwrap(),
             data_dir: None,
             checkpoint_every: Duration::from_secs(5),
+            pictures: false,
             stop: &AtomicBool::new(false),
             progress: &mut |_, _| {},
             warn: &mut |text| panic!("{text}"),

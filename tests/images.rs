@@ -92,6 +92,7 @@ fn run_under(spec: &ImageSpec, seed: u64, folder: &RunFolder, on_progress: &mut 
         device: &device,
         data_dir: None,
         checkpoint_every: std::time::Duration::from_secs(5),
+        pictures: false,
         stop: &stop,
         progress: &mut |done, _| stop.store(on_progress(done), Ordering::Relaxed),
         warn: &mut |text| panic!("{text}"),

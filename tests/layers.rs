@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// From the bottom to the top.
-const LAYERS: [&str; 7] = ["io", "spec", "tasks", "run", "judge", "report", "commands"];
+const LAYERS: [&str; 8] = ["io", "spec", "tasks", "run", "judge", "report", "lab", "commands"];
 
 /// A module's path and its source without comments and tests.
 type Modules = BTreeMap<Vec<String>, String>;

@@ -47,6 +47,8 @@ mod own_parts;
 /// As an unprivileged user, and alongside other processes.
 #[cfg(unix)]
 mod permissions;
+/// What is kept for those who watch a run.
+mod pictures;
 /// Masks let the features of a known dictionary be found; without them they are not.
 mod recovery;
 /// Three training steps against a loop in double precision.

@@ -179,6 +179,7 @@ fn warnings(spec: &TrainingSpec) -> Vec<String> {
         device: &device,
         data_dir: None,
         checkpoint_every: Duration::from_secs(5),
+        pictures: false,
         stop: &AtomicBool::new(false),
         progress: &mut |_, _| {},
         warn: &mut |text| warnings.push(text),

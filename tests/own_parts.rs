@@ -102,6 +102,7 @@ fn execute(catalog: &Catalog, experiment: &Experiment, folder: &RunFolder) -> Re
         device: &cl_experiments::io::device::open("flex").unwrap(),
         data_dir: None,
         checkpoint_every: std::time::Duration::from_secs(5),
+        pictures: false,
         stop: &AtomicBool::new(false),
         progress: &mut |_, _| {},
         warn: &mut |_| {},

@@ -150,6 +150,7 @@ pub fn run_spec_on(
         device: &device,
         data_dir,
         checkpoint_every: std::time::Duration::from_secs(5),
+        pictures: false,
         stop,
         progress: &mut |done, _| on_progress(done),
         warn: &mut |_| {},

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs this program and the PyTorch program beside it in turn and prints the ratio of their speeds, round by round.
+"""Runs this program and the same step in PyTorch and JAX in turn and prints the ratios of their speeds, round by round.
 
-    python3 experiments/bench/race.py                      # after cargo build --release, with torch installed
-    python3 experiments/bench/race.py --rounds 5 --compile
+    python3 experiments/bench/race.py                      # after cargo build --release, with torch and jax installed
+    python3 experiments/bench/race.py --rounds 5 --compile --peers torch
 
-In each round both take every number of threads, and the better of each counts. Both must reach the same state after the
+In each round all take every number of threads, and the better of each counts. All must reach the same state after the
 same steps: energy in span(M) and coverage, means over the rounds' seeds, within 0.02; otherwise the race is void and the exit status is 1.
-The steps on images and on sentences are raced on speed alone: `tests/python/check_images.py` and `check_text.py` recompute their runs.
+JAX runs on the steps on vectors alone. The steps on images and on sentences are raced with PyTorch, on speed alone: `tests/python/check_images.py` and `check_text.py` recompute their runs.
 """
 
 import argparse
@@ -44,24 +44,34 @@ def torch(point, seed, threads):
     return output_of([sys.executable, HERE / "torch_step.py", *SHAPES[point], f"--seed={seed}", f"--threads={threads}", *extra])
 
 
+def jax(point, seed, threads, *extra):
+    return output_of([sys.executable, HERE / "jax_step.py", *SHAPES[point], f"--seed={seed}", f"--threads={threads}", *extra])
+
+
+PEERS = {"torch": torch, "jax": jax}
+
+
 def race(point):
-    ratios, states = [], {"ours": [], "torch": []}
+    programs = {"ours": ours} | {peer: PEERS[peer] for peer in given.peers}
+    ratios, states = {peer: [] for peer in given.peers}, {name: [] for name in programs}
     for round_number in range(given.rounds):
         seed, best = 401 + round_number, {}
-        for name, program in [("ours", ours), ("torch", torch)] if round_number % 2 == 0 else [("torch", torch), ("ours", ours)]:
-            runs = {threads: program(point, seed, threads) for threads in given.threads}
+        for name in list(programs) if round_number % 2 == 0 else list(programs)[::-1]:
+            runs = {threads: programs[name](point, seed, threads) for threads in given.threads}
             states[name].extend(runs.values())
             best[name] = {threads: run["steps_per_second"] for threads, run in runs.items()}
-        ratios.append(max(best["ours"].values()) / max(best["torch"].values()))
-        speeds = "  ".join(f"{name} " + " / ".join(f"{v:.0f}" for v in best[name].values()) for name in best)
-        print(f"{point:9} round {round_number + 1}: {speeds} steps/s, ratio {ratios[-1]:.2f}", flush=True)
-    print(f"{point:9} ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+        for peer in given.peers:
+            ratios[peer].append(max(best["ours"].values()) / max(best[peer].values()))
+        speeds = "  ".join(f"{name} " + " / ".join(f"{v:.0f}" for v in best[name].values()) for name in programs)
+        print(f"{point:9} round {round_number + 1}: {speeds} steps/s, " + ", ".join(f"{ratios[peer][-1]:.2f} of {peer}" for peer in given.peers), flush=True)
+    for peer in given.peers:
+        print(f"{point:9} ratio to {peer}: median {statistics.median(ratios[peer]):.2f}, range {min(ratios[peer]):.2f} to {max(ratios[peer]):.2f}")
     same = True
     for measure in ["energy_in_span", "coverage_mean"]:
         means = {name: statistics.mean(run[measure] for run in runs) for name, runs in states.items()}
-        close = abs(means["ours"] - means["torch"]) <= TOLERANCE
+        close = all(abs(means["ours"] - means[peer]) <= TOLERANCE for peer in given.peers)
         same &= close
-        print(f"{point:9} {measure}: ours {means['ours']:.3f}, torch {means['torch']:.3f}{'' if close else '  DIFFERENT: the race is void'}")
+        print(f"{point:9} {measure}: " + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items()) + ("" if close else "  DIFFERENT: the race is void"))
     return same
 
 
@@ -96,26 +106,38 @@ def tokens_per_second(name, threads):
 
 
 def five_seeds():
-    """Wall time of five seeds of the first shape to the end, two at a time with one thread each."""
+    """Wall time of five seeds of the first shape to the end: two at a time with one thread each, and in JAX through vmap as well."""
     import tempfile
 
-    ratios = []
-    for round_number in range(given.rounds):
-        with tempfile.TemporaryDirectory() as runs:
-            started = time.perf_counter()
-            subprocess.run([given.program, "sweep", "experiments/bench", "--point", "d32", "--runs", runs, "--jobs", "2"], cwd=TOP, stdout=subprocess.DEVNULL, check=True)
-            seconds = time.perf_counter() - started
-        started, waiting, running = time.perf_counter(), [401, 402, 403, 404, 405], []
+    def two_at_a_time(script):
+        waiting, running = [401, 402, 403, 404, 405], []
         while waiting or running:
             while waiting and len(running) < 2:
-                command = [sys.executable, HERE / "torch_step.py", *SHAPES["d32"], f"--seed={waiting.pop()}", "--threads=1"]
+                command = [sys.executable, HERE / script, *SHAPES["d32"], f"--seed={waiting.pop()}", "--threads=1"]
                 running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
             running = [process for process in running if process.poll() is None]
             time.sleep(0.01)
-        theirs = time.perf_counter() - started
-        ratios.append(theirs / seconds)
-        print(f"five seeds round {round_number + 1}: ours {seconds:.2f} s, torch {theirs:.2f} s, ratio {ratios[-1]:.2f}", flush=True)
-    print(f"five seeds ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
+
+    def sweep():
+        with tempfile.TemporaryDirectory() as runs:
+            subprocess.run([given.program, "sweep", "experiments/bench", "--point", "d32", "--runs", runs, "--jobs", "2"], cwd=TOP, stdout=subprocess.DEVNULL, check=True)
+
+    ways = {"ours": sweep}
+    if "torch" in given.peers:
+        ways["torch, processes"] = lambda: two_at_a_time("torch_step.py")
+    if "jax" in given.peers:
+        ways["jax, processes"] = lambda: two_at_a_time("jax_step.py")
+        ways["jax, vmap"] = lambda: jax("d32", 401, max(given.threads), "--seeds=5")
+    times = {name: [] for name in ways}
+    for round_number in range(given.rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            times[name].append(time.perf_counter() - started)
+        print(f"five seeds round {round_number + 1}: " + ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items()), flush=True)
+    for name in list(ways)[1:]:
+        ratios = [theirs / own for theirs, own in zip(times[name], times["ours"])]
+        print(f"five seeds ratio to {name}: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 SPEEDS = {"images": ("images", images_per_second), "text": ("tokens", tokens_per_second)}
@@ -124,6 +146,7 @@ parser.add_argument("--program", default=str(TOP / "target/release/cl-experiment
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
 parser.add_argument("--points", type=lambda text: text.split(","), default=[*SHAPES, *SPEEDS])
+parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
 parser.add_argument("--compile", action="store_true", help="torch.compile, of the loss on vectors and of the network on images")
 given = parser.parse_args()
 

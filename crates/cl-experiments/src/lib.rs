@@ -10,11 +10,14 @@
 //! | [`run`] | executing a task in a run folder, alone or many side by side |
 //! | [`judge`] | measures across runs, expectations, verdicts; mutation tests; comparison of backends |
 //! | [`report`] | figures and the page |
+//! | `lab` | the laboratory in a browser (feature `lab`) |
 //! | [`commands`] | the command line |
 
 pub mod commands;
 pub mod io;
 pub mod judge;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod report;
 pub mod run;
 pub mod spec;

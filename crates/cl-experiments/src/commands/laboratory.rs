@@ -137,7 +137,7 @@ impl Laboratory {
 
     /// Parses the command line, executes it, and returns the exit status.
     pub fn main(self) -> ExitCode {
-        let ended = super::run(&self);
+        let ended = super::run(self);
         match ended.and_then(|status| crate::io::output::finish().map(|()| status)) {
             Ok(status) => ExitCode::from(status),
             Err(error) => {

@@ -6,6 +6,8 @@ mod bench;
 mod certify;
 mod data;
 mod images;
+#[cfg(feature = "lab")]
+mod lab;
 mod laboratory;
 pub mod reproduce;
 mod sweep;
@@ -56,6 +58,9 @@ enum Command {
     /// Images and their views
     #[command(subcommand)]
     Images(images::Images),
+    /// Open the laboratory in a browser: try settings and watch runs as they learn
+    #[cfg(feature = "lab")]
+    Lab(lab::Lab),
     /// List the devices this binary can use
     Devices,
     /// Print shell completions
@@ -76,18 +81,23 @@ enum Command {
 ///
 /// # Errors
 /// [`UserError`], for which the exit status is 2.
-pub fn run(laboratory: &Laboratory) -> Result<u8, UserError> {
+pub fn run(laboratory: Laboratory) -> Result<u8, UserError> {
     let catalog = &laboratory.catalog;
     let stop = || stop_on_signals();
     match Cli::parse().command {
-        Command::Reproduce(arguments) => reproduce::run(&arguments, true, laboratory, &*stop()?),
-        Command::Report(arguments) => reproduce::run(&arguments, false, laboratory, &AtomicBool::new(false)),
+        Command::Reproduce(arguments) => reproduce::run(&arguments, true, &laboratory, &*stop()?),
+        Command::Report(arguments) => reproduce::run(&arguments, false, &laboratory, &AtomicBool::new(false)),
         Command::Sweep(arguments) => sweep::run(arguments, catalog, &*stop()?),
         Command::Bench(arguments) => bench::run(&arguments, catalog).map(|()| 0),
-        Command::Certify(arguments) => certify::run(&arguments, laboratory, &*stop()?),
+        Command::Certify(arguments) => certify::run(&arguments, &laboratory, &*stop()?),
         Command::Train(arguments) => train::run(arguments, catalog, stop()?),
         Command::Data(arguments) => data::run(arguments, catalog).map(|()| 0),
         Command::Images(arguments) => images::run(arguments, catalog).map(|()| 0),
+        #[cfg(feature = "lab")]
+        Command::Lab(arguments) => {
+            let stop = stop()?;
+            lab::run(arguments, laboratory, &stop).map(|()| 0)
+        }
         Command::Devices => {
             crate::say!("{}", device::list());
             Ok(0)

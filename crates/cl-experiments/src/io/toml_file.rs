@@ -85,14 +85,14 @@ pub fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     let mut keys: Vec<&str> = path.split('.').take(MAX_KEY_DEPTH + 1).collect();
     if keys.len() > MAX_KEY_DEPTH {
         let begin: String = path.chars().take(40).collect();
-        return Err(format!("axis {begin}…: a key has at most {MAX_KEY_DEPTH} parts"));
+        return Err(format!("{begin}…: a key has at most {MAX_KEY_DEPTH} parts"));
     }
     let last = keys.pop().unwrap_or_default();
     let place = match keys[..] {
         [] => table,
         [first, ref rest @ ..] => {
             let entry = table.entry(first.to_string()).or_insert_with(|| Value::Table(Table::new()));
-            below(entry, first, rest).map_err(|e| format!("axis {path}: {e}"))?
+            below(entry, first, rest).map_err(|e| format!("{path}: {e}"))?
         }
     };
     place.insert(last.to_string(), value);
@@ -164,6 +164,6 @@ mod tests {
         set(&mut t, "a.1.c", Value::Integer(3)).unwrap();
         assert_eq!(t, table("a = [{ b = 1 }, { c = 3 }]"));
         let error = set(&mut t, "a.2.c", Value::Integer(3)).unwrap_err();
-        assert_eq!(error, "axis a.2.c: a has 2 entries, counted from 0, so that there is no 2");
+        assert_eq!(error, "a.2.c: a has 2 entries, counted from 0, so that there is no 2");
     }
 }

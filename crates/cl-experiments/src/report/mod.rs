@@ -55,6 +55,18 @@ pub fn write_divergence(certificate: &Certificate, folder: &Path) -> Result<(), 
     figure::write(&figures::divergence::figure(certificate), folder)
 }
 
+/// Figures alone, as a page that runs nothing and loads nothing.
+///
+/// # Errors
+/// [`UserError`] when one cannot be drawn.
+pub fn figures_page(figures: &[Figure]) -> Result<String, UserError> {
+    let drawn = figures.iter().map(|figure| {
+        PageFigure::new(figure).map_err(|e| UserError::Run(format!("figure {} cannot be drawn: {e}", figure.name)))
+    });
+    page::figures_alone(&drawn.collect::<Result<Vec<_>, _>>()?)
+        .map_err(|e| UserError::Run(format!("the figures cannot be rendered: {e}")))
+}
+
 /// Writes `report.html`, `figures/*.svg` and `figures/*.png` below `output`; returns the page's path.
 ///
 /// # Errors

@@ -120,9 +120,7 @@ pub fn render(
 ) -> Result<String, minijinja::Error> {
     let claims: Vec<PageClaim> = results.iter().zip(figures).map(|(r, f)| claim(r, f, context.full)).collect();
     let manifest = results.iter().flat_map(|r| r.folders.values()).find_map(|f| f.manifest().ok());
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.render_str(
+    environment().render_str(
         include_str!("template.html"),
         context! {
             claims => Value::from(Serde(&claims)),
@@ -141,6 +139,20 @@ pub fn render(
             algorithm_version => cl_model::ALGORITHM_VERSION,
         },
     )
+}
+
+/// Figures without a report around them.
+///
+/// # Errors
+/// What is wrong with the template.
+pub fn figures_alone(figures: &[PageFigure]) -> Result<String, minijinja::Error> {
+    environment().render_str(include_str!("figures.html"), context! { figures => Value::from(Serde(figures)) })
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment
 }
 
 fn claim(result: &ClaimResult, figures: Vec<PageFigure>, full: bool) -> PageClaim<'_> {

@@ -7,6 +7,7 @@
 //! | `metrics.jsonl` | one [snapshot](crate::tasks::task::Measured) per epoch |
 //! | `evaluation.json`, `moments.json` | the results |
 //! | `weights.safetensors` | `weights` `[m, d1]`, `biases` `[m]`, `dictionary` `[d1, d]` |
+//! | `pictures.jsonl` | what the model looked like, for those who watched, see [`pictures`](crate::run::pictures) |
 //! | `checkpoint/` | while the run is under way |
 //! | `COMPLETE` | written last |
 //!
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where runs live unless the command line says otherwise.
 pub const DEFAULT_RUNS: &str = "runs";
@@ -84,6 +86,12 @@ impl RunFolder {
         self.path.join(MARKER).is_file()
     }
 
+    /// Whether a process is working in this folder.
+    pub fn is_under_way(&self) -> bool {
+        let lock = File::options().append(true).open(self.path.join("lock"));
+        !self.is_complete() && lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Checks that this program may use a complete run: one with parts of a program built on this one can only be
     /// reused by the executable that made it, because those parts may have changed since.
     ///
@@ -134,7 +142,7 @@ impl RunFolder {
         let path = self.path.join("lock");
         let file = File::create(&path)
             .map_err(|e| UserError::file(&path, format!("the run folder cannot be written: {e}")))?;
-        match file.try_lock() {
+        match patiently(|| file.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(UserError::file(
@@ -328,12 +336,27 @@ impl RunFolder {
         self.read("neighbors.json")
     }
 
-    fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, UserError> {
+    /// A file of JSON in the folder.
+    ///
+    /// # Errors
+    /// [`UserError::File`] when it is missing or not what this version writes.
+    pub fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, UserError> {
         let path = self.path.join(name);
         let bytes = fs::read(&path).map_err(|e| UserError::file(&path, format!("it cannot be read: {e}")))?;
         serde_json::from_slice(&bytes)
             .map_err(|e| UserError::file(&path, format!("it is not what this version writes: {e}")))
     }
+}
+
+/// Tries again for a moment while a lock is held: who lists runs asks for their locks and gives them back at once.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    for _ in 0..5 {
+        match lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            other => return other,
+        }
+    }
+    lock()
 }
 
 /// The growing `metrics.jsonl` of a run.

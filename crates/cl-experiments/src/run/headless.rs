@@ -9,6 +9,7 @@ use crate::io::manifest::Manifest;
 use crate::run::checkpoint;
 use crate::run::folder::RunFolder;
 use crate::run::learning_rates::LearningRateScheduler;
+use crate::run::pictures;
 use crate::run::recording::{begin_log, finish, keep_if_best};
 use crate::spec::{RunSpec, Schedule};
 use crate::tasks::learner::LearnerOf;
@@ -51,6 +52,8 @@ pub struct Session<'a> {
     pub data_dir: Option<&'a Path>,
     /// Minimum time between two checkpoints, which are only made at the end of an epoch.
     pub checkpoint_every: Duration,
+    /// Whether pictures of the model are kept as it learns, see [`crate::run::pictures`].
+    pub pictures: bool,
     /// Set to end the run after the current step.
     pub stop: &'a AtomicBool,
     /// Called with `(done, total)`.
@@ -80,6 +83,11 @@ pub(crate) fn train<T: Task>(
 
     let mut measuring = Stopwatch::default();
     let mut log = measuring.during(|| begin_log(&learner, folder))?;
+    let keep_picture = |learner: &LearnerOf<T>| match session.pictures {
+        true => pictures::keep(learner, folder),
+        false => Ok(()),
+    };
+    keep_picture(&learner)?;
     let looks_at_every_loss = crate::io::device::is_host(session.device_name);
     let mut saved = Instant::now();
     let mut ahead = None;
@@ -101,6 +109,7 @@ pub(crate) fn train<T: Task>(
                 return Err(no_longer_finite::<T>(&learner, folder));
             }
             log.append(&snapshot)?;
+            keep_picture(&learner)?;
             if let Some(warning) = snapshot.warning().filter(|_| !warned && snapshot.step() > 0) {
                 warned = true;
                 (session.warn)(format!("{}: step {}: {warning}", folder.path().display(), snapshot.step()));

@@ -13,6 +13,7 @@ pub mod headless;
 pub mod learner;
 pub mod learning_rates;
 mod metric_files;
+pub mod pictures;
 pub mod plan;
 pub mod queue;
 pub mod quiet;

@@ -72,6 +72,7 @@ impl Plan {
                             device: conditions.device.clone(),
                             data_dir: conditions.data_dir.clone(),
                             checkpoint_every_s: conditions.checkpoint_every_s,
+                            pictures: false,
                         });
                         folder
                     });

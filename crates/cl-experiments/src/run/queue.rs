@@ -35,6 +35,8 @@ pub struct Job {
     pub data_dir: Option<PathBuf>,
     /// Minimum time between two checkpoints, in seconds.
     pub checkpoint_every_s: f64,
+    /// Whether pictures of the model are kept as it learns, see [`crate::run::pictures`].
+    pub pictures: bool,
 }
 
 /// A job in the form in which a child reads it.
@@ -48,12 +50,13 @@ struct JobInWriting {
     #[serde(with = "os_path::option")]
     data_dir: Option<PathBuf>,
     checkpoint_every_s: f64,
+    pictures: bool,
 }
 
 /// What a child tells its parent, one JSON line per message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Message {
+pub enum Message {
     /// Steps done, and the total.
     Progress(u64, u64),
     /// A message for the user.
@@ -106,7 +109,9 @@ pub fn run_all(mut jobs: Vec<Job>, side_by_side: usize, stop: &AtomicBool, hear:
         while running.len() < side_by_side && !stop.load(Ordering::Relaxed) {
             let Some(index) = waiting.pop_front() else { break };
             let job = &jobs[index];
-            match start(index, job, &sender) {
+            let sender = sender.clone();
+            // This thread listens until it has received every final message.
+            match start(job, move |message| drop(sender.send((index, message)))) {
                 Ok(child) => running.push((index, child)),
                 Err(e) => {
                     tally.ended.failures.push(format!("{}: the run cannot be started: {e}", job.folder.display()));
@@ -188,25 +193,32 @@ pub(crate) fn child(command: &str, threads: usize) -> std::io::Result<Command> {
     Ok(child)
 }
 
-fn start(index: usize, job: &Job, sender: &mpsc::Sender<(usize, Option<Message>)>) -> std::io::Result<Child> {
+/// Starts a job as a child process with one thread. `hear` is called with each of its messages, and with `None` when it has ended
+/// without a final one.
+///
+/// # Errors
+/// When the process cannot be started.
+pub fn start(job: &Job, mut hear: impl FnMut(Option<Message>) + Send + 'static) -> std::io::Result<Child> {
     let mut child = child("run-one", 1)?.spawn()?;
     let text = serde_json::to_string(job).expect("a job is plain data");
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(text.as_bytes())?;
+    let told = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
+    if let Err(error) = told {
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(error);
     }
     if let Some(stdout) = child.stdout.take() {
-        let sender = sender.clone();
         std::thread::spawn(move || {
             let mut last_word = false;
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(message) = serde_json::from_str::<Message>(&line) {
                     last_word |= matches!(message, Message::Finished | Message::Stopped(_) | Message::Failed(_));
-                    // The parent listens until it has received every final message.
-                    let _ = sender.send((index, Some(message)));
+                    hear(Some(message));
                 }
             }
             if !last_word {
-                let _ = sender.send((index, None));
+                hear(None);
             }
         });
     }
@@ -246,6 +258,7 @@ pub fn run_one(catalog: &Catalog, stop: &AtomicBool) -> Result<(), UserError> {
             device: &device,
             data_dir: job.data_dir.as_deref(),
             checkpoint_every: Duration::from_secs_f64(job.checkpoint_every_s),
+            pictures: job.pictures,
             stop,
             progress: &mut |done, of| say(&Message::Progress(done, of)),
             warn: &mut |text| say(&Message::Warning(text)),

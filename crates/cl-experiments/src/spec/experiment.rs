@@ -163,6 +163,26 @@ impl Experiment {
         })
     }
 
+    /// Applies overrides to a specification's table, as the table of a point is applied to its base.
+    pub fn apply(table: &mut Table, overrides: &Table) {
+        merge(table, overrides, &SECTIONS);
+    }
+
+    /// An experiment that no file describes, with one point.
+    pub fn of_one_point(point: Point) -> Self {
+        Self {
+            claim: point.name.clone(),
+            on_request: true,
+            title: String::new(),
+            statement: String::new(),
+            measures: Vec::new(),
+            figures: None,
+            folder: PathBuf::new(),
+            points: vec![point],
+            grids: Vec::new(),
+        }
+    }
+
     /// Names of the points, in order.
     pub fn point_names(&self) -> Vec<String> {
         self.points.iter().map(|p| p.name.clone()).collect()
@@ -316,7 +336,7 @@ impl Expansion<'_> {
             let mut table = base.clone();
             let mut label = name.to_string();
             for ((key, _), value) in axes.iter().zip(&cell) {
-                set(&mut table, key, (*value).clone()).map_err(in_grid)?;
+                set(&mut table, key, (*value).clone()).map_err(|e| in_grid(format!("axis {e}")))?;
                 let short = key.rsplit('.').next().unwrap_or(key);
                 label.push_str(&format!(",{short}={}", value.to_string().trim_matches('"')));
             }

@@ -95,6 +95,11 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
     /// Measures a model outside autodiff after `step` steps.
     fn snapshot(&self, model: &Self::Model, step: u64) -> Self::Snapshot;
 
+    /// What can be seen in a model outside autodiff while it learns; `None` where there is no picture.
+    fn picture(&self, _model: &Self::Model) -> Option<Picture> {
+        None
+    }
+
     /// How good a snapshot is, where the best model is scored as well as the last one: larger is better, and among
     /// equals the first is the best. `None` if no other model is kept.
     fn quality(_snapshot: &Self::Snapshot) -> Option<f64> {
@@ -106,6 +111,17 @@ pub trait Task: Debug + Send + Sync + Sized + 'static {
     /// # Errors
     /// A message, when a probe fails.
     fn evaluate(&self, last: &Self::Model, best: Option<(&Self::Model, u64)>) -> Result<Evaluated, String>;
+}
+
+/// A matrix of values in [0, 1].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// What a value is.
+    pub title: &'static str,
+    /// What a row and what a column stands for.
+    pub sides: [&'static str; 2],
+    /// Row by row; all rows have the same length.
+    pub values: Vec<Vec<f64>>,
 }
 
 /// What a finished training leaves behind.

@@ -219,6 +219,7 @@ fn run_all_on(
             device,
             data_dir: None,
             checkpoint_every: Duration::from_secs_f64(CHECKPOINT_EVERY_S),
+            pictures: false,
             stop,
             progress: &mut |_, _| {},
             warn: &mut |text| crate::warn_line!("{text}"),

@@ -80,6 +80,7 @@ pub fn write(
         device: &device,
         data_dir,
         checkpoint_every: Duration::MAX,
+        pictures: false,
         stop: &AtomicBool::new(false),
         progress: &mut |_, _| {},
         warn: &mut |text| crate::warn_line!("{text}"),

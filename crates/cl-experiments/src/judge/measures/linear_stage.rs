@@ -11,8 +11,8 @@ use crate::tasks::task::Task;
 use burn::tensor::Device;
 use cl_config::{Component, ConfigError, positive};
 use cl_data::{Matrix, SecondMoments};
-use cl_model::linear_stage::{LinearStage, PredictedNorms};
-use cl_model::{LearningRate, SymmetricReluConfig};
+use cl_model::linear_stage::{LinearStage, PredictedNorms, Prediction};
+use cl_model::{Bias, InfoNce, LearningRate, Normalization, OptimizerConfig, SymmetricReluConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -70,36 +70,60 @@ pub struct Comparison {
     pub within_bound: usize,
 }
 
+/// Whether the beginning of a run is predicted: the paper's encoder alone, without normalisation and with thresholds that begin at 0,
+/// under the paper's loss and plain gradient descent at a constant rate.
+pub fn is_predicted(spec: &TrainingSpec) -> bool {
+    let of_the_paper = |loss: &InfoNce| *loss == InfoNce::paper(loss.temperature);
+    let has_its_loss = spec.objective.config::<InfoNce>().is_some_and(of_the_paper);
+    let has_its_encoder = spec.symmetric_relu().is_some_and(|encoder| {
+        let from_0 = match encoder.bias {
+            Bias::Zero => true,
+            Bias::Scheduled(rule) => rule.start_step > 0,
+            Bias::Trained { .. } => false,
+        };
+        from_0 && encoder.normalization == Normalization::None
+    });
+    let is_plain = matches!(spec.optimization.optimizer, OptimizerConfig::Sgd { momentum: 0.0, .. })
+        && spec.optimization.gradient_clip.is_none()
+        && !matches!(spec.optimization.learning_rate, LearningRate::WarmupCosine { .. });
+    has_its_loss && has_its_encoder && is_plain && spec.model.is_encoder_alone()
+}
+
+/// The norms that the linear stage predicts for the first steps of a run, from its specification and seed; nothing is fitted.
+pub fn predict(spec: &TrainingSpec, seed: u64, steps: u64) -> Prediction {
+    let eta = match spec.schedule().learning_rate {
+        LearningRate::Constant { rate } | LearningRate::ExponentialDecay { first: rate, .. } => rate,
+        // The prediction assumes a constant η, without a warm-up.
+        LearningRate::WarmupCosine { peak, .. } => peak,
+    };
+    let data = spec.data.model(seed);
+    let moments = SecondMoments::new(&data, &spec.views.augmentation());
+    let negatives = spec.num_negatives() as f64;
+    let stage = LinearStage {
+        cross_view: &moments.cross_view,
+        plus: &moments.plus,
+        plus_plus: &moments.plus_plus,
+        kappa: negatives / (negatives + 1.0),
+        eta,
+        weight_decay: spec.weight_decay(),
+        batch_size: spec.optimization.batch_size as f64,
+    };
+    let untrained = SparseCoding::<SymmetricReluConfig>::on(spec, seed, &Device::flex()).untrained();
+    let weights = untrained.encoder.weights.val().into_data();
+    let weights: Vec<f64> = weights.iter::<f64>().collect();
+    let weights: Vec<Vec<f64>> = weights.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect();
+    stage.predict(&weights, &rows(data.dictionary().features()), steps as usize)
+}
+
 impl Comparison {
     /// Predicts a run from its specification and seed; nothing is fitted.
     pub fn new(spec: &TrainingSpec, seed: u64, snapshots: &[Snapshot], similarity_bound: f64) -> Self {
-        let eta = match spec.schedule().learning_rate {
-            LearningRate::Constant { rate } | LearningRate::ExponentialDecay { first: rate, .. } => rate,
-            // The prediction assumes a constant η, without a warm-up.
-            LearningRate::WarmupCosine { peak, .. } => peak,
-        };
-        let data = spec.data.model(seed);
-        let moments = SecondMoments::new(&data, &spec.views.augmentation());
-        let negatives = spec.num_negatives() as f64;
-        let stage = LinearStage {
-            cross_view: &moments.cross_view,
-            plus: &moments.plus,
-            plus_plus: &moments.plus_plus,
-            kappa: negatives / (negatives + 1.0),
-            eta,
-            weight_decay: spec.weight_decay(),
-            batch_size: spec.optimization.batch_size as f64,
-        };
-        let untrained = SparseCoding::<SymmetricReluConfig>::on(spec, seed, &Device::flex()).untrained();
-        let weights = untrained.encoder.weights.val().into_data();
-        let weights: Vec<f64> = weights.iter::<f64>().collect();
-        let weights: Vec<Vec<f64>> = weights.chunks_exact(spec.data.input_dim).map(<[f64]>::to_vec).collect();
         let within = |s: &&Snapshot| s.largest_similarity.is_some_and(|v| v <= similarity_bound);
         let within_bound = snapshots.iter().take_while(within).count();
         // Only one snapshot beyond the bound is shown: the prediction grows without limit.
         let shown: Vec<&Snapshot> = snapshots.iter().take(within_bound + 1).collect();
         let last = shown.last().map_or(0, |s| s.step);
-        let prediction = stage.predict(&weights, &rows(data.dictionary().features()), last as usize);
+        let prediction = predict(spec, seed, last);
         let at = |curve: &[PredictedNorms]| shown.iter().map(|s| curve[s.step as usize]).collect();
         Self {
             steps: shown.iter().map(|s| s.step).collect(),

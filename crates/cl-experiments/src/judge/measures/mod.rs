@@ -19,8 +19,8 @@ use crate::io::error::UserError;
 use crate::io::undefined::or_nan;
 use crate::judge::{Expected, Judgement, Metrics, Verdict, overall};
 use crate::run::folder::RunFolder;
-use crate::spec::experiment::Experiment;
-use crate::spec::{Part, Parts};
+use crate::spec::experiment::{Experiment, Point};
+use crate::spec::{Part, Parts, RunSpec};
 use crate::tasks::images::spec::ImageSpec;
 use crate::tasks::sparse_coding::evaluation::Evaluation;
 use crate::tasks::sparse_coding::snapshot::Snapshot;
@@ -127,6 +127,29 @@ impl ClaimResult {
     pub fn measure<M: Any>(&self) -> Option<&M> {
         self.measures.iter().find_map(|measure| measure.config())
     }
+}
+
+/// A complete run by itself, as a claim that expects nothing.
+///
+/// # Errors
+/// [`UserError`] when its folder cannot be read, or another executable's own parts made it.
+pub fn single_run(judge: &Judge, spec: RunSpec, seed: u64, folder: &RunFolder) -> Result<ClaimResult, UserError> {
+    folder.check_maker(&spec)?;
+    let point = Point { name: "run".into(), spec, seeds: vec![seed] };
+    let values = metrics_of_its_kind(CompleteRun { point: &point, seed, folder }, judge.parts)?;
+    let metrics = Metrics::from([(point.name.clone(), [(seed, values)].into())]);
+    let folders = [((point.name.clone(), seed), folder.clone())].into();
+    let experiment = Experiment::of_one_point(point);
+    let expected = Expected { expect: Vec::new() };
+    Ok(ClaimResult {
+        experiment,
+        expected,
+        measures: Vec::new(),
+        folders,
+        metrics,
+        judgements: Vec::new(),
+        verdict: Verdict::Undecided,
+    })
 }
 
 /// The metrics that every run of its kind of data has.

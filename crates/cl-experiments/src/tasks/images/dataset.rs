@@ -99,6 +99,8 @@ pub fn load(
     };
     let images = Arc::new((splits, content));
     if let Ok(mut loaded) = loaded.lock() {
+        // One set stays in memory, the last one: a process that lives long meets many.
+        loaded.clear();
         loaded.insert(key, images.clone());
     }
     Ok(images)

@@ -49,9 +49,19 @@ pub fn write(request: &Request, parts: &Parts) -> Result<usize, UserError> {
         return Err(UserError::Argument(format!("--point {}: it does not train on images", point.name)));
     };
     let place = Place { device_name: "flex", device: &crate::io::device::open("flex")?, data_dir };
+    let (png, rows) = sheet(spec, seed, request.images, place)?;
+    write_whole(output, &png)?;
+    Ok(rows)
+}
+
+/// A PNG with at most `images` training images, and their number.
+///
+/// # Errors
+/// [`UserError`] when images cannot be read.
+pub fn sheet(spec: &ImageSpec, seed: u64, images: usize, place: Place) -> Result<(Vec<u8>, usize), UserError> {
     let data = ImageData::new(spec, seed, place)?;
     let train = &data.splits().train;
-    let indices = data.part_of_train(request.images);
+    let indices = data.part_of_train(images);
     let rows = indices.len();
     let plane = train.height() * train.width();
     let mut columns: Vec<Vec<f32>> = vec![train.tensor(indices, data.device()).into_data().iter::<f32>().collect()];
@@ -80,7 +90,6 @@ pub fn write(request: &Request, parts: &Parts) -> Result<usize, UserError> {
     let mut png = Vec::new();
     sheet
         .write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
-        .map_err(|e| UserError::file(output, format!("the sheet cannot be encoded: {e}")))?;
-    write_whole(output, &png)?;
-    Ok(rows)
+        .map_err(|e| UserError::Run(format!("the sheet of images cannot be encoded: {e}")))?;
+    Ok((png, rows))
 }

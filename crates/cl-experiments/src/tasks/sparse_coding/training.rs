@@ -14,7 +14,7 @@ use crate::io::undefined::or_nan;
 use crate::spec::Schedule;
 use crate::tasks::initial_model::{self, Behind};
 use crate::tasks::spread::{ViewDistances, is_finite, output_measures};
-use crate::tasks::task::{Evaluated, Place, Task, through_autodiff};
+use crate::tasks::task::{Evaluated, Picture, Place, Task, through_autodiff};
 use crate::tasks::two_view_loss;
 use burn::module::ParamGroup;
 use burn::optim::{GradientsParams, ModuleOptimizer};
@@ -401,6 +401,16 @@ impl<C: EncoderConfig<Encoder: VectorEncoder>> Task for SparseCoding<C> {
             predictor_off_diagonal: model.predictor.as_ref().and_then(Predictor::off_diagonal_norm),
             neuron_energies: decomposition.energies().into_iter().map(|e| e as f32).collect(),
         }
+    }
+
+    fn picture(&self, model: &ModelOf<C>) -> Option<Picture> {
+        let decomposition = Decomposition::new(self.neuron_weights(&model.encoder), self.features());
+        let row = |i: usize| (0..self.spec.data.code_dim).map(|j| decomposition.cosine(i, j)).collect();
+        Some(Picture {
+            title: "|cos(w_i, M_j)|",
+            sides: ["neuron i", "feature j"],
+            values: (0..decomposition.norms.len()).map(row).collect(),
+        })
     }
 
     fn evaluate(&self, last: &ModelOf<C>, _: Option<(&ModelOf<C>, u64)>) -> Result<Evaluated, String> {
