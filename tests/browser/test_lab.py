@@ -284,7 +284,7 @@ class InTheBrowser(unittest.TestCase):
 
     def test_runs_of_other_processes_are_listed_compared_and_followed(self):
         arguments = ["--runs", str(self.runs)]
-        made = subprocess.run([BINARY, "sweep", "experiments/c2-linear-stage", *arguments], cwd=TOP, capture_output=True, text=True)
+        made = subprocess.run([BINARY, "sweep", "experiments/c2-linear-stage", "--point", "large-step", "--point", "small-step", *arguments], cwd=TOP, capture_output=True, text=True)
         self.assertEqual(made.returncode, 0, made.stderr)
         page = self.page("/runs?search=c2")
         expect(page.locator("#list li")).not_to_have_count(0)
