@@ -192,6 +192,11 @@ class InTheBrowser(unittest.TestCase):
         swept = subprocess.run([BINARY, "sweep", str(mine), "--runs", str(self.runs)], capture_output=True, text=True, cwd=TOP)
         self.assertEqual(swept.returncode, 0, swept.stderr)
         self.assertIn("All 1 runs are complete", swept.stdout)
+        command = [BINARY, "reproduce", "mine", "--experiments", str(mine.parent), "--runs", str(self.runs), "--output", str(mine / "report")]
+        judged = subprocess.run(command, capture_output=True, text=True, cwd=TOP)
+        self.assertEqual(judged.returncode, 1, "nothing is expected, so nothing holds")
+        self.assertIn("nothing is judged", judged.stdout)
+        self.assertTrue((mine / "report/report.html").is_file())
         self.assertEqual(self.complaints, [])
 
     def test_masks_and_none_side_by_side(self):

@@ -7,8 +7,9 @@ use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method};
 
 /// Why a request is refused, if it is.
-/// `is_place` says whether it is for the page itself, to which links may lead from anywhere.
-pub fn refusal(method: &Method, headers: &HeaderMap, port: u16, is_place: bool) -> Option<String> {
+///
+/// `is_page` says whether it is for the page itself, to which links may lead from anywhere.
+pub fn refusal(method: &Method, headers: &HeaderMap, port: u16, is_page: bool) -> Option<String> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let own = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{port}"));
     let is_own = |host: &str| own.iter().any(|name| name.eq_ignore_ascii_case(host));
@@ -22,7 +23,7 @@ pub fn refusal(method: &Method, headers: &HeaderMap, port: u16, is_place: bool) 
         return Some(format!("a page of {origin} may not ask this laboratory"));
     }
     let is_followed_link =
-        is_place && text("sec-fetch-mode") == Some("navigate") && text("sec-fetch-dest") == Some("document");
+        is_page && text("sec-fetch-mode") == Some("navigate") && text("sec-fetch-dest") == Some("document");
     if let Some(site) = text("sec-fetch-site")
         && !matches!(site, "same-origin" | "none")
         && !is_followed_link
@@ -47,9 +48,9 @@ mod tests {
         refused_at(false, method, headers)
     }
 
-    fn refused_at(is_place: bool, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
+    fn refused_at(is_page: bool, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        refusal(&method, &headers.collect(), 8000, is_place).is_some()
+        refusal(&method, &headers.collect(), 8000, is_page).is_some()
     }
 
     #[test]

@@ -7,12 +7,12 @@
 //! | `tries.rs` | one child process for a page, in a scratch folder |
 //! | `follow.rs` | a run folder as a stream of events, whoever makes the run |
 //! | `runs.rs` | the runs there are |
-//! | `looks.rs` | sheets of views, the figures of a run, reports |
+//! | `looks.rs` | sheets of views, predicted curves, the figures of a run, reports |
 //! | `guard.rs` | which requests are answered at all |
 //! | `server.rs` | addresses and answers |
 //! | `page/` | what the browser gets; nothing is loaded from elsewhere |
 //!
-//! What is read: the folders of experiments, runs and images that were named at the start. What is written: runs.
+//! What is read: the folders of experiments, runs and images, as commands find them. What is written: runs.
 
 mod follow;
 mod guard;

@@ -51,7 +51,7 @@ const POLICY_OF_REPORTS: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox";
 
 /// The page's own addresses.
-const PLACES: [&str; 3] = ["/", "/runs", "/images"];
+const PAGES: [&str; 3] = ["/", "/runs", "/images"];
 
 /// Files of the page.
 const FILES: [(&str, &str, &str); 10] = [
@@ -73,7 +73,7 @@ struct Server {
     tries: Tries,
     port: u16,
     /// Sheets of views are made one at a time: a slider asks for many, and takes the last.
-    one_sheet: Semaphore,
+    one_sheet: Arc<Semaphore>,
 }
 
 type Lab = Shared<Arc<Server>>;
@@ -104,7 +104,7 @@ pub fn serve(
             places,
             tries: tries.clone(),
             port: address.port(),
-            one_sheet: Semaphore::new(1),
+            one_sheet: Arc::new(Semaphore::new(1)),
         });
         ready(address);
         tokio::select! {
@@ -126,7 +126,7 @@ async fn set(stop: &AtomicBool) {
 
 fn router(server: Arc<Server>) -> Router {
     let page = || get(|| async { file("text/html", include_str!("page/index.html")) });
-    let mut router = PLACES.iter().fold(Router::new(), |router, path| router.route(path, page()));
+    let mut router = PAGES.iter().fold(Router::new(), |router, path| router.route(path, page()));
     for (path, kind, text) in FILES {
         router = router.route(path, get(move || async move { file(kind, text) }));
     }
@@ -151,15 +151,11 @@ fn router(server: Arc<Server>) -> Router {
 
 /// Refuses requests that do not come from a page of this server, and says what browsers may do with answers.
 async fn only_own_pages(Shared(server): Lab, request: Request, next: Next) -> Response {
-    let mut response = match guard::refusal(
-        request.method(),
-        request.headers(),
-        server.port,
-        PLACES.contains(&request.uri().path()),
-    ) {
-        Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
-        None => next.run(request).await,
-    };
+    let mut response =
+        match guard::refusal(request.method(), request.headers(), server.port, PAGES.contains(&request.uri().path())) {
+            Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+            None => next.run(request).await,
+        };
     let headers: &mut HeaderMap = response.headers_mut();
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
@@ -257,32 +253,33 @@ async fn check(Shared(server): Lab, settings: Result<Json<Settings>, JsonRejecti
     Ok(axum::Json(json!({ "claim": claim, "point": point, "seed": seed, "spec": spec, "file": file })).into_response())
 }
 
-/// A page and what it asks for.
+/// A run that a page asks for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OfPage<T> {
-    page: String,
-    #[serde(flatten)]
-    asked: T,
-}
-
-#[derive(Deserialize)]
 struct Trial {
+    page: String,
     /// Counted by the page.
     turn: u64,
     settings: Settings,
 }
 
+/// A run of a page.
 #[derive(Deserialize)]
-struct Number {
+#[serde(deny_unknown_fields)]
+struct OwnRun {
+    page: String,
     number: u64,
 }
 
+/// A page that goes.
 #[derive(Deserialize)]
-struct Nothing {}
+#[serde(deny_unknown_fields)]
+struct Leaving {
+    page: String,
+}
 
-async fn start_try(Shared(server): Lab, trial: Result<Json<OfPage<Trial>>, JsonRejection>) -> Answer {
-    let Json(OfPage { page, asked: Trial { turn, settings } }) = trial?;
+async fn start_try(Shared(server): Lab, trial: Result<Json<Trial>, JsonRejection>) -> Answer {
+    let Json(Trial { page, turn, settings }) = trial?;
     let chosen = chosen(&server, settings).await?;
     let spec = json!({ "claim": chosen.claim, "point": chosen.point, "seed": chosen.seed, "spec": chosen.spec });
     let watched = apart(&server, move |server| server.tries.start(&page, turn, &chosen)).await?;
@@ -302,13 +299,13 @@ async fn start_try(Shared(server): Lab, trial: Result<Json<OfPage<Trial>>, JsonR
     Ok(sse(stream::iter([started]).chain(news)))
 }
 
-async fn pin(Shared(server): Lab, pinned: Result<Json<OfPage<Number>>, JsonRejection>) -> Answer {
-    let Json(OfPage { page, asked: Number { number } }) = pinned?;
+async fn pin(Shared(server): Lab, pinned: Result<Json<OwnRun>, JsonRejection>) -> Answer {
+    let Json(OwnRun { page, number }) = pinned?;
     Ok(axum::Json(apart(&server, move |server| server.tries.pin(&page, number)).await?).into_response())
 }
 
-async fn leave(Shared(server): Lab, left: Result<Json<OfPage<Nothing>>, JsonRejection>) -> Answer {
-    let page = left?.0.page;
+async fn leave(Shared(server): Lab, left: Result<Json<Leaving>, JsonRejection>) -> Answer {
+    let Json(Leaving { page }) = left?;
     apart(&server, move |server| {
         server.tries.leave(&page);
         Ok(())
@@ -325,8 +322,13 @@ async fn predict(Shared(server): Lab, settings: Result<Json<Settings>, JsonRejec
 
 async fn views(Shared(server): Lab, settings: Result<Json<Settings>, JsonRejection>) -> Answer {
     let chosen = chosen(&server, settings?.0).await?;
-    let _turn = server.one_sheet.acquire().await.map_err(|e| Refused(e.to_string()))?;
-    let png = apart(&server, move |server| looks::views(&chosen, server.places.data_dir.as_deref())).await?;
+    let turn = server.one_sheet.clone().acquire_owned().await.map_err(|e| Refused(e.to_string()))?;
+    let png = apart(&server, move |server| {
+        // Kept until the sheet is made, whether or not somebody still waits for it.
+        let _turn = turn;
+        looks::views(&chosen, server.places.data_dir.as_deref())
+    });
+    let png = png.await?;
     Ok(([(CONTENT_TYPE, "image/png")], Body::from(png)).into_response())
 }
 

@@ -131,7 +131,7 @@ impl Chosen {
             "# In experiments/mine/experiment.toml: cargo run --release -- reproduce mine\n\
              claim = \"mine\"\n\
              title = {title:?}\n\
-             statement = \"What do you expect? What is expected stands in expected.toml, beside this file.\"\n\
+             statement = \"What do you expect? Write it down in expected.toml, beside this file, and it is judged.\"\n\
              seeds = [{seed}]\n\n{points}",
             title = format!("{claim}, {point}, with values changed"),
         ))

@@ -1,7 +1,7 @@
 //! One child process for a page, in a scratch folder that goes with it.
 //!
 //! A page has one try: a new one ends and removes the one before. Pages together have one child per core but one, which is left
-//! to the server and the browser; the newest try takes the place of the oldest one that is under way. A try that is pinned is
+//! to the server and the browser, and four at most; the newest try takes the place of the oldest one that is under way. A try that is pinned is
 //! moved into the folder of runs once it is complete.
 //!
 //! The table of tries is locked for moments only: children are waited for, and folders removed, on threads of their own.
