@@ -295,6 +295,10 @@ fn measuring_fraction(results: &[ClaimResult]) -> Option<f64> {
 /// A claim's verdict and what it is based on, for the terminal.
 fn table(result: &ClaimResult) -> String {
     let mut text = format!("\n{}", line(result));
+    if result.judgements.is_empty() {
+        let file = result.experiment.folder.join("expected.toml");
+        text.push_str(&format!("     nothing is judged: {} expects nothing\n", file.display()));
+    }
     for j in &result.judgements {
         let verdict = j.verdict.map_or("reported".to_string(), |v| v.to_string());
         let numbers = if j.values.is_empty() {
