@@ -1,11 +1,11 @@
 //! Augmentations that decouple the dense features of a positive pair, and those that do not.
 
+use crate::StreamRng;
 use crate::normal::fill_words;
 use crate::{Matrix, Part, Stream};
 use cl_config::{Component, ConfigError, check, probability};
 use pulp::Arch;
 use rand::Rng;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Two views of the same observations.
@@ -120,7 +120,7 @@ impl Augmentation {
     }
 
     /// The same with given generators: one for the first view's mask or the shared mask, one for the second view's.
-    pub(crate) fn apply_with(&self, x: Matrix, [mut rng, mut second_rng]: [ChaCha8Rng; 2]) -> PositivePair {
+    pub(crate) fn apply_with(&self, x: Matrix, [mut rng, mut second_rng]: [StreamRng; 2]) -> PositivePair {
         self.checked().unwrap_or_else(|error| panic!("{error}"));
         let mut x_plus_plus = x.clone();
         let mut x_plus = x;

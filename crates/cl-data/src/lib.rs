@@ -54,7 +54,7 @@ pub use order::{epoch_order, stratified_order};
 pub use second_moments::{CoordinateFactors, SecondMoments};
 pub use sparse_code::{SparseCodeDistribution, default_nonzero_probability};
 pub use sparse_coding::{Observations, SparseCodingModel, default_noise_variance};
-pub use stream::{Part, Purpose, Stream};
+pub use stream::{Part, Purpose, Stream, StreamRng};
 
 /// Version of the numbers this crate draws. Raised whenever the same `(seed, purpose, part, step)` gives different
 /// values, so that runs of two versions are never taken for one another.

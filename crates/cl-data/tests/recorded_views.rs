@@ -5,10 +5,10 @@
 //! those recorded up to rounding, which differs between processors.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use cl_data::StreamRng;
 use cl_data::images::ChannelStatistics;
 use cl_data::images::augmentation::*;
 use cl_data::{Augmentation, Matrix, Part, Purpose, Rescaling, Stream};
-use rand::rngs::ChaCha8Rng;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -156,7 +156,7 @@ impl Draws {
 }
 
 /// Image by image, the first view of each before the second.
-fn draws<T>(part: Part, mut draw: impl FnMut(&mut ChaCha8Rng) -> T) -> [Vec<T>; 2] {
+fn draws<T>(part: Part, mut draw: impl FnMut(&mut StreamRng) -> T) -> [Vec<T>; 2] {
     let mut rng = stream().rng(part, STEP);
     let mut views = [Vec::new(), Vec::new()];
     for _ in 0..IMAGES {

@@ -1,8 +1,8 @@
 //! What a transform draws for, and from which random numbers.
 
 use super::{Change, ColorJitter, GaussianBlur, Grayscale, HorizontalFlip, PixelMask, RandomResizedCrop};
+use crate::StreamRng;
 use crate::{Part, Stream};
-use rand::rngs::ChaCha8Rng;
 
 /// A batch that one transform of a list draws for, with its own random numbers.
 ///
@@ -31,7 +31,7 @@ impl DrawRequest<'_> {
     }
 
     /// A fresh generator for this transform at this step; each `index` gives a different one.
-    pub fn rng(&self, index: u32) -> ChaCha8Rng {
+    pub fn rng(&self, index: u32) -> StreamRng {
         match self.part(index) {
             Some(part) => self.stream.rng(part, self.step),
             None => {
@@ -46,7 +46,7 @@ impl DrawRequest<'_> {
     /// `change` is given what was drawn for one view of each image.
     pub fn for_each_view<T, C: Change>(
         &self,
-        mut draw: impl FnMut(&mut ChaCha8Rng) -> T,
+        mut draw: impl FnMut(&mut StreamRng) -> T,
         change: impl Fn(Vec<T>) -> C,
     ) -> [Box<dyn Change>; 2] {
         let mut rng = self.rng(0);

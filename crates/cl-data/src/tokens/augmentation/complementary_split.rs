@@ -1,9 +1,9 @@
 //! The words of a sentence shared out between its views.
 
 use super::{TokenTransform, Whole};
+use crate::StreamRng;
 use cl_config::{Component, ConfigError, check};
 use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Gives each word of the first view, as it is then, to the first view with a probability, and else to the second: complementary masks of words. A
@@ -31,7 +31,7 @@ impl Component for ComplementarySplit {
 }
 
 impl TokenTransform for ComplementarySplit {
-    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut ChaCha8Rng) {
+    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut StreamRng) {
         let words = views[0].clone();
         let mut is_first: Vec<bool> = words.iter().map(|_| rng.random::<f64>() < self.keep_probability).collect();
         let moved = rng.random_range(0..words.len());

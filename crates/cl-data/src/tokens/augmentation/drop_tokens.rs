@@ -1,9 +1,9 @@
 //! Words left out at random.
 
 use super::{TokenTransform, Whole};
+use crate::StreamRng;
 use cl_config::{Component, ConfigError, check};
 use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Leaves each word out with a probability, for each view on its own. A view that would lose all keeps one of its words.
@@ -29,7 +29,7 @@ impl Component for DropTokens {
 }
 
 impl TokenTransform for DropTokens {
-    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut ChaCha8Rng) {
+    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut StreamRng) {
         for view in views {
             let spared = rng.random_range(0..view.len());
             let kept: Vec<bool> = view.iter().map(|_| rng.random::<f64>() >= self.probability).collect();

@@ -1,9 +1,9 @@
 //! Words moved a little.
 
 use super::{TokenTransform, Whole};
+use crate::StreamRng;
 use cl_config::{Component, ConfigError, not_negative};
 use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Adds a number that is uniform on [0, distance] to the place of each word and orders words by the sum, for each view on its own: no word
@@ -30,7 +30,7 @@ impl Component for LocalReordering {
 }
 
 impl TokenTransform for LocalReordering {
-    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut ChaCha8Rng) {
+    fn apply(&self, views: &mut [Vec<u32>; 2], _: Whole, rng: &mut StreamRng) {
         for view in views {
             let mut placed: Vec<(f64, u32)> = view
                 .iter()

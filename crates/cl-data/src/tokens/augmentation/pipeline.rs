@@ -1,9 +1,9 @@
 //! Transforms in order, and the two views they make of each sentence.
 
+use crate::StreamRng;
 use crate::tokens::{Sentences, TopicLanguage};
 use crate::{Matrix, Part, Stream};
 use cl_config::{ConfigError, check};
-use rand::rngs::ChaCha8Rng;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Whole<'a> {
 /// Changes the two views of one sentence after the other.
 pub trait TokenTransform: Debug + Send + Sync {
     /// Changes both views of a sentence; neither may become empty or longer than the sentence.
-    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut ChaCha8Rng);
+    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut StreamRng);
 
     /// Whether it needs the language of a sentence.
     fn needs_language(&self) -> bool {

@@ -1,9 +1,9 @@
 //! Words replaced by others that mean the same.
 
 use super::{TokenTransform, Whole};
+use crate::StreamRng;
 use cl_config::{Component, ConfigError, probability};
 use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Replaces each word with a probability by one of its synonyms, itself among them, for each view on its own. Words of style have none.
@@ -29,7 +29,7 @@ impl Component for ReplaceSynonyms {
 }
 
 impl TokenTransform for ReplaceSynonyms {
-    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut ChaCha8Rng) {
+    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut StreamRng) {
         let (language, _) = whole.language.expect("the specification has been checked");
         for word in views.iter_mut().flatten() {
             let synonyms = language.synonyms(*word);

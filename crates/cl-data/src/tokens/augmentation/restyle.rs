@@ -1,9 +1,9 @@
 //! Words of style drawn anew.
 
 use super::{TokenTransform, Whole};
+use crate::StreamRng;
 use crate::standard_normal;
 use cl_config::{Component, ConfigError};
-use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// Which style the new words are of.
@@ -38,7 +38,7 @@ impl Component for Restyle {
 }
 
 impl TokenTransform for Restyle {
-    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut ChaCha8Rng) {
+    fn apply(&self, views: &mut [Vec<u32>; 2], whole: Whole, rng: &mut StreamRng) {
         let (language, own) = whole.language.expect("the specification has been checked");
         for view in views {
             let new = match self.style {

@@ -1,7 +1,11 @@
 //! Stateless randomness: every draw is addressed, none depends on an earlier one.
 
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
+#[cfg(target_arch = "x86_64")]
+mod chacha_avx512;
+mod rng;
+
+pub use rng::StreamRng;
+
 use sha2::{Digest, Sha256};
 
 /// What the numbers are for. Two purposes never share a number.
@@ -116,7 +120,7 @@ impl Stream {
     }
 
     /// A fresh generator for one part at one step.
-    pub fn rng(&self, part: Part, step: u64) -> ChaCha8Rng {
+    pub fn rng(&self, part: Part, step: u64) -> StreamRng {
         self.generator(part, [0; 16], step)
     }
 
@@ -124,7 +128,7 @@ impl Stream {
     ///
     /// The key holds the first 8 bytes of the name's SHA-256 and the numbers themselves. A part uses either this
     /// function or [`rng`](Self::rng).
-    pub fn named_rng(&self, part: Part, name: &str, numbers: [u32; 2], step: u64) -> ChaCha8Rng {
+    pub fn named_rng(&self, part: Part, name: &str, numbers: [u32; 2], step: u64) -> StreamRng {
         let mut rest = [0; 16];
         rest[..8].copy_from_slice(&Sha256::digest(name)[..8]);
         rest[8..12].copy_from_slice(&numbers[0].to_le_bytes());
@@ -132,15 +136,13 @@ impl Stream {
         self.generator(part, rest, step)
     }
 
-    fn generator(&self, part: Part, rest: [u8; 16], step: u64) -> ChaCha8Rng {
+    fn generator(&self, part: Part, rest: [u8; 16], step: u64) -> StreamRng {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         key[8..12].copy_from_slice(&(self.purpose as u32).to_le_bytes());
         key[12..16].copy_from_slice(&(part as u32).to_le_bytes());
         key[16..].copy_from_slice(&rest);
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(step);
-        rng
+        StreamRng::new(key, step)
     }
 }
 
