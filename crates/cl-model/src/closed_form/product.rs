@@ -49,6 +49,12 @@ pub(crate) fn times(a: Rows, b: Rows, out: &mut [f32]) {
     matmul(out, Accum::Replace, a.view(), b.view(), 1.0, Par::Seq);
 }
 
+/// `out = Aᵀ B`.
+pub(crate) fn transposed_times(a: Rows, b: Rows, out: &mut [f32]) {
+    let out = MatMut::from_row_major_slice_mut(out, a.cols, b.cols);
+    matmul(out, Accum::Replace, a.view().transpose(), b.view(), 1.0, Par::Seq);
+}
+
 /// `out += Aᵀ B`.
 pub(crate) fn add_transposed_times(a: Rows, b: Rows, out: &mut [f32]) {
     let out = MatMut::from_row_major_slice_mut(out, a.cols, b.cols);

@@ -31,7 +31,7 @@ pub trait ImageEncoder: Encoder<Input = Tensor<4>, Shape = ImageShape> {
         None
     }
 
-    /// The layers of the whole encoder if these are a stack of 3×3 convolutions, which the host computes faster.
+    /// The stages of the whole encoder if these are a stack that the host computes faster, see [`ConvStack`].
     fn as_conv_stack(&self) -> Option<ConvStack<'_>> {
         None
     }

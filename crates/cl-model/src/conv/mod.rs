@@ -21,7 +21,7 @@ pub use activation::LastActivation;
 pub use image_encoder::{ImageEncoder, ImageShape};
 pub use layers::ConvNorm;
 pub(crate) use layers::{batch_norm, normal};
-pub use on_host::{ConvStack, StackParameters};
+pub use on_host::{ConvAndNorm, ConvStack, StackParameters};
 pub use resnet18::{BasicBlock, ResNet18, ResNet18Config};
 pub use small::{SmallConvNet, SmallConvNetConfig};
 pub use wide_resnet::{PreActivationBlock, WideResNet, WideResNetConfig};

@@ -3,7 +3,9 @@
 use super::activation::LastActivation;
 use super::image_encoder::{ImageEncoder, ImageShape};
 use super::layers::{ConvNorm, assert_rgb, batch_norm, channels, conv, mean_pool, multiply_adds};
+use super::on_host::{ConvAndNorm, ConvStack};
 use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
+use crate::host_conv::Stage;
 use burn::module::Module;
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
@@ -135,6 +137,12 @@ impl ImageEncoder for ResNet18 {
         Some(self.conv1.weight.val().detach())
     }
 
+    fn as_conv_stack(&self) -> Option<ConvStack<'_>> {
+        let stem = Stage::Layer(ConvAndNorm { conv: &self.conv1, norm: &self.bn1 });
+        let blocks = self.stages().into_iter().flatten().map(BasicBlock::as_stage);
+        Some(ConvStack { stages: std::iter::once(stem).chain(blocks).collect(), last_activation: self.last_activation })
+    }
+
     fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {
         let mut size = [shape.height, shape.width];
         let stem = multiply_adds(&self.conv1, &mut size);
@@ -168,6 +176,12 @@ impl BasicBlock {
             downsample: (stride != 1 || inputs != outputs)
                 .then(|| ConvNorm::init(channels, 1, stride, normals, device)),
         }
+    }
+
+    fn as_stage(&self) -> Stage<ConvAndNorm<'_>> {
+        let first = ConvAndNorm { conv: &self.conv1, norm: &self.bn1 };
+        let second = ConvAndNorm { conv: &self.conv2, norm: &self.bn2 };
+        Stage::Residual { layers: [first, second], shortcut: self.downsample.as_ref().map(Into::into) }
     }
 
     /// `bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)`, before the block's last activation.

@@ -5,6 +5,7 @@ use super::image_encoder::{ImageEncoder, ImageShape};
 use super::layers::{ConvNorm, assert_rgb, channels, mean_pool, multiply_adds};
 use super::on_host::ConvStack;
 use crate::encoders::{Encoder, EncoderConfig, StandardNormals};
+use crate::host_conv::Stage;
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
@@ -116,7 +117,8 @@ impl ImageEncoder for SmallConvNet {
     }
 
     fn as_conv_stack(&self) -> Option<ConvStack<'_>> {
-        Some(ConvStack { layers: &self.layers, last_activation: self.last_activation })
+        let stages = self.layers.iter().map(|layer| Stage::Layer(layer.into())).collect();
+        Some(ConvStack { stages, last_activation: self.last_activation })
     }
 
     fn multiply_adds(&self, shape: ImageShape) -> Option<u64> {

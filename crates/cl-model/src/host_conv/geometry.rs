@@ -2,15 +2,10 @@
 
 use std::ops::Range;
 
-/// Rows and columns of a kernel.
-pub(super) const KERNEL: usize = 3;
-/// Pixels of zeros around the input.
-const PADDING: usize = 1;
-
 /// A share of taps inside the input below which positions at the edge get products of their own.
 const MOSTLY_INSIDE: f64 = 0.9;
 
-/// A 3×3 convolution with one pixel of padding.
+/// A convolution with a square kernel of odd length, around which as many zeros lie as keep the size at stride 1.
 #[derive(Debug, Clone)]
 pub(super) struct Geometry {
     /// Channels of the input and of the output.
@@ -21,6 +16,8 @@ pub(super) struct Geometry {
     pub output: [usize; 2],
     /// Distance between two positions of the kernel.
     pub stride: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
     /// Positions by what of the kernel lies inside. Together they are all positions.
     pub parts: Vec<PositionsAlike>,
 }
@@ -37,10 +34,10 @@ pub(super) struct PositionsAlike {
 }
 
 impl Geometry {
-    pub fn new(channels: [usize; 2], input: [usize; 2], stride: usize) -> Self {
+    pub fn new(channels: [usize; 2], input: [usize; 2], stride: usize, kernel: usize) -> Self {
         let output = input.map(|length| length.div_ceil(stride));
-        let mut geometry = Self { channels, input, output, stride, parts: Vec::new() };
-        let inside = |axis: usize, at: usize| inside(input[axis], stride, at);
+        let mut geometry = Self { channels, input, output, stride, kernel, parts: Vec::new() };
+        let inside = |axis: usize, at: usize| inside(input[axis], kernel, at * stride);
         let mut taps = 0;
         let mut parts: Vec<PositionsAlike> = Vec::new();
         for y in 0..output[0] {
@@ -55,8 +52,8 @@ impl Geometry {
             }
         }
         let all = output[0] * output[1];
-        let whole = 0..KERNEL;
-        geometry.parts = if (taps as f64) < MOSTLY_INSIDE * (all * KERNEL * KERNEL) as f64 {
+        let whole = 0..kernel;
+        geometry.parts = if (taps as f64) < MOSTLY_INSIDE * (all * kernel * kernel) as f64 {
             parts
         } else {
             vec![PositionsAlike { rows: whole.clone(), columns: whole, positions: (0..all).collect() }]
@@ -81,12 +78,18 @@ impl Geometry {
 
     /// Row or column of the input under tap 0 of the kernel at `at`; may lie outside.
     pub fn corner(&self, at: usize) -> isize {
-        (at * self.stride) as isize - PADDING as isize
+        (at * self.stride) as isize - (self.kernel / 2) as isize
     }
 
     /// Whether there is one part, whose positions are in order.
     pub fn is_whole(&self) -> bool {
         self.parts.len() == 1
+    }
+
+    /// Taps of a part of the kernel, in the order in which they are multiplied.
+    pub fn taps(&self, part: &PositionsAlike) -> impl Iterator<Item = usize> + use<> {
+        let (columns, kernel) = (part.columns.clone(), self.kernel);
+        part.rows.clone().flat_map(move |row| columns.clone().map(move |column| row * kernel + column))
     }
 
     /// Numbers under the multiplied part of the kernel.
@@ -95,12 +98,10 @@ impl Geometry {
     }
 }
 
-/// Taps of a kernel at `at` that lie inside an input of this length.
-fn inside(length: usize, stride: usize, at: usize) -> Range<usize> {
-    let first = at * stride;
-    let from = PADDING.saturating_sub(first);
-    let to = (length + PADDING - first).min(KERNEL);
-    from..to
+/// Taps of a kernel around a place that lie inside an input of this length.
+fn inside(length: usize, kernel: usize, place: usize) -> Range<usize> {
+    let padding = kernel / 2;
+    padding.saturating_sub(place)..(length + padding - place).min(kernel)
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn positions_are_grouped_by_what_lies_inside() {
-        let four = Geometry::new([2, 3], [4, 4], 1);
+        let four = Geometry::new([2, 3], [4, 4], 1, 3);
         assert_eq!(four.output, [4, 4]);
         assert_eq!(four.parts.len(), 9);
         let middle = four.parts.iter().find(|p| p.rows == (0..3) && p.columns == (0..3)).unwrap();
@@ -121,16 +122,23 @@ mod tests {
 
     #[test]
     fn large_inputs_are_taken_as_a_whole() {
-        let large = Geometry::new([3, 8], [32, 32], 2);
+        let large = Geometry::new([3, 8], [32, 32], 2, 3);
         assert!(large.is_whole() && large.positions() == 256 && large.patch_len(&large.parts[0]) == 27);
     }
 
     #[test]
     fn inputs_of_a_pixel_and_odd_sizes_have_positions() {
-        let pixel = Geometry::new([1, 1], [1, 1], 2);
+        let pixel = Geometry::new([1, 1], [1, 1], 2, 3);
         assert_eq!(pixel.parts, [PositionsAlike { rows: 1..2, columns: 1..2, positions: vec![0] }]);
-        let odd = Geometry::new([1, 1], [5, 3], 2);
+        let odd = Geometry::new([1, 1], [5, 3], 2, 3);
         assert_eq!(odd.output, [3, 2]);
         assert_eq!(odd.parts.iter().map(|p| p.positions.len()).sum::<usize>(), 6);
+    }
+
+    #[test]
+    fn kernels_of_one_tap_never_reach_over_the_edge() {
+        let single = Geometry::new([4, 2], [5, 3], 2, 1);
+        let whole = PositionsAlike { rows: 0..1, columns: 0..1, positions: (0..6).collect() };
+        assert_eq!((single.output, single.corner(2), single.parts.as_slice()), ([3, 2], 4, &[whole][..]));
     }
 }

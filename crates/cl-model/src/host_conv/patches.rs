@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn patches_hold_what_lies_under_the_kernel() {
         // Two channels, 1 × 2 pixels, kernel in the middle of each.
-        let geometry = Geometry::new([2, 1], [1, 2], 1);
+        let geometry = Geometry::new([2, 1], [1, 2], 1, 3);
         let image = [1.0, 2.0, 3.0, 4.0];
         let mut found = Vec::new();
         for part in &geometry.parts {
@@ -98,8 +98,10 @@ mod tests {
     /// `⟨gather(x), p⟩ = ⟨x, scatter(p)⟩` for every geometry.
     #[test]
     fn scatter_is_the_adjoint_of_gather() {
-        for (input, stride) in [([4, 4], 1), ([5, 3], 2), ([1, 1], 1), ([16, 16], 2), ([20, 20], 1)] {
-            let geometry = Geometry::new([3, 2], input, stride);
+        for (input, stride, kernel) in
+            [([4, 4], 1, 3), ([5, 3], 2, 3), ([1, 1], 1, 3), ([16, 16], 2, 3), ([20, 20], 1, 3), ([5, 4], 2, 1)]
+        {
+            let geometry = Geometry::new([3, 2], input, stride, kernel);
             let numbers = |n: usize, k: usize| (0..n).map(|i| ((i * 7919 + k) % 13) as f32 - 6.0).collect::<Vec<f32>>();
             let images = numbers(2 * geometry.input_len(), 1);
             for part in &geometry.parts {

@@ -1,0 +1,406 @@
+//! Convolutions with a 3×3 kernel at stride 1 by tiles: Winograd's minimal filtering F(2×2, 3×3) (Lavin & Gray 2016).
+//!
+//! Four outputs, a tile, come from a square of sixteen inputs `d`: `y = A₂ ( (G₂ w) ∘ (B₂ d) )`, where `B₂`, `G₂` and `A₂` apply a matrix to the
+//! rows and to the columns of a square. Summed over input channels, the sixteen products `∘` are products of matrices. They are 16 multiplications
+//! where the kernel on four positions takes 36. Factors are 1 and ½, so that the results are as accurate as plain ones. Derivatives go
+//! through the same products with the adjoints of the three maps.
+
+use super::buffer::Buffer;
+use super::convolution::Way;
+use super::geometry::Geometry;
+use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed, transposed_times};
+use pulp::Arch;
+use std::array::from_fn;
+use std::ops::{Add, Mul, Sub};
+
+/// Rows and columns of the inputs of a tile.
+const SIDE: usize = 4;
+/// Products of a tile.
+const PRODUCTS: usize = SIDE * SIDE;
+/// Rows and columns of a tile.
+const TILE: usize = 2;
+/// Rows and columns of the kernel.
+const KERNEL: usize = 3;
+
+/// Channels below which products are too short to gain by it.
+const FEWEST_CHANNELS: usize = 16;
+
+/// Numbers of as many channels.
+#[derive(Clone, Copy)]
+struct Lanes<const N: usize>([f32; N]);
+
+impl<const N: usize> Add for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        let mut lanes = self.0;
+        for k in 0..N {
+            lanes[k] += other.0[k];
+        }
+        Self(lanes)
+    }
+}
+
+impl<const N: usize> Sub for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        let mut lanes = self.0;
+        for k in 0..N {
+            lanes[k] -= other.0[k];
+        }
+        Self(lanes)
+    }
+}
+
+impl<const N: usize> Mul<f32> for Lanes<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, factor: f32) -> Self {
+        let mut lanes = self.0;
+        for lane in &mut lanes {
+            *lane *= factor;
+        }
+        Self(lanes)
+    }
+}
+
+/// A linear map of a row of I numbers to one of O; which one is a type, so that each gets code of its own.
+trait RowMap<const I: usize, const O: usize> {
+    fn of<const N: usize>(row: [Lanes<N>; I]) -> [Lanes<N>; O];
+
+    /// Of the rows and the columns of a square, `[I, I]` to `[O, O]`.
+    #[inline(always)]
+    fn of_square<const N: usize>(square: [[Lanes<N>; I]; I]) -> [[Lanes<N>; O]; O] {
+        let mut rows = [[Lanes([0.0; N]); O]; I];
+        for i in 0..I {
+            rows[i] = Self::of(square[i]);
+        }
+        let mut out = [[Lanes([0.0; N]); O]; O];
+        for x in 0..O {
+            let mut column = [Lanes([0.0; N]); I];
+            for i in 0..I {
+                column[i] = rows[i][x];
+            }
+            let column = Self::of(column);
+            for y in 0..O {
+                out[y][x] = column[y];
+            }
+        }
+        out
+    }
+}
+
+/// `B`.
+struct Inputs;
+impl RowMap<SIDE, SIDE> for Inputs {
+    #[inline(always)]
+    fn of<const N: usize>([a, b, c, d]: [Lanes<N>; SIDE]) -> [Lanes<N>; SIDE] {
+        [a - c, b + c, c - b, b - d]
+    }
+}
+
+/// The adjoint of [`Inputs`].
+struct InputsBack;
+impl RowMap<SIDE, SIDE> for InputsBack {
+    #[inline(always)]
+    fn of<const N: usize>([a, b, c, d]: [Lanes<N>; SIDE]) -> [Lanes<N>; SIDE] {
+        [a, b - c + d, b + c - a, Lanes([0.0; N]) - d]
+    }
+}
+
+/// `A`.
+struct Outputs;
+impl RowMap<SIDE, TILE> for Outputs {
+    #[inline(always)]
+    fn of<const N: usize>([a, b, c, d]: [Lanes<N>; SIDE]) -> [Lanes<N>; TILE] {
+        [a + b + c, b - c - d]
+    }
+}
+
+/// The adjoint of [`Outputs`].
+struct OutputsBack;
+impl RowMap<TILE, SIDE> for OutputsBack {
+    #[inline(always)]
+    fn of<const N: usize>([a, b]: [Lanes<N>; TILE]) -> [Lanes<N>; SIDE] {
+        [a, a + b, a - b, Lanes([0.0; N]) - b]
+    }
+}
+
+/// `G`.
+struct Kernel;
+impl RowMap<KERNEL, SIDE> for Kernel {
+    #[inline(always)]
+    fn of<const N: usize>([a, b, c]: [Lanes<N>; KERNEL]) -> [Lanes<N>; SIDE] {
+        [a, (a + b + c) * 0.5, (a - b + c) * 0.5, c]
+    }
+}
+
+/// The adjoint of [`Kernel`].
+struct KernelBack;
+impl RowMap<SIDE, KERNEL> for KernelBack {
+    #[inline(always)]
+    fn of<const N: usize>([a, b, c, d]: [Lanes<N>; SIDE]) -> [Lanes<N>; KERNEL] {
+        [a + (b + c) * 0.5, (b - c) * 0.5, (b + c) * 0.5 + d]
+    }
+}
+
+/// Where a square of rows of `channels` numbers begins: `None` for what lies outside, zeros when read and nothing when written.
+type Places<const S: usize> = [[Option<usize>; S]; S];
+
+/// Applies a map to squares of rows of `channels` numbers: reads them from `from`, adds what comes out to, or puts it into, `into`.
+#[inline(always)]
+fn transform<M: RowMap<I, O>, const I: usize, const O: usize, const ADDS: bool>(
+    channels: usize,
+    from: (&[f32], &Places<I>),
+    into: (&mut [f32], &Places<O>),
+) {
+    let whole = channels - channels % LANES;
+    for c in (0..whole).step_by(LANES) {
+        transform_lanes::<M, I, O, LANES, ADDS>(c, (from.0, from.1), (&mut *into.0, into.1));
+    }
+    for c in whole..channels {
+        transform_lanes::<M, I, O, 1, ADDS>(c, (from.0, from.1), (&mut *into.0, into.1));
+    }
+}
+
+/// Channels that are transformed together.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn transform_lanes<M: RowMap<I, O>, const I: usize, const O: usize, const N: usize, const ADDS: bool>(
+    c: usize,
+    (from, places): (&[f32], &Places<I>),
+    (into, targets): (&mut [f32], &Places<O>),
+) {
+    let mut square = [[Lanes([0.0; N]); I]; I];
+    for y in 0..I {
+        for x in 0..I {
+            if let Some(at) = places[y][x] {
+                square[y][x].0.copy_from_slice(&from[at + c..at + c + N]);
+            }
+        }
+    }
+    let square = M::of_square(square);
+    for y in 0..O {
+        for x in 0..O {
+            let Some(at) = targets[y][x] else { continue };
+            let into = &mut into[at + c..at + c + N];
+            if ADDS {
+                for k in 0..N {
+                    into[k] += square[y][x].0[k];
+                }
+            } else {
+                into.copy_from_slice(&square[y][x].0);
+            }
+        }
+    }
+}
+
+/// Calls `each` with the places of the inputs and of the outputs of each tile of a block of images, and its number.
+#[inline(always)]
+fn for_each_tile(geometry: &Geometry, images: usize, mut each: impl FnMut(usize, &Places<SIDE>, &Places<TILE>)) {
+    let [height, width] = geometry.output;
+    let [inputs, outputs] = geometry.channels;
+    let place = |image: usize, y: Option<usize>, x: Option<usize>, channels: usize| {
+        let (y, x) = (y.filter(|y| *y < height)?, x.filter(|x| *x < width)?);
+        Some(((image * height + y) * width + x) * channels)
+    };
+    let mut tile = 0;
+    for image in 0..images {
+        for top in (0..height).step_by(TILE) {
+            for left in (0..width).step_by(TILE) {
+                let input: Places<SIDE> =
+                    from_fn(|y| from_fn(|x| place(image, (top + y).checked_sub(1), (left + x).checked_sub(1), inputs)));
+                let output: Places<TILE> =
+                    from_fn(|y| from_fn(|x| place(image, Some(top + y), Some(left + x), outputs)));
+                each(tile, &input, &output);
+                tile += 1;
+            }
+        }
+    }
+}
+
+/// Where the sixteen numbers of a tile lie in `[16, tiles, channels]`.
+fn in_products(tile: usize, tiles: usize, channels: usize) -> Places<SIDE> {
+    from_fn(|y| from_fn(|x| Some(((y * SIDE + x) * tiles + tile) * channels)))
+}
+
+/// For kernels of 3×3 at stride 1.
+pub(super) struct ByTiles {
+    /// `G₂ w`, `[16, C_in, C_out]`.
+    kernels: Buffer,
+}
+
+impl ByTiles {
+    /// Whether convolutions of this kind are better done by tiles.
+    pub fn suits(geometry: &Geometry) -> bool {
+        let is_of_kind = geometry.kernel == KERNEL && geometry.stride == 1;
+        is_of_kind
+            && geometry.channels.iter().all(|c| *c >= FEWEST_CHANNELS)
+            && geometry.output.iter().all(|n| *n >= TILE)
+    }
+
+    /// From `[3 · 3, C_in, C_out]`.
+    pub fn new(taps: &[f32]) -> Self {
+        let tap = taps.len() / (KERNEL * KERNEL);
+        let mut kernels = Buffer::of(PRODUCTS * tap);
+        let into = &mut *kernels;
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let into = into;
+                transform::<Kernel, KERNEL, SIDE, false>(tap, (taps, &side_by_side(tap)), (into, &side_by_side(tap)));
+            },
+        );
+        Self { kernels }
+    }
+
+    /// `B₂ d` of each tile of a block of images, `[16, tiles, C_in]`.
+    fn of_inputs(geometry: &Geometry, images: &[f32]) -> Buffer {
+        let (count, inputs) = (images.len() / geometry.input_len(), geometry.channels[0]);
+        let tiles = count * tiles(geometry);
+        let mut products = Buffer::of(PRODUCTS * tiles * inputs);
+        let into = &mut *products;
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let into = into;
+                for_each_tile(
+                    geometry,
+                    count,
+                    #[inline(always)]
+                    |tile, places, _| {
+                        let to = in_products(tile, tiles, inputs);
+                        transform::<Inputs, SIDE, SIDE, false>(inputs, (images, places), (&mut *into, &to));
+                    },
+                );
+            },
+        );
+        products
+    }
+}
+
+/// Tiles of an image.
+fn tiles(geometry: &Geometry) -> usize {
+    geometry.output.map(|length| length.div_ceil(TILE)).iter().product()
+}
+
+/// A square of blocks of `len` numbers, one behind the other.
+fn side_by_side<const S: usize>(len: usize) -> Places<S> {
+    from_fn(|y| from_fn(|x| Some((y * S + x) * len)))
+}
+
+impl Way for ByTiles {
+    fn numbers(&self, geometry: &Geometry) -> usize {
+        PRODUCTS * tiles(geometry) * (geometry.channels[0] + geometry.channels[1]) / 2
+    }
+
+    fn convolve(&self, geometry: &Geometry, images: &[f32], u: &mut [f32]) {
+        let [inputs, outputs] = geometry.channels;
+        let count = images.len() / geometry.input_len();
+        let tiles = count * tiles(geometry);
+        let of_inputs = Self::of_inputs(geometry, images);
+        let mut products = Buffer::of(PRODUCTS * tiles * outputs);
+        let each = of_inputs.chunks_exact(tiles * inputs).zip(self.kernels.chunks_exact(inputs * outputs));
+        for ((rows, kernel), into) in each.zip(products.chunks_exact_mut(tiles * outputs)) {
+            times(Rows::new(rows, inputs), Rows::new(kernel, outputs), into);
+        }
+        let products = &*products;
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let u = u;
+                for_each_tile(
+                    geometry,
+                    count,
+                    #[inline(always)]
+                    |tile, _, places| {
+                        let from = in_products(tile, tiles, outputs);
+                        transform::<Outputs, SIDE, TILE, false>(outputs, (products, &from), (&mut *u, places));
+                    },
+                );
+            },
+        );
+    }
+
+    fn backward(
+        &self,
+        geometry: &Geometry,
+        images: &[f32],
+        gradient: &[f32],
+        sums: &mut Vec<Buffer>,
+        into: Option<&mut [f32]>,
+    ) {
+        let [inputs, outputs] = geometry.channels;
+        let count = images.len() / geometry.input_len();
+        let tiles = count * tiles(geometry);
+        let mut of_inputs = Self::of_inputs(geometry, images);
+        let mut of_outputs = Buffer::of(PRODUCTS * tiles * outputs);
+        let all = &mut *of_outputs;
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let all = all;
+                for_each_tile(
+                    geometry,
+                    count,
+                    #[inline(always)]
+                    |tile, _, places| {
+                        let to = in_products(tile, tiles, outputs);
+                        transform::<OutputsBack, TILE, SIDE, false>(outputs, (gradient, places), (&mut *all, &to));
+                    },
+                );
+            },
+        );
+        let is_first = sums.is_empty();
+        let each = of_inputs.chunks_exact_mut(tiles * inputs).zip(of_outputs.chunks_exact(tiles * outputs));
+        for (k, ((rows, gradients), kernel)) in each.zip(self.kernels.chunks_exact(inputs * outputs)).enumerate() {
+            let gradients = Rows::new(gradients, outputs);
+            if is_first {
+                sums.push(Buffer::of(kernel.len()));
+                transposed_times(Rows::new(rows, inputs), gradients, &mut sums[k]);
+            } else {
+                add_transposed_times(Rows::new(rows, inputs), gradients, &mut sums[k]);
+            }
+            if into.is_some() {
+                times_transposed(gradients, Rows::new(kernel, outputs), 1.0, rows);
+            }
+        }
+        let Some(into) = into else { return };
+        let of_inputs = &*of_inputs;
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let into = into;
+                for_each_tile(
+                    geometry,
+                    count,
+                    #[inline(always)]
+                    |tile, places, _| {
+                        let from = in_products(tile, tiles, inputs);
+                        transform::<InputsBack, SIDE, SIDE, true>(inputs, (of_inputs, &from), (&mut *into, places));
+                    },
+                );
+            },
+        );
+    }
+
+    fn taps_gradient(&self, geometry: &Geometry, sums: &[&[Buffer]]) -> Buffer {
+        let tap = geometry.channels[0] * geometry.channels[1];
+        let mut products = Buffer::zeros(PRODUCTS * tap);
+        for_each(products.chunks_exact_mut(tap).enumerate().collect(), |(k, product)| {
+            sums.iter().for_each(|of_products| super::channels::add(&of_products[k], product));
+        });
+        let mut taps = Buffer::of(KERNEL * KERNEL * tap);
+        let (products, into) = (&*products, &mut *taps);
+        Arch::new().dispatch(
+            #[inline(always)]
+            move || {
+                let (from, to) = (side_by_side(tap), side_by_side(tap));
+                transform::<KernelBack, SIDE, KERNEL, false>(tap, (products, &from), (into, &to));
+            },
+        );
+        taps
+    }
+}
