@@ -76,7 +76,7 @@ def race(point):
 
 
 def race_speeds(point, unit, speed):
-    """A step without its views, on speed alone."""
+    """On speed alone."""
     ratios = []
     for round_number in range(given.rounds):
         best = {}
@@ -88,13 +88,19 @@ def race_speeds(point, unit, speed):
     print(f"{point:9} ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
 
 
-def images_per_second(name, threads):
-    """The SimCLR step of the small encoder: network, loss and update."""
-    if name == "torch":
-        extra = ["--compile"] if given.compile else []
-        return output_of([sys.executable, HERE / "torch_images_step.py", f"--threads={threads}", *extra])["images_per_second"]
-    timing = output_of([given.program, "bench", "--point", "images", "--threads", str(threads), "--json"])[0]
-    return timing["batch_size"] / (timing["part_s"]["gradient"] + timing["part_s"]["update"])
+def images_per_second(point, *options):
+    """A SimCLR step: network, loss and update, and with `--views` the views as well."""
+
+    def speed(name, threads):
+        if name == "torch":
+            extra = ["--compile"] if given.compile else []
+            return output_of([sys.executable, HERE / "torch_images_step.py", f"--threads={threads}", *options, *extra])["images_per_second"]
+        timing = output_of([given.program, "bench", "--point", point, "--threads", str(threads), "--json"])[0]
+        if "--views" in options:
+            return timing["images_per_second"]
+        return timing["batch_size"] / (timing["part_s"]["gradient"] + timing["part_s"]["update"])
+
+    return speed
 
 
 def tokens_per_second(name, threads):
@@ -140,7 +146,12 @@ def five_seeds():
         print(f"five seeds ratio to {name}: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f}")
 
 
-SPEEDS = {"images": ("images", images_per_second), "text": ("tokens", tokens_per_second)}
+SPEEDS = {
+    "images": ("images", images_per_second("images")),
+    "images-views": ("images", images_per_second("images-views", "--views")),
+    "resnet18": ("images", images_per_second("resnet18", "--encoder=resnet18", "--batch=32")),
+    "text": ("tokens", tokens_per_second),
+}
 parser = argparse.ArgumentParser()
 parser.add_argument("--program", default=str(TOP / "target/release/cl-experiments"))
 parser.add_argument("--rounds", type=int, default=3)

@@ -34,11 +34,12 @@ pub struct ImageTiming {
     pub steps: u64,
     /// Images trained on per second, including all of a step: loading, views, forward, loss, backward, update.
     pub images_per_second: f64,
-    /// Products and sums of the encoder in a step, taken as three times those of the forward pass: with pixels of padding and the gradient of
-    /// the images, which need not be computed.
+    /// Products and sums of the encoder in a step as its definition has them, taken as three times those of the forward pass: with pixels of
+    /// padding and the gradient of the images, which need not be computed, and with all products of 3×3 kernels, of which the host saves more
+    /// than half at stride 1.
     pub encoder_flop_per_step: f64,
-    /// These over the time of a whole step, over the best rate of square matrix products on the same threads; `None` on devices other than the
-    /// host.
+    /// These over the time of a whole step, over the best rate of square matrix products on the same threads; above 1 where more products are
+    /// saved than time is lost. `None` on devices other than the host.
     pub fraction_of_peak: Option<f64>,
     /// Seconds per part of a step; `data` is loading and augmentation.
     pub part_s: Parts,
