@@ -6,8 +6,11 @@
 use super::elementwise::{add_scaled, dot, exponentials, scale};
 use super::product::{Rows, add_transposed_times, for_each, times, times_transposed};
 
-/// Similarities held at a time by one thread, 128 KiB of them, unless a single row has more.
-pub(super) const BLOCK_ENTRIES: usize = 1 << 15;
+/// Similarities held at a time by one thread, 512 KiB of them, unless a single row has more.
+pub(super) const BLOCK_ENTRIES: usize = 1 << 17;
+
+/// Blocks that queries are split into at least, for threads to share.
+const BLOCKS: usize = 4;
 
 /// `c/B Σ_i ( r log Σ_j e^{⟨q_i, o_j⟩/τ} − ⟨q_i, k_i⟩/τ )`.
 pub(super) struct Contrast<'a> {
@@ -52,7 +55,7 @@ impl Contrast<'_> {
     /// Loss and gradients; those of keys and others only if `has_key_gradient`.
     pub fn evaluate(&self, has_key_gradient: bool) -> Contrasted {
         let (b, m) = (self.queries.count(), self.queries.cols);
-        let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b);
+        let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b.div_ceil(BLOCKS));
         let mut losses = vec![0.0; b];
         let mut queries = vec![0.0; b * m];
         let blocks = losses.chunks_mut(rows).zip(queries.chunks_mut(rows * m)).enumerate();

@@ -35,11 +35,14 @@ pub use product::Rows;
 
 use product::{add_some_transposed_times, for_each, times_transposed};
 
-/// Rows that are embedded together.
-const ROWS_PER_TASK: usize = 128;
+/// Rows that are embedded together at most: weights are laid out for products once for all of them.
+const ROWS_PER_TASK: usize = 256;
+
+/// Tasks that an embedding is split into if there are enough rows, for threads to share.
+const TASKS: usize = 6;
 
 /// Maximum number of neurons whose gradient is computed together.
-const NEURONS_PER_TASK: usize = 64;
+const NEURONS_PER_TASK: usize = 128;
 
 /// An objective whose gradient with respect to the outputs is known in closed form.
 pub trait HostObjective: Send + Sync {
@@ -131,7 +134,8 @@ fn embed(encoder: HostEncoder, batch: HostBatch) -> Embedded {
     let (mut inner, mut outer) = (vec![0.0; count * m], vec![0.0; count * m]);
     let mut tasks = Vec::new();
     let (mut inner_rest, mut outer_rest) = (&mut inner[..], &mut outer[..]);
-    for x in parts.iter().flat_map(|x| x.values.chunks(ROWS_PER_TASK * d1)) {
+    let rows = (count / TASKS).next_multiple_of(32).clamp(32, ROWS_PER_TASK);
+    for x in parts.iter().flat_map(|x| x.values.chunks(rows * d1)) {
         let (inner, outer);
         (inner, inner_rest) = inner_rest.split_at_mut(x.len() / d1 * m);
         (outer, outer_rest) = outer_rest.split_at_mut(x.len() / d1 * m);

@@ -33,6 +33,10 @@ impl Way for ByPatches {
         geometry.parts.iter().map(|p| p.positions.len() * geometry.patch_len(p)).max().unwrap_or(0)
     }
 
+    fn kernel_numbers(&self) -> usize {
+        self.kernels.iter().map(|kernel| kernel.len()).sum()
+    }
+
     fn convolve(&self, geometry: &Geometry, images: &[f32], u: &mut [f32]) {
         let count = images.len() / geometry.input_len();
         let outputs = geometry.channels[1];

@@ -10,7 +10,6 @@ use super::convolution::Way;
 use super::geometry::Geometry;
 use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed, transposed_times};
 use pulp::Arch;
-use std::array::from_fn;
 use std::ops::{Add, Mul, Sub};
 
 /// Rows and columns of the inputs of a tile.
@@ -202,18 +201,21 @@ fn transform_lanes<M: RowMap<I, O>, const I: usize, const O: usize, const N: usi
 fn for_each_tile(geometry: &Geometry, images: usize, mut each: impl FnMut(usize, &Places<SIDE>, &Places<TILE>)) {
     let [height, width] = geometry.output;
     let [inputs, outputs] = geometry.channels;
-    let place = |image: usize, y: Option<usize>, x: Option<usize>, channels: usize| {
-        let (y, x) = (y.filter(|y| *y < height)?, x.filter(|x| *x < width)?);
-        Some(((image * height + y) * width + x) * channels)
-    };
     let mut tile = 0;
     for image in 0..images {
         for top in (0..height).step_by(TILE) {
             for left in (0..width).step_by(TILE) {
-                let input: Places<SIDE> =
-                    from_fn(|y| from_fn(|x| place(image, (top + y).checked_sub(1), (left + x).checked_sub(1), inputs)));
-                let output: Places<TILE> =
-                    from_fn(|y| from_fn(|x| place(image, Some(top + y), Some(left + x), outputs)));
+                let (mut input, mut output) = ([[None; SIDE]; SIDE], [[None; TILE]; TILE]);
+                // Pixels are counted from the one above and left of the image, which is padding.
+                for y in (top.max(1)..(top + SIDE).min(height + 1)).map(|y| y - 1) {
+                    for x in (left.max(1)..(left + SIDE).min(width + 1)).map(|x| x - 1) {
+                        let pixel = (image * height + y) * width + x;
+                        input[y + 1 - top][x + 1 - left] = Some(pixel * inputs);
+                        if (top..top + TILE).contains(&y) && (left..left + TILE).contains(&x) {
+                            output[y - top][x - left] = Some(pixel * outputs);
+                        }
+                    }
+                }
                 each(tile, &input, &output);
                 tile += 1;
             }
@@ -222,8 +224,11 @@ fn for_each_tile(geometry: &Geometry, images: usize, mut each: impl FnMut(usize,
 }
 
 /// Where the sixteen numbers of a tile lie in `[16, tiles, channels]`.
+#[inline(always)]
 fn in_products(tile: usize, tiles: usize, channels: usize) -> Places<SIDE> {
-    from_fn(|y| from_fn(|x| Some(((y * SIDE + x) * tiles + tile) * channels)))
+    let mut places = side_by_side(tiles * channels);
+    places.iter_mut().flatten().flatten().for_each(|place| *place += tile * channels);
+    places
 }
 
 /// For kernels of 3×3 at stride 1.
@@ -287,13 +292,22 @@ fn tiles(geometry: &Geometry) -> usize {
 }
 
 /// A square of blocks of `len` numbers, one behind the other.
+#[inline(always)]
 fn side_by_side<const S: usize>(len: usize) -> Places<S> {
-    from_fn(|y| from_fn(|x| Some((y * S + x) * len)))
+    let mut places = [[None; S]; S];
+    for (k, place) in places.iter_mut().flatten().enumerate() {
+        *place = Some(k * len);
+    }
+    places
 }
 
 impl Way for ByTiles {
     fn numbers(&self, geometry: &Geometry) -> usize {
         PRODUCTS * tiles(geometry) * (geometry.channels[0] + geometry.channels[1]) / 2
+    }
+
+    fn kernel_numbers(&self) -> usize {
+        self.kernels.len()
     }
 
     fn convolve(&self, geometry: &Geometry, images: &[f32], u: &mut [f32]) {
@@ -303,9 +317,10 @@ impl Way for ByTiles {
         let of_inputs = Self::of_inputs(geometry, images);
         let mut products = Buffer::of(PRODUCTS * tiles * outputs);
         let each = of_inputs.chunks_exact(tiles * inputs).zip(self.kernels.chunks_exact(inputs * outputs));
-        for ((rows, kernel), into) in each.zip(products.chunks_exact_mut(tiles * outputs)) {
+        let each = each.zip(products.chunks_exact_mut(tiles * outputs));
+        for_each(each.collect(), |((rows, kernel), into)| {
             times(Rows::new(rows, inputs), Rows::new(kernel, outputs), into);
-        }
+        });
         let products = &*products;
         Arch::new().dispatch(
             #[inline(always)]
@@ -354,19 +369,22 @@ impl Way for ByTiles {
             },
         );
         let is_first = sums.is_empty();
+        if is_first {
+            sums.extend((0..PRODUCTS).map(|_| Buffer::of(inputs * outputs)));
+        }
         let each = of_inputs.chunks_exact_mut(tiles * inputs).zip(of_outputs.chunks_exact(tiles * outputs));
-        for (k, ((rows, gradients), kernel)) in each.zip(self.kernels.chunks_exact(inputs * outputs)).enumerate() {
+        let each = each.zip(self.kernels.chunks_exact(inputs * outputs)).zip(&mut *sums);
+        for_each(each.collect(), |(((rows, gradients), kernel), sum)| {
             let gradients = Rows::new(gradients, outputs);
             if is_first {
-                sums.push(Buffer::of(kernel.len()));
-                transposed_times(Rows::new(rows, inputs), gradients, &mut sums[k]);
+                transposed_times(Rows::new(rows, inputs), gradients, sum);
             } else {
-                add_transposed_times(Rows::new(rows, inputs), gradients, &mut sums[k]);
+                add_transposed_times(Rows::new(rows, inputs), gradients, sum);
             }
             if into.is_some() {
                 times_transposed(gradients, Rows::new(kernel, outputs), 1.0, rows);
             }
-        }
+        });
         let Some(into) = into else { return };
         let of_inputs = &*of_inputs;
         Arch::new().dispatch(

@@ -17,6 +17,9 @@ pub(super) trait Way: Send + Sync {
     /// Numbers that an image takes while it is convolved.
     fn numbers(&self, geometry: &Geometry) -> usize;
 
+    /// Numbers of the kernel as it is multiplied.
+    fn kernel_numbers(&self) -> usize;
+
     /// The convolution of a block of images, `u` rows of positions.
     fn convolve(&self, geometry: &Geometry, images: &[f32], u: &mut [f32]);
 
@@ -41,6 +44,9 @@ const BLOCK_NUMBERS: usize = 1 << 18;
 /// Images of a block at most.
 const BLOCK_IMAGES: usize = 64;
 
+/// Sums of kernel gradients that are kept apart, at most, so that as many threads add to them.
+const MOST_SUMS: usize = 4;
+
 impl Convolution {
     /// Of images of size `input` with a kernel `[C_out, C_in, k, k]`.
     pub fn new(kernel: &[f32], geometry: Geometry) -> Self {
@@ -56,9 +62,16 @@ impl Convolution {
         &self.geometry
     }
 
-    /// Images that are convolved together.
+    /// Images that are convolved together: few enough for a cache, and not fewer than make it worth while to read the kernel.
     pub fn most_together(&self) -> usize {
-        (BLOCK_NUMBERS / self.way.numbers(&self.geometry).max(1)).clamp(1, BLOCK_IMAGES)
+        let numbers = self.way.numbers(&self.geometry).max(1);
+        (BLOCK_NUMBERS.max(self.way.kernel_numbers()) / numbers).clamp(1, BLOCK_IMAGES)
+    }
+
+    /// Of so many images, how many share a sum of kernel gradients: all of them where sums are larger than what they are made of.
+    pub fn share_a_sum(&self, count: usize) -> usize {
+        let sums = count * self.way.numbers(&self.geometry) / self.way.kernel_numbers().max(1);
+        count.div_ceil(sums.clamp(1, MOST_SUMS))
     }
 
     /// See [`Way::convolve`].
@@ -77,28 +90,46 @@ impl Convolution {
     }
 }
 
+/// Channels of which kernels are laid out together: what they fill of a line of the cache is read or written at once.
+const TOGETHER: usize = 16;
+
 /// A kernel `[C_out, C_in, k, k]` tap by tap, `[k · k, C_in, C_out]`.
 fn by_tap(kernel: &[f32], geometry: &Geometry) -> Buffer {
     let [inputs, outputs] = geometry.channels;
+    let count = geometry.kernel * geometry.kernel;
     let mut out = Buffer::of(kernel.len());
-    for (at, taps) in kernel.chunks_exact(kernel.len() / (inputs * outputs)).enumerate() {
-        let (output, input) = (at / inputs, at % inputs);
-        for (tap, value) in taps.iter().enumerate() {
-            out[(tap * inputs + input) * outputs + output] = *value;
-        }
+    // Of each tap, the rows of some input channels.
+    let mut blocks: Vec<Vec<&mut [f32]>> = (0..inputs.div_ceil(TOGETHER)).map(|_| Vec::new()).collect();
+    for of_tap in out.chunks_exact_mut(inputs * outputs) {
+        of_tap.chunks_mut(TOGETHER * outputs).zip(&mut blocks).for_each(|(rows, block)| block.push(rows));
     }
+    for_each(blocks.into_iter().enumerate().collect(), |(block, mut taps)| {
+        let first = block * TOGETHER;
+        for input in first..inputs.min(first + TOGETHER) {
+            for output in 0..outputs {
+                let at = (output * inputs + input) * count;
+                for (tap, value) in taps.iter_mut().zip(&kernel[at..at + count]) {
+                    tap[(input - first) * outputs + output] = *value;
+                }
+            }
+        }
+    });
     out
 }
 
 /// `[k · k, C_in, C_out]` to `[C_out, C_in, k, k]`.
 fn by_channel(taps: &[f32], geometry: &Geometry) -> Vec<f32> {
     let [inputs, outputs] = geometry.channels;
+    let count = geometry.kernel * geometry.kernel;
     let mut out = vec![0.0; taps.len()];
-    let count = taps.len() / (inputs * outputs);
-    for_each(out.chunks_exact_mut(inputs * count).enumerate().collect(), |(output, of_output)| {
-        for (input, kernel) in of_output.chunks_exact_mut(count).enumerate() {
-            for (tap, value) in kernel.iter_mut().enumerate() {
-                *value = taps[(tap * inputs + input) * outputs + output];
+    for_each(out.chunks_mut(TOGETHER * inputs * count).enumerate().collect(), |(block, of_outputs)| {
+        let first = block * TOGETHER;
+        for input in 0..inputs {
+            for (tap, of_tap) in taps.chunks_exact(inputs * outputs).enumerate() {
+                let row = &of_tap[input * outputs + first..];
+                for (kernel, value) in of_outputs.chunks_exact_mut(inputs * count).zip(row) {
+                    kernel[input * count + tap] = *value;
+                }
             }
         }
     });

@@ -7,9 +7,6 @@ use super::geometry::Geometry;
 use crate::closed_form::product::for_each;
 use std::ops::{Deref, Range};
 
-/// Sums of kernel gradients that are kept apart, so that as many threads add to them.
-const SUMS: usize = 4;
-
 /// A convolution without bias, with a kernel of 3×3 and a pixel of padding or of 1×1 without, and its batch normalisation.
 #[derive(Debug, Clone, Copy)]
 pub struct HostLayer<'a> {
@@ -168,7 +165,7 @@ impl<'a> Layer<'a> {
 
     /// Of so many images, how many share a sum of gradients, and how many of these are convolved together; as evenly as they can be split.
     fn split(&self, count: usize) -> [usize; 2] {
-        let group = count.div_ceil(SUMS);
+        let group = self.convolution.share_a_sum(count);
         [group, group.div_ceil(group.div_ceil(self.convolution.most_together()))]
     }
 
