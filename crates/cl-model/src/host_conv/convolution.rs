@@ -135,3 +135,88 @@ fn by_channel(taps: &[f32], geometry: &Geometry) -> Vec<f32> {
     });
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole numbers, few enough bits of them that all sums are exact.
+    fn numbers(count: usize, unit: f32) -> Vec<f32> {
+        (0..count).map(|i| unit * ((i * 7919 % 13) as f32 - 6.0)).collect()
+    }
+
+    /// Output, gradient of the kernel and gradient of the images, from images in two blocks.
+    fn computed(convolution: &Convolution, images: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
+        let [from, to] = [convolution.geometry().input_len(), convolution.geometry().output_len()];
+        let mut u = vec![0.0; gradient.len()];
+        let mut into = vec![1.0; images.len()];
+        let mut sums = Vec::new();
+        let blocks = images.chunks(2 * from).zip(gradient.chunks(2 * to));
+        for ((images, gradient), (u, into)) in blocks.zip(u.chunks_mut(2 * to).zip(into.chunks_mut(2 * from))) {
+            convolution.convolve(images, u);
+            convolution.backward(images, gradient, &mut sums, Some(into));
+        }
+        [u, convolution.kernel_gradient(&[&sums]), into]
+    }
+
+    /// `u` as it is defined, and the adjoints of that definition.
+    fn defined(kernel: &[f32], geometry: &Geometry, images: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
+        let ([inputs, outputs], k) = (geometry.channels, geometry.kernel);
+        let [mut u, mut of_kernel, mut of_images] =
+            [vec![0.0; gradient.len()], vec![0.0; kernel.len()], vec![1.0; images.len()]];
+        let count = images.len() / geometry.input_len();
+        let places = (0..count).flat_map(|n| (0..geometry.positions()).map(move |p| (n, p)));
+        for (n, position) in places {
+            let (y, x) = (position / geometry.output[1], position % geometry.output[1]);
+            for (row, column) in (0..k).flat_map(|row| (0..k).map(move |column| (row, column))) {
+                let [py, px] = [(y, row), (x, column)].map(|(at, tap)| geometry.corner(at) + tap as isize);
+                let is_inside =
+                    (0..geometry.input[0] as isize).contains(&py) && (0..geometry.input[1] as isize).contains(&px);
+                if !is_inside {
+                    continue;
+                }
+                let pixel = (n * geometry.input[0] + py as usize) * geometry.input[1] + px as usize;
+                for (i, o) in (0..inputs).flat_map(|i| (0..outputs).map(move |o| (i, o))) {
+                    let weight = (o * inputs + i) * k * k + row * k + column;
+                    let out = (n * geometry.positions() + position) * outputs + o;
+                    u[out] += kernel[weight] * images[pixel * inputs + i];
+                    of_kernel[weight] += gradient[out] * images[pixel * inputs + i];
+                    of_images[pixel * inputs + i] += gradient[out] * kernel[weight];
+                }
+            }
+        }
+        [u, of_kernel, of_images]
+    }
+
+    /// Bit by bit: multiples of 4 have exact quarters.
+    #[test]
+    fn every_way_gives_what_the_definition_says() {
+        for (channels, input, stride, kernel) in [
+            ([16, 18], [6, 4], 1, 3),
+            ([17, 16], [5, 3], 1, 3),
+            ([3, 20], [4, 4], 1, 3),
+            ([16, 16], [1, 4], 1, 3),
+            ([4, 5], [7, 6], 2, 3),
+            ([16, 7], [5, 4], 2, 1),
+        ] {
+            let geometry = Geometry::new(channels, input, stride, kernel);
+            let by_tiles = ByTiles::suits(&geometry);
+            assert_eq!(by_tiles, stride == 1 && channels[0] >= 16 && input[0] > 1, "{geometry:?}");
+            let weights = numbers(channels[0] * channels[1] * kernel * kernel, 4.0);
+            let images = numbers(3 * geometry.input_len(), 1.0);
+            let gradient = numbers(3 * geometry.output_len(), 1.0);
+            let expected = defined(&weights, &geometry, &images, &gradient);
+            let found = computed(&Convolution::new(&weights, geometry), &images, &gradient);
+            assert!(found == expected, "{channels:?} channels, {input:?} pixels, stride {stride}, kernel {kernel}");
+        }
+    }
+
+    #[test]
+    fn kernels_are_laid_out_by_tap_and_back() {
+        let geometry = Geometry::new([21, 19], [4, 4], 1, 3);
+        let kernel: Vec<f32> = (0..21 * 19 * 9).map(|i| i as f32).collect();
+        let taps = by_tap(&kernel, &geometry);
+        assert_eq!(taps[(4 * 21 + 20) * 19 + 18], kernel[(18 * 21 + 20) * 9 + 4]);
+        assert_eq!(by_channel(&taps, &geometry), kernel);
+    }
+}
