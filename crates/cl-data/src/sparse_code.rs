@@ -137,10 +137,15 @@ impl SparseCodeDistribution {
     /// Draws one code into `z`.
     pub(crate) fn draw(&self, rng: &mut impl Rng, z: &mut [f32]) {
         match *self {
-            Self::Bernoulli { .. } | Self::TwoAmplitudes { .. } | Self::GeometricFrequencies { .. } => {
+            Self::Bernoulli { nonzero_probability } => {
+                let half = half_of_words(nonzero_probability);
+                z.iter_mut().for_each(|entry| *entry = signed_bernoulli(rng, half));
+            }
+            Self::TwoAmplitudes { .. } | Self::GeometricFrequencies { .. } => {
                 let d = z.len();
                 for (j, entry) in z.iter_mut().enumerate() {
-                    *entry = self.amplitude(j) as f32 * signed_bernoulli(rng, self.probability(j, d));
+                    let half = half_of_words(self.probability(j, d));
+                    *entry = self.amplitude(j) as f32 * signed_bernoulli(rng, half);
                 }
             }
             Self::ExactK { nonzero_count } => {
@@ -165,10 +170,13 @@ impl SparseCodeDistribution {
     }
 }
 
-/// 1 or −1 with probability q/2 each, else 0.
-fn signed_bernoulli(rng: &mut impl Rng, q: f64) -> f32 {
-    // Even, so that both signs have exactly the same number of words.
-    let half = (q * 2f64.powi(31)).round() as u64;
+/// Half of the 32-bit words that stand for an event of probability q. Rounded, so that both signs have exactly the same number of words.
+fn half_of_words(q: f64) -> u64 {
+    (q * 2f64.powi(31)).round() as u64
+}
+
+/// 1 or −1 for as many words each, else 0.
+fn signed_bernoulli(rng: &mut impl Rng, half: u64) -> f32 {
     match u64::from(rng.next_u32()) {
         word if word < half => 1.0,
         word if word < 2 * half => -1.0,

@@ -3,6 +3,7 @@
 use crate::normal::scaled_normal;
 use crate::{Dictionary, Matrix, Part, SparseCodeDistribution, Stream};
 use cl_config::{ConfigError, not_negative};
+use pulp::Arch;
 
 /// The sparse coding model `x = M z + ξ` with `ξ ~ N(0, σ_ξ² I)`.
 ///
@@ -107,10 +108,21 @@ impl SparseCodingModel {
         for i in 0..z.rows {
             let row = x.row_mut(i);
             for (j, &sign) in z.row(i).iter().enumerate().filter(|(_, sign)| **sign != 0.0) {
-                row.iter_mut().zip(self.dictionary.feature(j)).for_each(|(x, m)| *x += sign * m);
+                add_scaled(row, sign, self.dictionary.feature(j));
             }
         }
     }
+}
+
+/// `row ← row + factor · other`.
+fn add_scaled(row: &mut [f32], factor: f32, other: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        move || {
+            let row = row;
+            row.iter_mut().zip(other).for_each(|(x, m)| *x += factor * m);
+        },
+    );
 }
 
 /// `σ_ξ² = max(√log d / d, 1.5 q)`, the default noise variance.
