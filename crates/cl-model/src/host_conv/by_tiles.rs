@@ -33,9 +33,7 @@ impl<const N: usize> Add for Lanes<N> {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         let mut lanes = self.0;
-        for k in 0..N {
-            lanes[k] += other.0[k];
-        }
+        lanes.iter_mut().zip(&other.0).for_each(|(a, b)| *a += b);
         Self(lanes)
     }
 }
@@ -45,9 +43,7 @@ impl<const N: usize> Sub for Lanes<N> {
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
         let mut lanes = self.0;
-        for k in 0..N {
-            lanes[k] -= other.0[k];
-        }
+        lanes.iter_mut().zip(&other.0).for_each(|(a, b)| *a -= b);
         Self(lanes)
     }
 }
@@ -186,9 +182,7 @@ fn transform_lanes<M: RowMap<I, O>, const I: usize, const O: usize, const N: usi
             let Some(at) = targets[y][x] else { continue };
             let into = &mut into[at + c..at + c + N];
             if ADDS {
-                for k in 0..N {
-                    into[k] += square[y][x].0[k];
-                }
+                into.iter_mut().zip(&square[y][x].0).for_each(|(a, b)| *a += b);
             } else {
                 into.copy_from_slice(&square[y][x].0);
             }
