@@ -1,6 +1,5 @@
 //! Sixteen blocks of ChaCha at a time (Bernstein 2008), one in each lane of AVX-512 registers.
 
-use super::rng::WORDS;
 use pulp::cast;
 use pulp::x86::V4;
 use std::arch::x86_64::__m512i;
@@ -9,6 +8,8 @@ use std::arch::x86_64::__m512i;
 const BLOCKS: usize = 16;
 /// Words of a block.
 const BLOCK: usize = 16;
+/// Words made at a time.
+const WORDS: usize = BLOCKS * BLOCK;
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 /// Pairs of a round of columns and one of diagonals: 8 rounds.
 const DOUBLE_ROUNDS: usize = 4;

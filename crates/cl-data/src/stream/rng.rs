@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng, TryRng};
 
 /// Words made at a time: 16 blocks of ChaCha.
-pub(super) const WORDS: usize = 256;
+const WORDS: usize = 256;
 
 /// Random words: ChaCha with 8 rounds, a 256-bit key and a 64-bit nonce, word for word those of [`ChaCha8Rng`].
 ///

@@ -2,9 +2,9 @@
 
 use super::buffer::Buffer;
 use super::channels::add;
-use super::convolution::Way;
 use super::geometry::{Geometry, PositionsAlike};
 use super::patches::{gather, scatter};
+use super::way::Way;
 use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed, transposed_times};
 
 /// For any kernel and stride.

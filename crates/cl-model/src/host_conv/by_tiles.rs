@@ -6,8 +6,9 @@
 //! through the same products with the adjoints of the three maps.
 
 use super::buffer::Buffer;
-use super::convolution::Way;
+use super::channels::add;
 use super::geometry::Geometry;
+use super::way::Way;
 use crate::closed_form::product::{Rows, add_transposed_times, for_each, times, times_transposed, transposed_times};
 use pulp::Arch;
 use std::ops::{Add, Mul, Sub};
@@ -190,31 +191,83 @@ fn transform_lanes<M: RowMap<I, O>, const I: usize, const O: usize, const N: usi
     }
 }
 
-/// Calls `each` with the places of the inputs and of the outputs of each tile of a block of images, and its number.
+/// Calls `each` with the number of each tile of images and the places of a square around it: the tile itself (S = 2), or its inputs (S = 4).
 #[inline(always)]
-fn for_each_tile(geometry: &Geometry, images: usize, mut each: impl FnMut(usize, &Places<SIDE>, &Places<TILE>)) {
-    let [height, width] = geometry.output;
-    let [inputs, outputs] = geometry.channels;
+fn for_each_tile<const S: usize>(
+    [height, width]: [usize; 2],
+    images: usize,
+    channels: usize,
+    mut each: impl FnMut(usize, &Places<S>),
+) {
+    let margin = (S - TILE) / 2;
     let mut tile = 0;
     for image in 0..images {
         for top in (0..height).step_by(TILE) {
             for left in (0..width).step_by(TILE) {
-                let (mut input, mut output) = ([[None; SIDE]; SIDE], [[None; TILE]; TILE]);
-                // Pixels are counted from the one above and left of the image, which is padding.
-                for y in (top.max(1)..(top + SIDE).min(height + 1)).map(|y| y - 1) {
-                    for x in (left.max(1)..(left + SIDE).min(width + 1)).map(|x| x - 1) {
+                let mut places = [[None; S]; S];
+                for y in top.saturating_sub(margin)..height.min(top + TILE + margin) {
+                    for x in left.saturating_sub(margin)..width.min(left + TILE + margin) {
                         let pixel = (image * height + y) * width + x;
-                        input[y + 1 - top][x + 1 - left] = Some(pixel * inputs);
-                        if (top..top + TILE).contains(&y) && (left..left + TILE).contains(&x) {
-                            output[y - top][x - left] = Some(pixel * outputs);
-                        }
+                        places[y + margin - top][x + margin - left] = Some(pixel * channels);
                     }
                 }
-                each(tile, &input, &output);
+                each(tile, &places);
                 tile += 1;
             }
         }
     }
+}
+
+/// A map of a square around each tile of images of `channels`, `[16, tiles, channels]`.
+fn to_products<M: RowMap<S, SIDE>, const S: usize>(geometry: &Geometry, channels: usize, images: &[f32]) -> Buffer {
+    let count = images.len() / (geometry.positions() * channels);
+    let tiles = count * tiles(geometry);
+    let mut products = Buffer::of(PRODUCTS * tiles * channels);
+    let into = &mut *products;
+    Arch::new().dispatch(
+        #[inline(always)]
+        move || {
+            let into = into;
+            for_each_tile(
+                geometry.output,
+                count,
+                channels,
+                #[inline(always)]
+                |tile, places| {
+                    let to = in_products(tile, tiles, channels);
+                    transform::<M, S, SIDE, false>(channels, (images, places), (&mut *into, &to));
+                },
+            );
+        },
+    );
+    products
+}
+
+/// A map of `[16, tiles, channels]` to a square around each tile of images of `channels`, added to what is there or in its place.
+fn from_products<M: RowMap<SIDE, S>, const S: usize, const ADDS: bool>(
+    geometry: &Geometry,
+    channels: usize,
+    products: &[f32],
+    images: &mut [f32],
+) {
+    let count = images.len() / (geometry.positions() * channels);
+    let tiles = count * tiles(geometry);
+    Arch::new().dispatch(
+        #[inline(always)]
+        move || {
+            let images = images;
+            for_each_tile(
+                geometry.output,
+                count,
+                channels,
+                #[inline(always)]
+                |tile, places| {
+                    let from = in_products(tile, tiles, channels);
+                    transform::<M, SIDE, S, ADDS>(channels, (products, &from), (&mut *images, places));
+                },
+            );
+        },
+    );
 }
 
 /// Where the sixteen numbers of a tile lie in `[16, tiles, channels]`.
@@ -254,30 +307,6 @@ impl ByTiles {
         );
         Self { kernels }
     }
-
-    /// `B₂ d` of each tile of a block of images, `[16, tiles, C_in]`.
-    fn of_inputs(geometry: &Geometry, images: &[f32]) -> Buffer {
-        let (count, inputs) = (images.len() / geometry.input_len(), geometry.channels[0]);
-        let tiles = count * tiles(geometry);
-        let mut products = Buffer::of(PRODUCTS * tiles * inputs);
-        let into = &mut *products;
-        Arch::new().dispatch(
-            #[inline(always)]
-            move || {
-                let into = into;
-                for_each_tile(
-                    geometry,
-                    count,
-                    #[inline(always)]
-                    |tile, places, _| {
-                        let to = in_products(tile, tiles, inputs);
-                        transform::<Inputs, SIDE, SIDE, false>(inputs, (images, places), (&mut *into, &to));
-                    },
-                );
-            },
-        );
-        products
-    }
 }
 
 /// Tiles of an image.
@@ -306,31 +335,15 @@ impl Way for ByTiles {
 
     fn convolve(&self, geometry: &Geometry, images: &[f32], u: &mut [f32]) {
         let [inputs, outputs] = geometry.channels;
-        let count = images.len() / geometry.input_len();
-        let tiles = count * tiles(geometry);
-        let of_inputs = Self::of_inputs(geometry, images);
-        let mut products = Buffer::of(PRODUCTS * tiles * outputs);
-        let each = of_inputs.chunks_exact(tiles * inputs).zip(self.kernels.chunks_exact(inputs * outputs));
-        let each = each.zip(products.chunks_exact_mut(tiles * outputs));
+        let of_inputs = to_products::<Inputs, SIDE>(geometry, inputs, images);
+        let rows = of_inputs.len() / PRODUCTS;
+        let mut products = Buffer::of(of_inputs.len() / inputs * outputs);
+        let each = of_inputs.chunks_exact(rows).zip(self.kernels.chunks_exact(inputs * outputs));
+        let each = each.zip(products.chunks_exact_mut(rows / inputs * outputs));
         for_each(each.collect(), |((rows, kernel), into)| {
             times(Rows::new(rows, inputs), Rows::new(kernel, outputs), into);
         });
-        let products = &*products;
-        Arch::new().dispatch(
-            #[inline(always)]
-            move || {
-                let u = u;
-                for_each_tile(
-                    geometry,
-                    count,
-                    #[inline(always)]
-                    |tile, _, places| {
-                        let from = in_products(tile, tiles, outputs);
-                        transform::<Outputs, SIDE, TILE, false>(outputs, (products, &from), (&mut *u, places));
-                    },
-                );
-            },
-        );
+        from_products::<Outputs, TILE, false>(geometry, outputs, &products, u);
     }
 
     fn backward(
@@ -342,31 +355,14 @@ impl Way for ByTiles {
         into: Option<&mut [f32]>,
     ) {
         let [inputs, outputs] = geometry.channels;
-        let count = images.len() / geometry.input_len();
-        let tiles = count * tiles(geometry);
-        let mut of_inputs = Self::of_inputs(geometry, images);
-        let mut of_outputs = Buffer::of(PRODUCTS * tiles * outputs);
-        let all = &mut *of_outputs;
-        Arch::new().dispatch(
-            #[inline(always)]
-            move || {
-                let all = all;
-                for_each_tile(
-                    geometry,
-                    count,
-                    #[inline(always)]
-                    |tile, _, places| {
-                        let to = in_products(tile, tiles, outputs);
-                        transform::<OutputsBack, TILE, SIDE, false>(outputs, (gradient, places), (&mut *all, &to));
-                    },
-                );
-            },
-        );
+        let mut of_inputs = to_products::<Inputs, SIDE>(geometry, inputs, images);
+        let of_outputs = to_products::<OutputsBack, TILE>(geometry, outputs, gradient);
+        let rows = of_inputs.len() / PRODUCTS;
         let is_first = sums.is_empty();
         if is_first {
             sums.extend((0..PRODUCTS).map(|_| Buffer::of(inputs * outputs)));
         }
-        let each = of_inputs.chunks_exact_mut(tiles * inputs).zip(of_outputs.chunks_exact(tiles * outputs));
+        let each = of_inputs.chunks_exact_mut(rows).zip(of_outputs.chunks_exact(rows / inputs * outputs));
         let each = each.zip(self.kernels.chunks_exact(inputs * outputs)).zip(&mut *sums);
         for_each(each.collect(), |(((rows, gradients), kernel), sum)| {
             let gradients = Rows::new(gradients, outputs);
@@ -379,30 +375,16 @@ impl Way for ByTiles {
                 times_transposed(gradients, Rows::new(kernel, outputs), 1.0, rows);
             }
         });
-        let Some(into) = into else { return };
-        let of_inputs = &*of_inputs;
-        Arch::new().dispatch(
-            #[inline(always)]
-            move || {
-                let into = into;
-                for_each_tile(
-                    geometry,
-                    count,
-                    #[inline(always)]
-                    |tile, places, _| {
-                        let from = in_products(tile, tiles, inputs);
-                        transform::<InputsBack, SIDE, SIDE, true>(inputs, (of_inputs, &from), (&mut *into, places));
-                    },
-                );
-            },
-        );
+        if let Some(into) = into {
+            from_products::<InputsBack, SIDE, true>(geometry, inputs, &of_inputs, into);
+        }
     }
 
     fn taps_gradient(&self, geometry: &Geometry, sums: &[&[Buffer]]) -> Buffer {
         let tap = geometry.channels[0] * geometry.channels[1];
         let mut products = Buffer::zeros(PRODUCTS * tap);
         for_each(products.chunks_exact_mut(tap).enumerate().collect(), |(k, product)| {
-            sums.iter().for_each(|of_products| super::channels::add(&of_products[k], product));
+            sums.iter().for_each(|of_products| add(&of_products[k], product));
         });
         let mut taps = Buffer::of(KERNEL * KERNEL * tap);
         let (products, into) = (&*products, &mut *taps);

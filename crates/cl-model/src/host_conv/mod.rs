@@ -22,6 +22,7 @@ mod layer;
 mod patches;
 mod stack;
 mod stage;
+mod way;
 
 pub use layer::{HostLayer, LayerGradient, Moments};
 pub use stack::{HostStack, Pass};
