@@ -33,7 +33,7 @@ def embed(w, b, x):
 class Maker:
     """Makes the files of one step."""
 
-    def __init__(self, objective, clip=None, stop=True, momentum=None):
+    def __init__(self, objective, clip=None, stop=True, momentum=None, turned=None):
         rng = np.random.default_rng(3)
         normal = lambda *shape: rng.standard_normal(shape).astype(F)  # noqa: E731
         common = normal(B, D1)
@@ -43,11 +43,17 @@ class Maker:
         self.copy = (F(0.3) * normal(M, D1), np.full(M, 0.1, F))
         self.queue = normal(4 * B, M)
         self.objective, self.clip, self.stop, self.momentum = objective, clip, stop, momentum
+        # An output of the first view, at a kink or far from one, whose derivative is taken on the other side.
+        self.turned = {None: None, "at a kink": (0, 0), "elsewhere": (1, 0)}[turned]
+        if turned == "at a kink":
+            self.b[0] = abs(self.views[0][0] @ self.w[0])
 
     def spectral(self):
         """−2 mean ⟨f, g⟩ + mean over i ≠ j of ⟨f_i, g_j⟩²: loss and gradient of the weights."""
         (f, df), (g, dg) = (embed(self.w, self.b, x) for x in self.views)
         products = f @ g.T
+        if self.turned is not None:
+            df[self.turned] = 1 - df[self.turned]
         others = products - np.diag(np.diagonal(products))
         loss = -2 * np.trace(products) / B + (others**2).sum() / (B * (B - 1))
         in_f = -2 * g / B + 2 * others @ g / (B * (B - 1))
@@ -219,6 +225,14 @@ class Checks(unittest.TestCase):
                 with self.subTest(f"{name}: {what}"):
                     found, text = status(maker(), change)
                     self.assertEqual(found, 1, text)
+
+    def test_an_output_at_a_kink_has_the_derivative_of_either_side(self):
+        """As rounding decides; no other output has a choice."""
+        for turned, expected in (("at a kink", 0), ("elsewhere", 1)):
+            with self.subTest(turned):
+                found, text = status(Maker("spectral", turned=turned))
+                self.assertEqual(found, expected, text)
+        self.assertIn("inputs within rounding of a kink", text)
 
     def test_what_is_not_covered_is_refused(self):
         """Other objectives, other predictors, damaged files."""
