@@ -4,7 +4,8 @@
 //! gradient in place, and consumed.
 
 use super::elementwise::{add_scaled, dot, exponentials, scale};
-use super::product::{Rows, add_transposed_times, for_each, times, times_transposed};
+use super::product::{Rows, add_transposed_times, for_each, times, times_transposed, transposed};
+use super::sparse::SparseRows;
 
 /// Similarities held at a time by one thread, 512 KiB of them, unless a single row has more.
 pub(super) const BLOCK_ENTRIES: usize = 1 << 17;
@@ -58,16 +59,19 @@ impl Contrast<'_> {
         let rows = (BLOCK_ENTRIES / self.others.count()).clamp(1, b.div_ceil(BLOCKS));
         let mut losses = vec![0.0; b];
         let mut queries = vec![0.0; b * m];
+        let sparse = SparseOutputs::of(self);
         let blocks = losses.chunks_mut(rows).zip(queries.chunks_mut(rows * m)).enumerate();
         let keys_and_others = if has_key_gradient {
             let apart = if let Positives::Apart(keys) = &self.positives { keys.values.len() } else { 0 };
             let mut gradient = (vec![0.0; apart], vec![0.0; self.others.values.len()]);
             for (index, (losses, queries)) in blocks {
-                self.block(index * rows, losses, queries, Some(&mut gradient));
+                self.block(index * rows, losses, queries, &sparse, Some(&mut gradient));
             }
             Some(gradient)
         } else {
-            for_each(blocks.collect(), |(index, (losses, queries))| self.block(index * rows, losses, queries, None));
+            for_each(blocks.collect(), |(index, (losses, queries))| {
+                self.block(index * rows, losses, queries, &sparse, None);
+            });
             None
         };
         let loss = self.factor * losses.iter().sum::<f64>() / b as f64;
@@ -80,12 +84,20 @@ impl Contrast<'_> {
         first: usize,
         losses: &mut [f64],
         gradient: &mut [f32],
+        sparse: &SparseOutputs,
         keys_and_others: Option<&mut (Vec<f32>, Vec<f32>)>,
     ) {
         let (n, m) = (self.others.count(), self.queries.cols);
         let queries = Rows::new(&self.queries.values[first * m..(first + losses.len()) * m], m);
         let mut weights = vec![0.0; losses.len() * n];
-        times_transposed(queries, self.others, (1.0 / self.temperature) as f32, &mut weights);
+        let scale_of_logits = (1.0 / self.temperature) as f32;
+        match &sparse.queries {
+            Some((sparse, others)) => {
+                sparse.add_times(first, Rows::new(others, n), &mut weights);
+                scale(&mut weights, scale_of_logits);
+            }
+            None => times_transposed(queries, self.others, scale_of_logits, &mut weights),
+        }
         let unit = self.factor / (self.temperature * self.queries.count() as f64);
         let mut weights_apart = Vec::new();
         for (i, (row, loss)) in weights.chunks_exact_mut(n).zip(losses).enumerate() {
@@ -118,7 +130,15 @@ impl Contrast<'_> {
             }
         }
         let weights = Rows::new(&weights, n);
-        times(weights, self.others, gradient);
+        match &sparse.others {
+            Some(others) => {
+                let mut columns = vec![0.0; gradient.len()];
+                let b = gradient.len() / m;
+                others.add_times(0, Rows::new(&transposed(weights), b), &mut columns);
+                gradient.copy_from_slice(&transposed(Rows::new(&columns, b)));
+            }
+            None => times(weights, self.others, gradient),
+        }
         if let Positives::Apart(keys) = &self.positives {
             for (i, (row, weight)) in gradient.chunks_exact_mut(m).zip(&weights_apart).enumerate() {
                 add_scaled(row, *weight, keys.row(first + i));
@@ -130,5 +150,20 @@ impl Contrast<'_> {
                 add_scaled(row, *weight, queries.row(i));
             }
         }
+    }
+}
+
+/// Queries and others, where few of their entries differ from 0.
+struct SparseOutputs {
+    /// With `oᵀ`, `[m, N]`, which their products with the others are made of.
+    queries: Option<(SparseRows, Vec<f32>)>,
+    /// `oᵀ`.
+    others: Option<SparseRows>,
+}
+
+impl SparseOutputs {
+    fn of(contrast: &Contrast) -> Self {
+        let queries = SparseRows::new(contrast.queries).map(|queries| (queries, transposed(contrast.others)));
+        Self { queries, others: SparseRows::transposed(contrast.others) }
     }
 }

@@ -3,6 +3,7 @@
 //! Each closure takes its slice by value (`let row = row`): that makes it callable once only, and such a closure is
 //! compiled into the vectorised caller. Others are called through a shim that is not, and run at the narrowest width.
 
+use super::product::Rows;
 use pulp::Arch;
 
 /// Number of partial sums that are kept side by side.
@@ -87,6 +88,27 @@ pub(super) fn add_scaled(row: &mut [f32], factor: f32, other: &[f32]) {
         move || {
             let row = row;
             row.iter_mut().zip(other).for_each(|(r, o)| *r += factor * o);
+        },
+    );
+}
+
+/// `row += Σ c B[i]` over column and factor `(i, c)`, for each row. Four rows of `B` at a time.
+pub(super) fn add_combinations<'a>(rows: impl Iterator<Item = (&'a mut [f32], &'a [(usize, f32)])>, b: Rows) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        move || {
+            for (row, terms) in rows {
+                let (fours, rest) = terms.as_chunks::<4>();
+                for &[(i0, c0), (i1, c1), (i2, c2), (i3, c3)] in fours {
+                    let others = b.row(i0).iter().zip(b.row(i1)).zip(b.row(i2)).zip(b.row(i3));
+                    for (r, (((b0, b1), b2), b3)) in row.iter_mut().zip(others) {
+                        *r += c0 * b0 + c1 * b1 + (c2 * b2 + c3 * b3);
+                    }
+                }
+                for (i, c) in rest {
+                    row.iter_mut().zip(b.row(*i)).for_each(|(r, b)| *r += c * b);
+                }
+            }
         },
     );
 }

@@ -6,7 +6,8 @@
 //! * the products run over row-major slices, in blocks that stay in the cache;
 //! * similarities, softmax and the weights of the gradient share one block of memory, so that the `B × N` matrix never
 //!   exists as a whole and N can be arbitrarily large;
-//! * keys and negatives take part in no backward pass unless gradients flow through them.
+//! * keys and negatives take part in no backward pass unless gradients flow through them;
+//! * once few outputs differ from 0, products skip the others.
 //!
 //! A [`HostObjective`] works with any encoder: it takes outputs and returns the gradient with respect to them.
 //!
@@ -26,6 +27,7 @@ mod elementwise;
 mod negative_cosine;
 pub(crate) mod product;
 mod softmax_losses;
+mod sparse;
 mod spectral;
 mod two_views;
 mod unit_rows;
@@ -34,6 +36,7 @@ mod vicreg;
 pub use product::Rows;
 
 use product::{add_some_transposed_times, for_each, times_transposed};
+use sparse::SparseRows;
 
 /// Rows that are embedded together at most: weights are laid out for products once for all of them.
 const ROWS_PER_TASK: usize = 256;
@@ -115,10 +118,15 @@ pub fn loss_and_gradient(objective: &dyn HostObjective, encoder: HostEncoder, ba
         }
         let part;
         (part, rest) = rest.split_at(x.count() * m);
+        let part = Rows::new(part, m);
+        let sparse = SparseRows::transposed(part);
         // At least two tasks, so that a second thread has something to do.
         let neurons = NEURONS_PER_TASK.min(m.div_ceil(2));
         let tasks: Vec<_> = weights.chunks_mut(neurons * d1).enumerate().collect();
-        for_each(tasks, |(i, w)| add_some_transposed_times(Rows::new(part, m), i * neurons, x, w));
+        for_each(tasks, |(i, w)| match &sparse {
+            Some(sparse) => sparse.add_times(i * neurons, x, w),
+            None => add_some_transposed_times(part, i * neurons, x, w),
+        });
     }
     LossAndGradient { loss, weights, biases }
 }
@@ -285,6 +293,31 @@ mod tests {
         for (b, bias) in [(2, 0.0), (5, 0.3), (150, 0.1)] {
             assert_equal(Loss::NtXent(NtXent { temperature: 0.5 }), b, None, bias, 0.5);
         }
+    }
+
+    #[test]
+    fn outputs_that_are_mostly_0_give_the_gradients_of_autodiff() {
+        // The threshold that one input in twenty passes.
+        let scale = 0.5;
+        let (w, x) = (numbers(M * D1, 1, scale), numbers(200 * D1, 50_000, 1.0));
+        let embedded = |bias| {
+            let encoder = HostEncoder { weights: Rows::new(&w, D1), biases: &[bias; M] };
+            let x = Rows::new(&x, D1);
+            embed(encoder, HostBatch { x_plus: x, x_plus_plus: x, negatives: None })
+        };
+        let mut sizes: Vec<f32> = embedded(0.0).inner.iter().map(|u| u.abs()).collect();
+        sizes.sort_by(f32::total_cmp);
+        let bias = sizes[sizes.len() * 19 / 20];
+        assert!(SparseRows::new(Rows::new(&embedded(bias).outer, M)).is_some());
+        for similarity in [Similarity::InnerProduct, Similarity::Cosine] {
+            for key_gradient in [KeyGradient::Stopped, KeyGradient::Flows] {
+                for n in [Some(700), None] {
+                    let loss = info_nce(similarity, key_gradient, 0.7, LossScale::Temperature);
+                    assert_equal(loss, 200, n, bias, scale);
+                }
+            }
+        }
+        assert_equal(Loss::NtXent(NtXent { temperature: 0.5 }), 150, None, bias, scale);
     }
 
     #[test]

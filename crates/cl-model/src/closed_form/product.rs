@@ -4,6 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
+/// Rows of a matrix that are transposed together.
+const ROWS_OF_BAND: usize = 16;
+
 /// `A`, `[rows, cols]`, row by row.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
@@ -35,6 +38,19 @@ impl<'a> Rows<'a> {
     fn view(&self) -> MatRef<'a, f32> {
         MatRef::from_row_major_slice(self.values, self.count(), self.cols)
     }
+}
+
+/// `Aᵀ`, row by row.
+pub(crate) fn transposed(a: Rows) -> Vec<f32> {
+    let (rows, mut out) = (a.count(), vec![0.0; a.values.len()]);
+    // As many rows at a time as numbers are in a cache line of what is written.
+    for (band, values) in a.values.chunks(ROWS_OF_BAND * a.cols).enumerate() {
+        for (j, row) in out.chunks_exact_mut(rows).enumerate() {
+            let from = values[j..].iter().step_by(a.cols);
+            row[band * ROWS_OF_BAND..].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+    }
+    out
 }
 
 /// `out = factor · A Bᵀ`.
