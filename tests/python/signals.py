@@ -11,8 +11,6 @@ SHORT = 1e-5
 UNIFORMITY_EXPONENT = 2.0
 # With fewer pairs nothing is reported of their spread.
 LEAST_PAIRS = 8
-# Of a gradient that was scaled to its bound, the length is known from differences of the loss, which bends where thresholds are.
-DIFFERENCES = 1e-3
 
 
 def effective_rank(rows):
@@ -84,8 +82,7 @@ def check_rank(table, name, reported, features):
 def check_gradient_norm(table, reported, gradients, factor=1.0):
     """The norm of a step's gradients, which were multiplied by a factor so as not to be too long."""
     norm = float(np.sqrt(sum((g * g).sum() for g in gradients))) / factor
-    tolerance = OUTPUTS if factor == 1.0 else DIFFERENCES
-    table.number("snapshot: gradient_norm", number(reported, "gradient_norm"), norm, tolerance * norm + EXACT)
+    table.number("snapshot: gradient_norm", number(reported, "gradient_norm"), norm, OUTPUTS * norm + EXACT)
 
 
 def check_snapshot(table, run, tensors, encode, d1, gradients, factor=1.0):

@@ -43,10 +43,8 @@ class Maker:
         self.copy = (F(0.3) * normal(M, D1), np.full(M, 0.1, F))
         self.queue = normal(4 * B, M)
         self.objective, self.clip, self.stop, self.momentum = objective, clip, stop, momentum
-        # An output of the first view, at a kink or far from one, whose derivative is taken on the other side.
-        self.turned = {None: None, "at a kink": (0, 0), "elsewhere": (1, 0)}[turned]
-        if turned == "at a kink":
-            self.b[0] = abs(self.views[0][0] @ self.w[0])
+        # An output of the first view whose derivative is taken on the other side of its kink.
+        self.turned = turned
 
     def spectral(self):
         """−2 mean ⟨f, g⟩ + mean over i ≠ j of ⟨f_i, g_j⟩²: loss and gradient of the weights."""
@@ -199,40 +197,58 @@ class Checks(unittest.TestCase):
         def turned(tensors, run):
             tensors["gradient"] = tensors["gradient"][:, ::-1]
 
+        rank = lambda tensors, run: run["snapshot_before"].update(feature_rank=run["snapshot_before"]["feature_rank"] + 0.01)  # noqa: E731
+        norm = lambda tensors, run: run["snapshot_before"].update(gradient_norm=1.01 * run["snapshot_before"]["gradient_norm"])  # noqa: E731
+        # What the row begins with that has to find the change.
         changes = {
-            "gradient": scaled("gradient", 1.02),
-            "gradient turned": turned,
-            "weights": scaled("weights_after", 1.0001),
-            "loss": lambda tensors, run: run.update(loss=run["loss"] + 1e-3),
-            "rate": lambda tensors, run: run.update(eta=0.2),
-            "rank": lambda tensors, run: run["snapshot_before"].update(feature_rank=run["snapshot_before"]["feature_rank"] + 0.01),
-            "norm": lambda tensors, run: run["snapshot_before"].update(gradient_norm=1.01 * run["snapshot_before"]["gradient_norm"]),
+            "gradient": (scaled("gradient", 1.02), "gradient of the weights along"),
+            "gradient turned": (turned, "gradient of the weights along"),
+            "weights": (scaled("weights_after", 1.0001), "weights after"),
+            "loss": (lambda tensors, run: run.update(loss=run["loss"] + 1e-3), "loss of the step"),
+            "rate": (lambda tensors, run: run.update(eta=0.2), "learning rate"),
+            "rank": (rank, "snapshot: feature_rank"),
+            "norm": (norm, "snapshot: gradient_norm"),
         }
-        changes |= {
-            key: shifted(key)
-            for key in ("effective_rank", "spread", "alignment", "uniformity")
-        }
+        changes |= {key: (shifted(key), f"snapshot: {key}") for key in ("effective_rank", "spread", "alignment", "uniformity")}
         with_head = {
-            "predictor's gradient": scaled("predictor_gradient", 1.02),
-            "predictor": scaled("predictor_after", 1.0001),
+            "predictor's gradient": (scaled("predictor_gradient", 1.02), "gradient of the predictor along"),
+            "predictor": (scaled("predictor_after", 1.0001), "predictor after"),
         }
-        with_copy = {"copy": scaled("copy_weights_after", 1.0001), "copy's thresholds": scaled("copy_biases_after", 1.0001)}
+        with_copy = {
+            "copy": (scaled("copy_weights_after", 1.0001), "copy weights after"),
+            "copy's thresholds": (scaled("copy_biases_after", 1.0001), "copy biases after"),
+        }
+        with_queue = {"queue": (scaled("queue_after", 1.01), "queue after"), "keys": (stale, "queue after")}
         for name, maker in MAKERS.items():
             all_changes = changes | (with_head if name[0] in "SB" and name[1] != "p" else {})
             all_changes |= with_copy if name in ("BYOL", "MoCo") else {}
-            all_changes |= {"queue": scaled("queue_after", 1.01), "keys": stale} if name == "MoCo" else {}
-            for what, change in all_changes.items():
+            all_changes |= with_queue if name == "MoCo" else {}
+            for what, (change, row) in all_changes.items():
                 with self.subTest(f"{name}: {what}"):
                     found, text = status(maker(), change)
                     self.assertEqual(found, 1, text)
+                    wrong = [line for line in text.splitlines() if line.startswith(row) and line.endswith("WRONG")]
+                    self.assertTrue(wrong, text)
 
     def test_an_output_at_a_kink_has_the_derivative_of_either_side(self):
         """As rounding decides; no other output has a choice."""
-        for turned, expected in (("at a kink", 0), ("elsewhere", 1)):
-            with self.subTest(turned):
-                found, text = status(Maker("spectral", turned=turned))
+
+        def at_a_kink(turned):
+            maker = Maker("spectral", turned=turned)
+            maker.b[0] = abs(maker.views[0][0] @ maker.w[0])
+            return maker
+
+        cases = {
+            "one side of a kink": (at_a_kink(None), 0, 1),
+            "its other side": (at_a_kink((0, 0)), 0, 1),
+            "the wrong side elsewhere": (Maker("spectral", turned=(1, 0)), 1, 0),
+        }
+        for name, (maker, expected, doubtful) in cases.items():
+            with self.subTest(name):
+                found, text = status(maker)
                 self.assertEqual(found, expected, text)
-        self.assertIn("inputs within rounding of a kink", text)
+                row = next(line for line in text.splitlines() if line.startswith("inputs within rounding of a kink"))
+                self.assertEqual(float(row.split()[6]), doubtful, row)
 
     def test_what_is_not_covered_is_refused(self):
         """Other objectives, other predictors, damaged files."""

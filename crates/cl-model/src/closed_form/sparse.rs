@@ -1,4 +1,6 @@
 //! Products with a matrix most of whose entries are 0, as outputs are once neurons have found their features.
+//!
+//! What an entry of 0 would multiply is not looked at: 0 · ∞ adds nothing here.
 
 use super::elementwise::add_combinations;
 use super::product::Rows;
@@ -12,6 +14,8 @@ pub(super) struct SparseRows {
     starts: Vec<usize>,
     /// Column and value.
     entries: Vec<(usize, f32)>,
+    /// Columns.
+    cols: usize,
 }
 
 impl SparseRows {
@@ -27,7 +31,7 @@ impl SparseRows {
             entries.extend(row.iter().copied().enumerate().filter(|(_, value)| *value != 0.0));
         }
         starts.push(entries.len());
-        Some(Self { starts, entries })
+        Some(Self { starts, entries, cols: a.cols })
     }
 
     /// Of `Aᵀ`; `None` if too many entries differ from 0 for that to be faster.
@@ -46,11 +50,19 @@ impl SparseRows {
                 next[*column] += 1;
             }
         }
-        Some(Self { starts, entries })
+        Some(Self { starts, entries, cols: a.count() })
     }
 
     /// `out += S B`, for as many rows of this matrix S, from `first` on, as `out` has.
+    ///
+    /// # Panics
+    /// When shapes do not match.
     pub fn add_times(&self, first: usize, b: Rows, out: &mut [f32]) {
+        assert_eq!(b.count(), self.cols, "the inner dimensions must match");
+        assert!(
+            Rows::new(out, b.cols).count() < self.starts.len() - first,
+            "there must be as many rows as are asked for"
+        );
         let rows = self.starts[first..].windows(2).map(|ends| &self.entries[ends[0]..ends[1]]);
         add_combinations(out.chunks_exact_mut(b.cols).zip(rows), b);
     }
@@ -61,9 +73,9 @@ mod tests {
     use super::super::product::{add_transposed_times, times_transposed, transposed};
     use super::*;
 
-    /// Numbers that are multiples of 1/8, so that sums are exact in any order; one in `every` differs from 0.
+    /// Numbers that are multiples of 1/16, so that sums are exact in any order; one in `every` differs from 0.
     fn sparse(count: usize, every: usize) -> Vec<f32> {
-        (0..count).map(|i| if i % every == 0 { (i % 23) as f32 / 8.0 - 1.5 } else { 0.0 }).collect()
+        (0..count).map(|i| if i % every == 0 { (i % 23) as f32 / 8.0 - 1.3125 } else { 0.0 }).collect()
     }
 
     #[test]
