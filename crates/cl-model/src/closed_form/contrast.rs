@@ -132,6 +132,7 @@ impl Contrast<'_> {
         let weights = Rows::new(&weights, n);
         match &sparse.others {
             Some(others) => {
+                // P o = (oᵀ Pᵀ)ᵀ, for what is sparse has to come first.
                 let mut columns = vec![0.0; gradient.len()];
                 let b = gradient.len() / m;
                 others.add_times(0, Rows::new(&transposed(weights), b), &mut columns);
