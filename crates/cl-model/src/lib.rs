@@ -75,4 +75,4 @@ pub use siamese::Siamese;
 
 /// Version of the arithmetic of a training step and of the measures. Raised whenever the same specification and data
 /// give different numbers.
-pub const ALGORITHM_VERSION: u32 = 5;
+pub const ALGORITHM_VERSION: u32 = 6;
